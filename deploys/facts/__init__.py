@@ -1,0 +1,1 @@
+"""What is on a host: one bundle fact a concern, each one execution."""

@@ -1,0 +1,131 @@
+"""Both Docker daemons of a host: unit, command line, our containers, images. One execution."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyinfra.api import FactBase, FactProcessError, StringCommand
+from typing_extensions import override
+
+from ..record import BOOTSTRAP_SOCKET
+from .sections import first, split
+
+LABEL = "io.docker-multinode.spec"
+"""Label of every container of ours: its specification as JSON."""
+
+# A daemon is asked only while its unit is active and never for longer than 20 s: a docker command at a
+# daemon that waits to start would hang, and one at a socket-activated daemon would start it.
+_SCRIPT = rf"""
+one() {{ unit=$1 socket=$2
+  echo "== $unit unit"; systemctl show $unit -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID 2>/dev/null
+  pid=$(systemctl show $unit -p MainPID --value 2>/dev/null)
+  [ "${{pid:-0}}" != 0 ] || return 0
+  echo "== $unit command"; tr '\0' '\n' < /proc/$pid/cmdline
+  echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
+  systemctl is-active --quiet $unit || return 0
+  d="timeout 20 docker -H unix://$socket"
+  echo "== $unit containers"
+  c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format \
+    '{{"name":{{{{json .Name}}}},"id":{{{{json .Id}}}},"image_id":{{{{json .Image}}}},"state":{{{{json .State}}}},"labels":{{{{json .Config.Labels}}}},"restarts":{{{{.RestartCount}}}}}}' $c; }}
+  echo "== $unit images"; $d images --format '{{{{.Repository}}}}:{{{{.Tag}}}}|{{{{.ID}}}}' --no-trunc
+  echo "== $unit answered"; echo yes
+}}
+one docker-bootstrap {BOOTSTRAP_SOCKET}
+one docker /var/run/docker.sock
+echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
+true
+"""
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """A container of ours as it is."""
+
+    name: str
+    id: str
+    running: bool
+    spec: Any
+    """What the label says; None where it is not JSON."""
+    image_id: str
+    restarts: int
+
+
+@dataclass(frozen=True)
+class DaemonState:
+    """A Docker daemon as it is."""
+
+    installed: bool
+    active: bool
+    enabled: bool
+    needs_reload: bool
+    """systemd has not read the unit's newest text."""
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    """Its environment, as far as it is ours."""
+    answers: bool
+    containers: dict[str, ContainerState] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
+    """Reference with tag → image id."""
+
+
+@dataclass(frozen=True)
+class Daemons:
+    """Both daemons, and the main one's bridge."""
+
+    bootstrap: DaemonState
+    main: DaemonState
+    docker0: str
+    """Address of docker0 with its prefix length, or an empty string."""
+
+    def of(self, daemon: str) -> DaemonState:
+        """``bootstrap`` or ``main``."""
+        return self.bootstrap if daemon == "bootstrap" else self.main
+
+
+def _container(line: str) -> ContainerState:
+    try:
+        raw = json.loads(line)
+        label = (raw["labels"] or {}).get(LABEL, "")
+    except (ValueError, KeyError, TypeError) as error:
+        raise FactProcessError(f"docker inspect gave {line[:80]!r} instead of JSON") from error
+    try:
+        spec = json.loads(label)
+    except ValueError:
+        spec = None
+    running = bool(raw["state"].get("Running")) and not raw["state"].get("Restarting")
+    return ContainerState(raw["name"].lstrip("/"), raw["id"], running, spec, raw["image_id"], raw["restarts"])
+
+
+def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
+    show = dict(line.split("=", 1) for line in sections.get(f"{unit} unit", []) if "=" in line)
+    environment = sections.get(f"{unit} environment", [])
+    images = [line.split("|", 1) for line in sections.get(f"{unit} images", []) if "|" in line]
+    containers = [_container(line) for line in sections.get(f"{unit} containers", []) if line.strip()]
+    return DaemonState(
+        installed=show.get("LoadState") == "loaded",
+        active=show.get("ActiveState") == "active",
+        enabled=show.get("UnitFileState") == "enabled",
+        needs_reload=show.get("NeedDaemonReload") == "yes",
+        command=tuple(word for word in sections.get(f"{unit} command", []) if word),
+        environment=dict(line.split("=", 1) for line in environment if "=" in line),
+        answers=first(sections, f"{unit} answered") == "yes",
+        containers={c.name: c for c in containers},
+        images={reference: id_ for reference, id_ in images},
+    )
+
+
+class DaemonsFact(FactBase[Daemons]):
+    """Both Docker daemons, their containers of ours and their images."""
+
+    @override
+    def command(self) -> StringCommand:
+        return StringCommand(_SCRIPT.strip())
+
+    @override
+    def process(self, output: list[str]) -> Daemons:
+        sections = split(output)
+        words = " ".join(sections.get("docker0", [])).split()
+        docker0 = words[words.index("inet") + 1] if "inet" in words[:-1] else ""
+        return Daemons(_daemon(sections, "docker-bootstrap"), _daemon(sections, "docker"), docker0)

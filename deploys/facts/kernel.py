@@ -1,0 +1,65 @@
+"""Kernel modules and sysctls, and what they were before us. One execution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase, StringCommand
+from typing_extensions import override
+
+from ..record import BEFORE
+from .sections import split
+
+MODULES = {
+    "br_netfilter": "/proc/sys/net/bridge/bridge-nf-call-iptables",
+    "vxlan": "/sys/module/vxlan",
+}
+"""Module → what is there when it is loaded or built in.
+
+br_netfilter: bridged packets pass iptables (kube-proxy needs it). vxlan: flannel's device.
+"""
+
+SYSCTLS = {
+    "net.ipv4.ip_forward": "1",
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.bridge.bridge-nf-call-ip6tables": "1",
+}
+"""What the pod network needs."""
+
+KUBELET_SYSCTLS = ("vm.overcommit_memory", "vm.panic_on_oom", "kernel.panic", "kernel.panic_on_oops",
+                   "kernel.keys.root_maxkeys", "kernel.keys.root_maxbytes")  # fmt: skip
+"""What the kubelet sets by itself (pkg/kubelet/cm/container_manager_linux.go setupKernelTunables)."""
+
+
+@dataclass(frozen=True)
+class KernelState:
+    """Modules and sysctls as they are."""
+
+    modules: frozenset[str]
+    """Loaded or built in, out of MODULES."""
+    sysctls: dict[str, str]
+    before: dict[str, str]
+    """What the record says of the time before us; {} where there is no record."""
+
+
+class Kernel(FactBase[KernelState]):
+    """Modules and sysctls, and what the record says of the time before us."""
+
+    @override
+    def command(self, keys: Sequence[str] = (*SYSCTLS, *KUBELET_SYSCTLS)) -> StringCommand:
+        modules = "; ".join(f"[ -e {proof} ] && echo {name}" for name, proof in MODULES.items())
+        paths = " ".join(f"/proc/sys/{key.replace('.', '/')}" for key in keys)
+        return StringCommand(
+            f'echo "== modules"; {modules}; '
+            f'echo "== sysctls"; for f in {paths}; do [ -r $f ] && echo "$f $(cat $f)"; done; '
+            f'echo "== before"; cat {BEFORE}/kernel 2>/dev/null; true'
+        )
+
+    @override
+    def process(self, output: list[str]) -> KernelState:
+        sections = split(output)
+        pairs = (line.split(None, 1) for line in sections.get("sysctls", []))
+        sysctls = {p[0].removeprefix("/proc/sys/").replace("/", "."): p[1] for p in pairs if len(p) == 2}
+        before = dict(line.split("=", 1) for line in sections.get("before", []) if "=" in line)
+        return KernelState(frozenset(sections.get("modules", [])), sysctls, before)

@@ -1,0 +1,89 @@
+"""What the API on the first master says: nodes, and objects of ours against their wished text."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase, StringCommand
+from typing_extensions import override
+
+from ..record import KUBERNETES
+from .sections import split
+
+KUBECTL = f"timeout 60 docker exec -i kubelet kubectl --kubeconfig {KUBERNETES}/super-admin.conf --request-timeout=20s"
+MANAGER = "docker-multinode"
+ADDON = "docker-multinode.io/addon"
+"""Label of every object of ours: the addon that it belongs to."""
+KINDS = ("deployments,services,configmaps,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,"
+         "apiservices")  # fmt: skip
+
+_NODES = '{range .items[*]}{.metadata.name}{" "}{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+_LABELLED = (
+    '{range .items[*]}{.metadata.labels.docker-multinode\\.io/addon}{" "}{.kind}{" "}'
+    '{.metadata.namespace}{" "}{.metadata.name}{"\\n"}{end}'
+)
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """A node as the API sees it."""
+
+    ready: bool
+
+
+class ClusterNodes(FactBase["dict[str, NodeState] | None"]):
+    """The nodes that have joined; None where the API does not answer."""
+
+    @override
+    def command(self) -> StringCommand:
+        return StringCommand(
+            f"{KUBECTL} get nodes -o jsonpath='{_NODES}' 2>/dev/null && echo '== answered'; true"
+        )
+
+    @override
+    def process(self, output: list[str]) -> dict[str, NodeState] | None:
+        if "== answered" not in output:
+            return None
+        rows = (line.split(" ") for line in output if not line.startswith("== "))
+        return {row[0]: NodeState(row[1] == "True") for row in rows if len(row) == 2}
+
+
+@dataclass(frozen=True)
+class ObjectsState:
+    """Objects of ours against their wished text."""
+
+    answers: bool
+    diff: tuple[str, ...]
+    """What ``kubectl diff`` prints; empty where there is no difference."""
+    error: str
+    labelled: tuple[tuple[str, str, str, str], ...]
+    """addon, kind, namespace, name of every object that carries our label."""
+
+
+class Objects(FactBase[ObjectsState]):
+    """Objects of ours against their wished text: ``kubectl diff`` by the server."""
+
+    @override
+    def command(self, manifest: str) -> StringCommand:
+        text = base64.b64encode(manifest.encode()).decode()
+        return StringCommand(
+            f"d=$(echo {text} | base64 -d | {KUBECTL} diff --server-side --field-manager={MANAGER} -f - 2>&1); "
+            'rc=$?; echo "== rc $rc"; echo "== diff"; echo "$d"; echo "== labelled"; '
+            f"[ $rc -gt 1 ] || {KUBECTL} get {KINDS} -A -l {ADDON} -o jsonpath='{_LABELLED}' 2>/dev/null; true"
+        )
+
+    @override
+    def process(self, output: list[str]) -> ObjectsState:
+        sections = split(output)
+        diff = [line for line in sections.get("diff", []) if line.strip()]
+        labelled = []
+        for line in sections.get("labelled", []):
+            words = line.split(" ")
+            if len(words) == 4:
+                labelled.append((words[0], words[1], words[2], words[3]))
+        if "rc 0" in sections:
+            return ObjectsState(True, (), "", tuple(labelled))
+        if "rc 1" in sections and any(line.startswith(("+++", "diff ")) for line in diff):
+            return ObjectsState(True, tuple(diff), "", tuple(labelled))
+        return ObjectsState(False, (), " ".join(diff[-2:]), ())

@@ -1,0 +1,94 @@
+"""What is known of a host in this run.
+
+pyinfra has no fact cache. Each bundle fact here is read once and stands until an operation of ours
+changed something on that host; so an unchanged host answers each concern once.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Generator
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
+
+from gevent.lock import RLock
+from pyinfra import host as current_host
+from pyinfra import inventory, state
+from pyinfra.api import FactBase
+from pyinfra.api import operation as pyinfra_operation
+from pyinfra.api.arguments_typed import PyinfraOperation
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import OperationMeta
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+Commands = Generator[PyinfraCommand | str, None, None]
+
+
+class _Known:
+    def __init__(self) -> None:
+        self.lock = RLock()  # several workers ask the first master at the same time
+        self.facts: dict[Any, Any] = {}
+        self.operations: list[OperationMeta] = []
+
+
+_known: weakref.WeakKeyDictionary[Host, _Known] = weakref.WeakKeyDictionary()
+
+
+def _of(host: Host) -> _Known:
+    return _known.setdefault(host, _Known())
+
+
+def this_host() -> Host:
+    """The host that the current code runs for: the object itself, not pyinfra's context proxy."""
+    found: Host = inventory.get_host(current_host.name)
+    return found
+
+
+def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any) -> T:
+    """Read a bundle fact of a host, or what this run already read since the last change there.
+
+    :param host: another host than the current one; it is connected when it is not yet.
+    """
+    real = host or this_host()
+    known = _of(real)
+    # what the plan saw may be minutes old when the user says yes
+    key = (fact, tuple(sorted(arguments.items())), state.is_executing)
+    with known.lock:
+        if key not in known.facts:
+            known.facts[key] = real.get_fact(fact, **arguments)
+        return known.facts[key]  # type: ignore[no-any-return]
+
+
+def forget(host: Host) -> None:
+    """Drop what is known of a host, because something changed there."""
+    _of(host).facts.clear()
+
+
+def changes(host: Host) -> list[OperationMeta]:
+    """The operations of ours that this run has on a host so far."""
+    return _of(host).operations
+
+
+def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
+    """A pyinfra operation that forgets what was observed after each command that it ran."""
+
+    @pyinfra_operation()
+    @wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> Commands:
+        host = this_host()
+        for command in function(*args, **kwargs):
+            yield command
+            if state.is_executing:
+                forget(host)
+
+    @wraps(function)
+    def noted(*args: P.args, **kwargs: P.kwargs) -> OperationMeta:
+        meta = inner(*args, **kwargs)
+        changes(this_host()).append(meta)
+        return meta
+
+    noted._inner = inner._inner  # type: ignore[attr-defined]
+    return cast(PyinfraOperation[P], noted)

@@ -1,0 +1,172 @@
+"""Certificates: authorities on the first master, what they sign on every host.
+
+Keys are made in memory after the plan, read from the first master without printing, and written
+through stdin.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from pyinfra import host
+from pyinfra.api import StringCommand
+from pyinfra.api.host import Host
+
+from .. import x509
+from ..facts.files import Files, HostFiles
+from ..observe import Commands, observe, operation, this_host
+from ..plan import fail, say
+from ..record import KUBELET, KUBELET_CLIENT
+from ..remote import quietly
+from ..x509 import Certificate, Pair
+from .files import File, remove_files, write
+
+
+def _pair_files(path: str, pair: Pair, public: str = ".crt") -> list[File]:
+    return [File(path + ".key", pair.key, "600", secret=True), File(path + public, pair.certificate)]
+
+
+def _has_key(found: Files, path: str) -> bool:
+    key = found.ours(path + ".key")
+    return key is not None and key.size > 0
+
+
+@operation
+def authorities(names: dict[str, str], key_pairs: Sequence[str]) -> Commands:
+    """
+    Ensure that authorities and key pairs are there. One that is there is never replaced.
+
+    + names: path without ending to common name
+    + key_pairs: paths without ending of keys with a bare public half (``.pub``)
+    """
+    found = observe(HostFiles)
+    new = {path: name for path, name in names.items() if not found.ours(path + ".crt")}
+    pairs = [p for p in key_pairs if not (found.ours(p + ".pub") and _has_key(found, p))]
+    orphans = [p for p in names if p not in new and not _has_key(found, p)]
+    if orphans:
+        yield fail(
+            f"{orphans[0]}.crt is there but its key is not: put {orphans[0]}.key back; a new authority "
+            "would lock out every node that trusts this one"
+        )
+        return
+    modes = [p for p in (*names, *key_pairs) if p not in pairs and _wrong_mode(found, p + ".key")]
+    for path, name in new.items():
+        say(f"Will make authority {path}.crt (CN={name}, {x509.CA_DAYS} days) and its key")
+    for path in pairs:
+        say(f"Will make key pair {path}.pub, {path}.key")
+    if not new and not pairs and not modes:
+        host.noop("the authorities are there")
+        return
+    yield _mend_modes(modes)  # in a plan nothing below is reached, so no key is made for it
+    made = [f for path, name in new.items() for f in _pair_files(path, x509.new_authority(name))]
+    made += [f for path in pairs for f in _pair_files(path, x509.new_key_pair(), ".pub")]
+    if made:
+        yield write(made)
+
+
+def _mend_modes(paths: Sequence[str]) -> StringCommand:
+    for path in paths:
+        say(f"Will set {path}.key to 0:0 600")
+    return StringCommand("".join(f"chown 0:0 {p}.key; chmod 600 {p}.key; " for p in paths) + "true")
+
+
+def _wrong_mode(found: Files, path: str) -> bool:
+    state = found.ours(path)
+    return state is not None and (state.mode, state.owner) != ("600", "0:0")
+
+
+@operation
+def certificates(wanted: Sequence[Certificate], authority: Host, days: int) -> Commands:
+    """
+    Ensure that certificates signed by the cluster's authorities are there.
+
+    + wanted: the certificates
+    + authority: the host that keeps the authorities (the first master)
+    + days: lifetime of what is issued
+    """
+    found, signers = observe(HostFiles), observe(HostFiles, authority)
+    stale = {c: reason for c in wanted if (reason := _stale(found, signers, c))}
+    modes = [c.path for c in wanted if c not in stale and _wrong_mode(found, c.path + ".key")]
+    copies = [] if authority is this_host() else _copies(found, signers, {c.signer for c in wanted})
+    for certificate, reason in stale.items():
+        say(f"Will issue {certificate.path}.crt, {reason}:", *certificate.describe(days))
+    for copy in copies:
+        say(f"Will copy {copy.path} from {authority.name}")
+    if not stale and not copies and not modes:
+        host.noop(f"{len(wanted)} certificates are good")
+        return
+    yield _mend_modes(modes)  # in a plan nothing below is reached, so no key is made or read for it
+    pairs = {}
+    for signer in sorted({c.signer for c in stale} | {f.path.removesuffix(".crt") for f in copies}):
+        key = quietly(authority, f"cat {signer}.key")
+        if not key or not signers.content(signer + ".crt"):
+            yield fail(f"{authority.name} has no {signer}.crt with its key: run deploys/master.py first")
+            return
+        pairs[signer] = Pair(signers.content(signer + ".crt"), key)
+    issued = [f for c in stale for f in _pair_files(c.path, x509.issue(c, pairs[c.signer], days))]
+    if issued or copies:
+        yield write([*copies, *issued])
+
+
+def _stale(found: Files, signers: Files, certificate: Certificate) -> str | None:
+    pem = found.content(certificate.path + ".crt")
+    if not pem:
+        return "which is not there"
+    if not _has_key(found, certificate.path):
+        return "whose key is not there"
+    reason = x509.why_not(pem, certificate, signers.content(certificate.signer + ".crt"))
+    return f"because {reason}" if reason else None
+
+
+def _copies(found: Files, signers: Files, paths: set[str]) -> list[File]:
+    wanted = [File(path + ".crt", signers.content(path + ".crt")) for path in sorted(paths)]
+    # before the first run the authority's text is not known yet, only that it will be copied
+    return [f for f in wanted if not found.ours(f.path) or (f.content and found.content(f.path) != f.content)]
+
+
+@operation
+def kubelet_client(wanted: Certificate, authority: Host, days: int) -> Commands:
+    """
+    Ensure that the kubelet has a client certificate; after that it rotates it by itself.
+
+    + wanted: subject and signer
+    + authority: the host that keeps the authorities (the first master)
+    + days: lifetime of the first one
+    """
+    have = observe(HostFiles).kubelet_client
+    signers = observe(HostFiles, authority)
+    ca = signers.content(wanted.signer + ".crt")
+    reason = x509.why_not(have, wanted, ca, only_identity=True) if have else "which is not there"
+    if not reason:
+        host.noop("the kubelet's client certificate is good")
+        return
+    say(f"Will issue {KUBELET_CLIENT}, {reason}:", *wanted.describe(days))
+    yield StringCommand("true")
+    key = quietly(authority, f"cat {wanted.signer}.key")
+    if not key or not ca:
+        yield fail(f"{authority.name} has no {wanted.signer}.crt with its key: run deploys/master.py first")
+        return
+    pair = x509.issue(wanted, Pair(ca, key), days)
+    # the kubelet's own naming; it moves the link when it rotates
+    stamp = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d-%H-%M-%S")
+    path = f"{KUBELET}/pki/kubelet-client-{stamp}.pem"
+    yield write([File(path, pair.certificate + pair.key, "600", secret=True)])
+    yield StringCommand(f"ln -sfn {path} {KUBELET_CLIENT}")
+
+
+@operation
+def no_certificates(paths: Sequence[str]) -> Commands:
+    """
+    Ensure that certificates and their keys are gone.
+
+    + paths: without ending
+    """
+    found = observe(HostFiles)
+    endings = (".crt", ".key", ".pub")
+    there = [p + e for p in paths for e in endings if found.ours(p + e)]
+    if not there:
+        host.noop("no certificates are there")
+        return
+    say("Will remove:", *there)
+    yield remove_files(there)

@@ -1,0 +1,104 @@
+"""Containers on either daemon. The wished specification stands in a label, so drift is seen."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyinfra import host
+from pyinfra.api import StringCommand
+
+from ..facts.daemons import LABEL, ContainerState, DaemonsFact
+from ..observe import Commands, observe, operation
+from ..plan import say, say_diff
+from ..record import BOOTSTRAP_SOCKET
+
+SOCKETS = {"bootstrap": BOOTSTRAP_SOCKET, "main": "/var/run/docker.sock"}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A container as it should be.
+
+    :param options: words of ``docker run`` before the image, each one argument.
+    :param command: words after the image.
+    :param revision: changes when something that the container reads only at its start changes.
+    """
+
+    image: str
+    options: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    revision: str = ""
+
+    def lines(self) -> list[str]:
+        """The specification, a line an item, as the label keeps it and a diff shows it."""
+        revision = [f"revision {self.revision}"] if self.revision else []
+        options = [f"option {word}" for word in self.options]
+        return [f"image {self.image}", *revision, *options, *(f"argument {word}" for word in self.command)]
+
+
+def docker(daemon: str) -> str:
+    """The docker command for a daemon."""
+    return f"docker -H unix://{SOCKETS[daemon]}"
+
+
+def run_command(daemon: str, name: str, spec: Spec) -> str:
+    """The command that creates and starts the container."""
+    label = f"{LABEL}={json.dumps(spec.lines())}"
+    words = ["run", "-d", "--name", name, "--label", label, *spec.options, spec.image, *spec.command]
+    return f"{docker(daemon)} {shlex.join(words)} >/dev/null"
+
+
+def _stale(have: ContainerState | None, spec: Spec) -> bool:
+    return have is None or have.spec != spec.lines()
+
+
+@operation
+def container(daemon: str, container: str, spec: Spec, why: Sequence[str] = ()) -> Commands:
+    """
+    Ensure a container runs with exactly this specification.
+
+    + daemon: ``bootstrap`` or ``main``
+    + container: its name
+    + spec: the specification
+    + why: paths whose change made spec.revision what it is, for the plan
+
+    It is created anew when the specification changed, started when it only stands still.
+    """
+    state = observe(DaemonsFact).of(daemon)
+    have = state.containers.get(container)
+    if have and not _stale(have, spec):
+        if have.running:
+            host.noop(f"container {container} runs as it should")
+            return
+        say(f"Will start container {container} on the {daemon} daemon, which is not running")
+        yield StringCommand(f"{docker(daemon)} restart -t 5 {container} >/dev/null")
+        return
+    old = [str(line) for line in have.spec] if have and isinstance(have.spec, list) else []
+    verb = "replace" if have else "create"
+    because = f" (it reads {', '.join(why)} at its start)" if why else ""
+    say_diff(f"Will {verb} container {container} on the {daemon} daemon{because}", old, spec.lines())
+    # also removes one that an interrupted run created without starting it
+    yield StringCommand(
+        f"{docker(daemon)} rm -f -v {container} >/dev/null 2>&1; {run_command(daemon, container, spec)}"
+    )
+
+
+@operation
+def no_container(daemon: str, container: str) -> Commands:
+    """
+    Ensure that a container of ours is gone.
+
+    + daemon: ``bootstrap`` or ``main``
+    + container: its name
+    """
+    if container not in observe(DaemonsFact).of(daemon).containers:
+        host.noop(f"container {container} is not there")
+        return
+    say(f"Will stop and remove container {container} from the {daemon} daemon")
+    name = shlex.quote(container)
+    yield StringCommand(
+        f"{docker(daemon)} stop -t 20 {name} >/dev/null; {docker(daemon)} rm -f -v {name} >/dev/null"
+    )

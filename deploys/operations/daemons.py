@@ -1,0 +1,138 @@
+"""The two Docker daemons: installed, started and restarted by the host's restart strategy."""
+
+from __future__ import annotations
+
+from pyinfra import host
+from pyinfra.api import StringCommand
+
+from ..facts.daemons import Daemons, DaemonsFact
+from ..facts.etcd import EtcdSubnets
+from ..observe import Commands, observe, operation
+from ..plan import say
+from ..platforms import RestartStrategy
+from ..record import BEFORE
+from ..subnets import gateway
+from ..topology import Node
+from .flannel import subnet_of
+
+BOOTSTRAP = "docker-bootstrap"
+MAIN = "docker"
+REVISION = "DOCKER_MULTINODE_REVISION"
+
+
+def _or_evidence(command: str, restart: RestartStrategy, unit: str) -> str:
+    state = restart.state.format(unit=unit)
+    return f"{command} || {{ echo '{unit} does not come up:' >&2; {{ {state}; }} >&2; exit 1; }}"
+
+
+@operation
+def bootstrap_daemon(restart: RestartStrategy, revision: str) -> Commands:
+    """
+    Ensure that the bootstrap daemon is enabled and runs with its newest configuration.
+
+    + restart: how, on this host
+    + revision: hash of its configuration, which its unit puts into its environment
+    """
+    state = observe(DaemonsFact).bootstrap
+    if state.active and state.environment.get(REVISION) == revision and state.enabled:
+        host.noop("the bootstrap daemon runs as it should")
+        return
+    stale = state.active and state.environment.get(REVISION) != revision
+    verb = "restart" if stale else "start" if not state.active else "enable"
+    say(f"Will {verb} the bootstrap daemon (its containers go on: live-restore)")
+    yield StringCommand(
+        f"{restart.reload} && {restart.enable.format(unit=BOOTSTRAP)} && "
+        + _or_evidence(
+            (restart.restart if stale else restart.start).format(unit=BOOTSTRAP), restart, BOOTSTRAP
+        )
+    )
+
+
+@operation
+def no_bootstrap_daemon(restart: RestartStrategy) -> Commands:
+    """
+    Ensure that the bootstrap daemon is stopped and not enabled.
+
+    + restart: how, on this host
+    """
+    state = observe(DaemonsFact).bootstrap
+    if not state.active and not state.enabled:
+        host.noop("the bootstrap daemon is not there")
+        return
+    say("Will stop and disable the bootstrap daemon")
+    yield StringCommand(
+        f"{restart.stop.format(unit=BOOTSTRAP)}; {restart.disable.format(unit=BOOTSTRAP)}; "
+        "! systemctl is-active --quiet docker-bootstrap"
+    )
+
+
+def why_restart(now: Daemons, flags: tuple[str, ...], bip: str) -> str | None:
+    """Why the main Docker must be restarted to run with these flags; None where it need not.
+
+    :param flags: what must stand in its command line.
+    :param bip: the address that docker0 must have, with prefix length.
+    """
+    if not now.main.active:
+        return "it is not running"
+    missing = [flag for flag in flags if flag not in now.main.command]
+    if missing:
+        return f"it runs without {' '.join(missing)}"
+    if now.docker0 != bip:
+        return f"docker0 has {now.docker0 or 'no address'} instead of {bip}"
+    return None
+
+
+@operation
+def main_daemon(node: Node, flags: tuple[str, ...], drop_in: str, bounced: tuple[str, ...]) -> Commands:
+    """
+    Ensure that the main Docker runs on the pod network. If it does not come up so, the drop-in is
+    taken away and Docker is started as it was.
+
+    + node: whose subnet docker0 gets, by whose restart strategy
+    + flags: what must stand in its command line
+    + drop_in: path of our drop-in, for the way back
+    + bounced: running containers of others, named in the plan
+    """
+    restart, now = node.restart, observe(DaemonsFact)
+    bip = gateway(subnet_of(node, observe(EtcdSubnets, node.first_master)))
+    why = why_restart(now, flags, bip)
+    if why is None:
+        if now.main.needs_reload:
+            say("Will let systemd read docker's unit again; docker is not restarted")
+            yield StringCommand(restart.reload)
+            return
+        host.noop("the main Docker runs on the pod network")
+        return
+    who = f"which restarts the running containers {', '.join(bounced)}" if bounced else "no container runs"
+    say(f"Will restart the main Docker because {why}; {who}")
+    keep = f"mkdir -p {BEFORE}; [ -e {BEFORE}/docker0 ] || echo '{now.docker0}' > {BEFORE}/docker0"
+    go = restart.restart.format(unit=MAIN)
+    back = f"mv -f {drop_in} {drop_in}.failed; {restart.reload}; {go}"
+    state = restart.state.format(unit=MAIN)
+    yield StringCommand(
+        f"{keep}; {restart.reload}; {go} || {{ {{ echo 'docker does not come up on the pod network:'; {state}; "
+        f"echo 'docker is started again as it was; its drop-in is kept as {drop_in}.failed'; }} >&2; "
+        f"{back}; exit 1; }}; ip -4 -o addr show dev docker0 | grep -qF ' {bip} ' || "
+        f'{{ echo "docker0 did not get {bip}: $(ip -4 -o addr show dev docker0)" >&2; exit 1; }}'
+    )
+
+
+@operation
+def main_daemon_restored(restart: RestartStrategy) -> Commands:
+    """
+    Start the main Docker without our drop-in, which is gone by now; docker0 gets its old address.
+
+    + restart: how, on this host
+    """
+    now = observe(DaemonsFact)
+    ours = any(word.startswith("--bip=") for word in now.main.command)
+    if not ours and not now.main.needs_reload:
+        host.noop("the main Docker runs without us")
+        return
+    say("Will restart the main Docker as it was before us; docker0 is made anew")
+    # dockerd adopts an address that it finds on docker0, so the bridge must go while Docker is down
+    stop = f"{restart.stop.format(unit='docker.socket')} 2>/dev/null; {restart.stop.format(unit=MAIN)}"
+    yield StringCommand(
+        f"{restart.reload}; {stop}; ip link del docker0 2>/dev/null; "
+        + _or_evidence(restart.start.format(unit=MAIN), restart, MAIN)
+    )

@@ -1,0 +1,124 @@
+"""Files of ours: written as a set, in one execution, each put in place by a rename."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import shlex
+import tarfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pyinfra import host
+from pyinfra.api import StringCommand
+
+from ..facts.files import Files, FileState, HostFiles
+from ..observe import Commands, observe, operation
+from ..plan import fail, say, say_diff
+from ..record import DIRECTORIES, FILES, RECORD
+
+# Contents come through stdin, never through argv or a temporary file that others can read. What is
+# about to be made is written down first, so that an interrupted run can be taken away exactly.
+WRITE = rf"""set -e; umask 077
+mkdirs() {{ [ -d "$1" ] || {{ mkdirs "$(dirname "$1")"; [ -z "$made" ] || echo "$1" >> {DIRECTORIES}
+ mkdir -m 0755 "$1"; }}; }}
+made=; mkdirs {RECORD}; made=yes
+new=$(mktemp -d {RECORD}/.new.XXXXXX); trap 'rm -rf "$new"' EXIT
+base64 -d | tar -xzpf - -C "$new"
+(cd "$new" && find . -type f | cut -c2- | sort) > "$new.list"; trap 'rm -rf "$new" "$new.list"' EXIT
+touch {FILES}; sort -u {FILES} "$new.list" > "$new.all"; mv -f "$new.all" {FILES}
+while read -r f; do mkdirs "$(dirname "$f")"; chown 0:0 "$new$f"; mv -f "$new$f" "$f"; done < "$new.list"
+"""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it should be.
+
+    :param mode: octal, like 644.
+    :param secret: its content is shown nowhere.
+    """
+
+    path: str
+    content: str
+    mode: str = "644"
+    secret: bool = False
+
+
+def archive(files: Iterable[File]) -> str:
+    """The files as a gzipped tar, base64: what :data:`WRITE` reads."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for file in files:
+            data = file.content.encode()
+            member = tarfile.TarInfo("." + file.path)
+            member.size, member.mode = len(data), int(file.mode, 8)
+            tar.addfile(member, io.BytesIO(data))
+    return base64.encodebytes(gzip.compress(packed.getvalue(), mtime=0)).decode()
+
+
+def write(files: Sequence[File]) -> StringCommand:
+    """The command that writes these files, all of them, as root's."""
+    return StringCommand(WRITE.strip(), _stdin=archive(files))
+
+
+def remove_files(paths: Sequence[str]) -> StringCommand:
+    """The command that removes these files and strikes them from the record."""
+    quoted = " ".join(map(shlex.quote, paths))
+    return StringCommand(
+        f"rm -f -- {quoted}; [ ! -f {FILES} ] || {{ printf '%s\\n' {quoted} | "
+        f"grep -vxFf - {FILES} > {FILES}.new || true; mv -f {FILES}.new {FILES}; }}"
+    )
+
+
+def differs(have: FileState | None, want: File) -> bool:
+    """Whether a file must be written."""
+    return (
+        have is None
+        or (have.mode, have.owner) != (want.mode, "0:0")
+        or (not want.secret and have.content != want.content)
+    )
+
+
+def announce(have: FileState | None, want: File) -> None:
+    """Say in the plan what will become of one file."""
+    if want.secret:
+        say(f"Will write {want.path} (mode {want.mode}, secret: content not shown)")
+    elif have is None:
+        say_diff(f"Will create {want.path} (mode {want.mode})", [], want.content.splitlines())
+    elif have.content != want.content:
+        say_diff(f"Will change {want.path}", (have.content or "").splitlines(), want.content.splitlines())
+    if have and (have.mode, have.owner) != (want.mode, "0:0"):
+        say(f"Will set {want.path} from {have.owner} {have.mode} to 0:0 {want.mode}")
+
+
+def foreign(found: Files, wanted: Iterable[File]) -> str | None:
+    """The first wanted path where a file lies that is not ours."""
+    return next((f.path for f in wanted if f.path in found.files and not found.files[f.path].ours), None)
+
+
+@operation
+def files(wanted: Sequence[File], absent: Sequence[str] = ()) -> Commands:
+    """
+    Ensure these files are exactly so, owned by root, and those are gone.
+
+    + wanted: the files as they should be
+    + absent: paths that must not be; only what we wrote is removed
+    """
+    found = observe(HostFiles)
+    if taken := foreign(found, wanted):
+        yield fail(f"{taken} is there and was not written by docker-multinode; move it away first")
+        return
+    changed = [f for f in wanted if differs(found.ours(f.path), f)]
+    gone = [path for path in absent if found.ours(path)]
+    for file in changed:
+        announce(found.ours(file.path), file)
+    for path in gone:
+        say(f"Will remove {path}")
+    if changed:
+        yield write(changed)
+    if gone:
+        yield remove_files(gone)
+    if not changed and not gone:
+        host.noop(f"{len(wanted)} files are as they should be")

@@ -1,0 +1,86 @@
+"""Images: all of a daemon pulled at once, and the node image built."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from pyinfra import host
+from pyinfra.api import StringCommand
+
+from ..facts.daemons import DaemonsFact
+from ..observe import Commands, observe, operation
+from ..plan import say
+from .containers import docker
+
+
+def short(image: str) -> str:
+    """How ``docker images`` names an image: docker.io/library/debian:12 is debian:12 there."""
+    name = image.removeprefix("docker.io/")
+    return name.removeprefix("library/")
+
+
+@operation
+def pulled(daemon: str, images: Sequence[str], limit: int) -> Commands:
+    """
+    Ensure that images are there, all of them pulled at the same time.
+
+    + daemon: ``bootstrap`` or ``main``
+    + images: references with tag or digest
+    + limit: seconds that all of it may take
+    """
+    there = observe(DaemonsFact).of(daemon).images
+    missing = [image for image in dict.fromkeys(images) if short(image) not in there and image not in there]
+    if not missing:
+        host.noop(f"{len(images)} images are there")
+        return
+    say(f"Will pull onto the {daemon} daemon:", *missing)
+    quoted = " ".join(shlex.quote(image) for image in missing)
+    # each pull's last words are kept, so that the failure says which one and why
+    yield StringCommand(
+        f"t=$(mktemp -d); trap 'rm -rf $t' EXIT; n=0; for i in {quoted}; do n=$((n+1)); "
+        f'( timeout {limit} {docker(daemon)} pull -q "$i" >$t/$n.out 2>&1 || '
+        f'echo "cannot pull $i: $(tail -n 2 $t/$n.out)" > $t/$n.failed ) & done; wait; '
+        f"cat $t/*.failed >&2 2>/dev/null && exit 1; true"
+    )
+
+
+@operation
+def built(daemon: str, image: str, dockerfile: str, arguments: dict[str, str], limit: int) -> Commands:
+    """
+    Ensure that an image is there, built from a Dockerfile without a context.
+
+    + daemon: ``bootstrap`` or ``main``
+    + image: its reference; a changed Dockerfile must give another one
+    + dockerfile: its text
+    + arguments: build arguments, not secret
+    + limit: seconds that the build may take
+    """
+    if image in observe(DaemonsFact).of(daemon).images:
+        host.noop(f"image {image} is there")
+        return
+    say(f"Will build image {image} on the {daemon} daemon from:", *dockerfile.splitlines())
+    words = [f"--build-arg={key}={value}" for key, value in arguments.items()]
+    # the host's network: before flannel's masquerading a build container could not reach out
+    yield StringCommand(
+        f"log=$(mktemp); trap 'rm -f $log' EXIT; DOCKER_BUILDKIT=0 timeout {limit} {docker(daemon)} build "
+        f"--network=host --force-rm {shlex.join(words)} -t {shlex.quote(image)} - >$log 2>&1 || "
+        '{ echo "the node image was not built; the last lines:" >&2; tail -n 25 $log >&2; exit 1; }',
+        _stdin=dockerfile,
+    )
+
+
+@operation
+def no_images(daemon: str, prefix: str) -> Commands:
+    """
+    Ensure that images that we built are gone.
+
+    + daemon: ``bootstrap`` or ``main``
+    + prefix: what their references begin with
+    """
+    there = [i for i in observe(DaemonsFact).of(daemon).images if i.startswith(prefix)]
+    if not there:
+        host.noop("no images of ours")
+        return
+    say(f"Will remove from the {daemon} daemon:", *there)
+    yield StringCommand(f"{docker(daemon)} rmi {shlex.join(there)} >/dev/null")

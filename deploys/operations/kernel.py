@@ -1,0 +1,53 @@
+"""Kernel modules and sysctls at run time; what they were before us goes into the record first."""
+
+from __future__ import annotations
+
+from pyinfra import host
+from pyinfra.api import StringCommand
+
+from ..facts.kernel import Kernel
+from ..observe import Commands, observe, operation
+from ..plan import say
+from ..record import BEFORE
+
+
+@operation
+def kernel(modules: tuple[str, ...], sysctls: dict[str, str]) -> Commands:
+    """
+    Ensure that modules are loaded and sysctls set, now; files for the next boot are the host phase's.
+
+    + modules: names
+    + sysctls: key to value
+    """
+    now = observe(Kernel)
+    load = [m for m in modules if m not in now.modules]
+    wrong = {k: v for k, v in sysctls.items() if now.sysctls.get(k) != v}
+    if not now.before:
+        lines = [f"{k}={v}" for k, v in now.sysctls.items()]
+        lines += [f"module {m}={'loaded' if m in now.modules else 'absent'}" for m in modules]
+        say(f"Will record in {BEFORE}/kernel what was before:", *lines)
+        text = "\\n".join(lines)
+        yield StringCommand(f"mkdir -p {BEFORE} && printf '{text}\\n' > {BEFORE}/kernel")
+    if load:
+        say(f"Will load kernel modules: {', '.join(load)}")
+        yield StringCommand(f"modprobe -a {' '.join(load)}")
+    if wrong:
+        say("Will set sysctls:", *(f"{k}: {now.sysctls.get(k, 'unset')} -> {v}" for k, v in wrong.items()))
+        yield StringCommand("sysctl -qw " + " ".join(f"{k}={v}" for k, v in wrong.items()))
+    if now.before and not load and not wrong:
+        host.noop("modules and sysctls are as they should be")
+
+
+@operation
+def kernel_restored() -> Commands:
+    """
+    Put sysctls back to what the record says. Modules stay: others may use them by now.
+    """
+    now = observe(Kernel)
+    back = {k: v for k, v in now.before.items() if k in now.sysctls and now.sysctls[k] != v}
+    # other software may rely on forwarding by now; only what was off before us and is ours goes back
+    if not back:
+        host.noop("sysctls are as they were before")
+        return
+    say("Will set sysctls back:", *(f"{k}: {now.sysctls[k]} -> {v}" for k, v in back.items()))
+    yield StringCommand("sysctl -qw " + " ".join(f"{k}={v}" for k, v in back.items()))

@@ -1,0 +1,166 @@
+"""Objects in the API and nodes that join, asked and changed on the first master."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pyinfra import host, state
+from pyinfra.api import StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import OperationMeta
+
+from ..facts.daemons import DaemonsFact
+from ..facts.etcd import EtcdSubnets
+from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects
+from ..observe import Commands, observe, operation
+from ..plan import say, unknown
+from ..subnets import gateway
+from ..topology import Node
+from .changes import changed
+from .flannel import on_master
+from .wait import until
+
+
+@operation
+def objects(manifest: str, addons: Collection[str]) -> Commands:
+    """
+    Ensure that these objects are in the API, by server-side apply without force; those of ours that
+    belong to another addon are deleted.
+
+    + manifest: YAML documents
+    + addons: values of our label that stay
+    """
+    now = observe(Objects, manifest=manifest)
+    extra = [o for o in now.labelled if o[0] not in addons]
+    if now.answers and not now.diff and not extra:
+        host.noop("the objects are as they should be")
+        return
+    if now.answers:
+        if now.diff:
+            say("Will change objects (kubectl diff):", *now.diff)
+    elif "kubelet" in observe(DaemonsFact).main.containers:
+        say(f"Unknown what will change in the API, it does not answer: {now.error}")
+    else:
+        say("Will create these objects:", *manifest.splitlines())
+    for addon, kind, namespace, name in extra:
+        say(f"Will delete {kind} {namespace + '/' if namespace else ''}{name} of the addon {addon}")
+    if not now.answers or now.diff:
+        yield StringCommand(
+            f"{KUBECTL} apply --server-side --field-manager={MANAGER} -f - >/dev/null", _stdin=manifest
+        )
+    for _, kind, namespace, name in extra:
+        where = f" -n {namespace}" if namespace else ""
+        yield StringCommand(
+            f"{KUBECTL} delete --wait=false --ignore-not-found{where} {kind} {name} >/dev/null"
+        )
+
+
+@operation
+def node_ready(
+    node: str, master: Host, labels: Sequence[str], limit: int, when: Sequence[OperationMeta]
+) -> Commands:
+    """
+    Wait until a node is Ready, where something changed or it is not, and label it.
+
+    + node: its name
+    + master: the first master
+    + labels: labels that the node's own kubelet may not set
+    + limit: seconds
+    + when: operations whose change makes the wait necessary
+    """
+    now = observe(ClusterNodes, master)
+    have = (now or {}).get(node)
+    if have and have.ready and not changed(when):
+        host.noop(f"node {node} is Ready")
+        return
+    say(f"Will wait until node {node} is Ready")
+    yield on_master(
+        master,
+        until(
+            f"node {node} to be Ready",
+            f"{KUBECTL} wait --for=condition=Ready --timeout=5s node/{node}",
+            limit,
+            f"{KUBECTL} get nodes -o wide; {KUBECTL} describe node {node} | sed -n '/^Conditions/,/^Addresses/p'",
+            f"docker logs kubelet (on the node), kubectl describe node {node} (on the master)",
+        ),
+        f"waiting for node {node}",
+    )
+    for label in labels:
+        yield on_master(master, f"{KUBECTL} label --overwrite node {node} {label}", f"labelling node {node}")
+
+
+@operation
+def verified(
+    what: str, test: str, limit: int, evidence: str, further: str, when: Sequence[OperationMeta]
+) -> Commands:
+    """
+    Check on the host that the cluster does what it should, where this run changed something there.
+
+    + what: what is checked
+    + test: shell command that succeeds when it holds
+    + limit: seconds
+    + evidence: shell command whose output says why it does not
+    + further: command for the user to look further
+    + when: all operations of the run on this host
+    """
+    if not changed(when):
+        host.noop(f"nothing changed, {what} is not checked again")
+        return
+    say(f"Will check {what}")
+    yield StringCommand(until(what, test, limit, evidence, further))
+
+
+@operation
+def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta]) -> Commands:
+    """
+    Check that this node reaches every joined node over the pod network, where this run changed something.
+
+    + master: the first master, whose etcd knows the nodes' subnets
+    + limit: seconds
+    + when: all operations of the run on this host
+    """
+    if not changed(when):
+        host.noop("nothing changed, the pod network is not checked again")
+        return
+    say("Will ping docker0 of every joined node over the pod network")
+    if not state.is_executing:
+        yield unknown("the nodes that have joined by then")
+        return
+    known = observe(EtcdSubnets, master)
+    for node, subnet in sorted(known.reservations.items()):
+        if subnet not in known.leases.values():
+            continue  # reserved, but its flannel has not come up
+        address = gateway(subnet).split("/")[0]
+        source = "$(ip -4 -o addr show dev docker0 | awk '{print $4}' | cut -d/ -f1)"
+        yield StringCommand(
+            until(
+                f"an answer of node {node} at {address} over the pod network",
+                f"docker exec kubelet ping -c 1 -W 2 -I {source} {address}",
+                limit,
+                "ip route; ip -d link show flannel.1",
+                "docker -H unix:///run/docker-bootstrap.sock logs flannel (on both nodes)",
+            )
+        )
+
+
+@operation
+def node_removed(node: Node, limit: int) -> Commands:
+    """
+    Drain a node and delete its object, where the API answers; a master alone takes its API along.
+
+    + node: the node
+    + limit: seconds for the drain
+    """
+    others = {} if node.is_first_master else observe(ClusterNodes, node.first_master) or {}
+    if node.name not in others:
+        host.noop("no API answers that knows the node")
+        return
+    say(f"Will drain node {node.name} and delete it")
+    drain = f"drain {node.name} --ignore-daemonsets --delete-emptydir-data --force --timeout={limit}s"
+    yield on_master(
+        node.first_master,
+        # no `timeout 60` around this one: the drain has its own limit
+        f"{KUBECTL.split(' ', 2)[2]} {drain} || echo 'not drained in time, going on' >&2; "
+        f"{KUBECTL} delete --ignore-not-found node {node.name}",
+        f"draining node {node.name}",
+    )

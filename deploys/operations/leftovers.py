@@ -1,0 +1,89 @@
+"""What containers and daemons leave on a host: directories, links, iptables chains, mounts, pods."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from pyinfra import host
+from pyinfra.api import StringCommand
+
+from ..facts.leftovers import Leftovers
+from ..observe import Commands, observe, operation
+from ..plan import say
+
+
+@operation
+def no_directories(paths: Sequence[str]) -> Commands:
+    """
+    Ensure that paths of ours are gone. What is mounted below them is unmounted first, never emptied;
+    a path that is a mount itself is emptied and stays.
+
+    + paths: absolute paths of ours
+    """
+    found = observe(Leftovers)
+    there = [p for p in paths if p in found.paths]
+    if not there:
+        host.noop("these paths are not there")
+        return
+    say("Will remove with all that is in it:", *there)
+    script = (
+        'for p in "$@"; do awk -v p="$p/" \'index($5,p)==1{print $5}\' /proc/self/mountinfo | sort -r | '
+        'while read -r m; do umount "$m" || umount -l "$m"; done; '
+        'if mountpoint -q "$p"; then find "$p" -mindepth 1 -xdev -delete; else rm -rf --one-file-system "$p"; fi; done'
+    )
+    yield StringCommand(f"set -- {shlex.join(there)}; {script}")
+
+
+@operation
+def no_links(links: Sequence[str]) -> Commands:
+    """
+    Ensure that network links of ours are gone.
+
+    + links: their names
+    """
+    there = [link for link in links if link in observe(Leftovers).links]
+    if not there:
+        host.noop("these links are not there")
+        return
+    say(f"Will delete the links {', '.join(there)}")
+    yield StringCommand("; ".join(f"ip link delete {link}" for link in there))
+
+
+@operation
+def no_chains(prefixes: Sequence[str]) -> Commands:
+    """
+    Ensure that iptables chains of ours and the rules that jump there are gone; nothing is flushed.
+
+    + prefixes: what the chains' names begin with
+    """
+    found = observe(Leftovers).chains
+    there = [c for c in found if c.split(" ", 1)[1].startswith(tuple(prefixes))]
+    if not there:
+        host.noop("these chains are not there")
+        return
+    say("Will delete iptables chains and the rules that jump to them:", *there)
+    pattern = "|".join(prefixes)
+    yield StringCommand(
+        "for t in $(cat /proc/net/ip_tables_names 2>/dev/null || echo filter nat mangle) ; do "
+        f"for c in iptables ip6tables; do $c-save -t $t 2>/dev/null | awk '/^-A/ && / -j ({pattern})/' | "
+        'sed "s/^-A/-D/" | while read -r r; do eval "$c -w -t $t $r"; done; '
+        f"for n in $($c-save -t $t 2>/dev/null | awk '/^:({pattern})/{{print substr($1,2)}}'); do $c -w -t $t -F $n; done; "
+        f"for n in $($c-save -t $t 2>/dev/null | awk '/^:({pattern})/{{print substr($1,2)}}'); do $c -w -t $t -X $n; done; "
+        "done; done; true"
+    )
+
+
+@operation
+def no_pods() -> Commands:
+    """
+    Ensure that the containers that the kubelet made are gone.
+    """
+    there = observe(Leftovers).pods
+    if not there:
+        host.noop("no pods are there")
+        return
+    say(f"Will remove {len(there)} containers of pods:", *there)
+    yield StringCommand(
+        "docker ps -aq --filter label=io.kubernetes.docker.type | xargs -r docker rm -f -v >/dev/null"
+    )

@@ -1,0 +1,48 @@
+"""Waits: a loop on the host with a time limit, and on failure the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyinfra import host
+from pyinfra.api import StringCommand
+from pyinfra.api.operation import OperationMeta
+
+from ..observe import Commands, operation
+from .changes import changed
+
+
+def until(what: str, test: str, limit: int, evidence: str, further: str) -> str:
+    """A loop that ends when the test succeeds, or fails with what there is to see.
+
+    :param what: what is waited for, as it reads after "waited N s for".
+    :param test: shell command; its exit status decides.
+    :param limit: seconds.
+    :param evidence: shell command whose output says why, printed on failure.
+    :param further: command for the user to type next.
+    """
+    return (
+        f"end=$(($(date +%s)+{limit})); until {{ {test} ; }} >/dev/null 2>&1; do "
+        f'if [ $(date +%s) -ge $end ]; then {{ echo "waited {limit} s for {what}, in vain; the last words:"; '
+        f"{{ {evidence} ; }} 2>&1 | tail -n 20; echo 'to look further: {further}'; }} >&2; exit 1; fi; sleep 0.5; done"
+    )
+
+
+@operation
+def wait_for(
+    what: str, test: str, limit: int, evidence: str, further: str, when: Sequence[OperationMeta]
+) -> Commands:
+    """
+    Wait on the host until a test succeeds, where an earlier operation changed something.
+
+    + what: what is waited for
+    + test: shell command that succeeds when it is there
+    + limit: seconds
+    + evidence: shell command whose output says why it is not
+    + further: command for the user to look further
+    + when: operations whose change makes the wait necessary
+    """
+    if not changed(when):
+        host.noop(f"nothing changed that {what} depends on")
+        return
+    yield StringCommand(until(what, test, limit, evidence, further))

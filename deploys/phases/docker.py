@@ -1,0 +1,145 @@
+"""The main Docker on the node's subnet: docker0 is the pod network. A drop-in of constant text."""
+
+from __future__ import annotations
+
+from packaging.version import InvalidVersion, Version
+
+from ..facts.daemons import LABEL, DaemonsFact
+from ..observe import observe
+from ..operations.daemons import main_daemon, main_daemon_restored, why_restart
+from ..operations.files import File, files
+from ..record import SUBNET_ENV
+from ..render import render
+from ..topology import Node
+from . import flannel
+from .bootstrap import proxies
+
+TITLE = "main Docker"
+
+#: Daemon flag → key in daemon.json: what stands there already is left to it, for dockerd refuses both.
+LOG_LIMITS = ("--log-opt=max-size=10m", "--log-opt=max-file=3")
+
+
+def docker_version(node: Node) -> Version:
+    """Version of the host's Docker: 26.1.5+dfsg1 → 26.1.5."""
+    try:
+        return Version(node.found.docker_version.split("+")[0].split("~")[0].split("-")[0])
+    except InvalidVersion:
+        return Version("0")
+
+
+def drops_routed(node: Node) -> bool:
+    """Whether this Docker drops what is routed to docker0 unless told otherwise (28.2 and later)."""
+    return docker_version(node) >= Version("28.2")
+
+
+def command_of(unit: tuple[str, ...], ours: str) -> str | None:
+    """The command that docker's unit runs without us: of its own file and of foreign drop-ins.
+
+    :param unit: what ``systemctl cat`` prints, a ``# /path`` line before each file.
+    :param ours: path of our drop-in, which is left out.
+    """
+    command, skip = None, False
+    for line in unit:
+        if line.startswith("# /"):
+            skip = line[2:].strip() == ours
+        elif not skip and line.startswith("ExecStart="):
+            command = line.removeprefix("ExecStart=").strip() or None
+    return command
+
+
+def flags(node: Node) -> tuple[str, ...]:
+    """Flags of constant text that the main Docker gets, besides bip and mtu."""
+    theirs = node.found.daemon_json or {}
+    result = [f"--ip-masq={str(not node.settings.flannel_ipmasq).lower()}"]
+    if "userland-proxy" not in theirs:
+        # makes Docker switch on hairpin for each container: a pod reaches itself through its Service
+        result.append("--userland-proxy=false")
+    if drops_routed(node) and "allow-direct-routing" not in theirs:
+        result.append("--allow-direct-routing")
+    if "log-opts" not in theirs:
+        # cri-dockerd can't rotate the logs of pods
+        result.extend(LOG_LIMITS)
+    return tuple(result)
+
+
+def bip(node: Node) -> str | None:
+    """docker0's address according to the record; None before the first run."""
+    for line in node.found.subnet_env.splitlines():
+        if line.startswith("FLANNEL_SUBNET="):
+            return line.split("=", 1)[1]
+    return None
+
+
+def _rules(node: Node) -> list[str]:
+    interface = flannel.INTERFACES[node.settings.flannel_backend]
+    if not drops_routed(node) or not interface:
+        return []
+    return [
+        f"DOCKER-USER -i {interface} -o docker0 -s {node.settings.flannel_network} "
+        "-m comment --comment docker-multinode -j ACCEPT"
+    ]
+
+
+def drop_in_path(node: Node) -> str:
+    """Where our drop-in lies; zz: after all others."""
+    return f"{node.restart.unit_dir}/docker.service.d/zz-docker-multinode.conf"
+
+
+def drop_in(node: Node) -> File:
+    """Our drop-in."""
+    path = drop_in_path(node)
+    text = render(
+        f"{node.restart.init}/docker-drop-in.conf.j2",
+        subnet_env=SUBNET_ENV,
+        environment=proxies(node),
+        command=command_of(node.found.docker_unit, path) or f"{node.found.dockerd} -H fd://",
+        flags=flags(node),
+        rules=_rules(node),
+    )
+    return File(path, text)
+
+
+def bounced(node: Node) -> tuple[str, ...]:
+    """Names of the running containers, not of ours or of pods, that a restart stops."""
+    names = []
+    for container in node.found.containers:
+        labels = container.get("labels") or {}
+        if LABEL not in labels and "io.kubernetes.docker.type" not in labels:
+            names.append(str(container.get("name", "")).lstrip("/"))
+    return tuple(sorted(names))
+
+
+def lost(node: Node) -> tuple[str, ...]:
+    """Those of them that Docker will not start again."""
+    stay_down = {
+        str(c.get("name", "")).lstrip("/")
+        for c in node.found.containers
+        if c.get("restart") in ("", "no", None)
+    }
+    return tuple(name for name in bounced(node) if name in stay_down)
+
+
+def restart_due(node: Node) -> bool:
+    """Whether an apply restarts the main Docker, as far as it is known before the run."""
+    expected = bip(node)
+    return expected is None or why_restart(observe(DaemonsFact, node.host), flags(node), expected) is not None
+
+
+def apply(node: Node) -> None:
+    """Write the drop-in and restart the main Docker on the node's subnet; all its changes are here."""
+    files(name="Write docker's drop-in", wanted=[drop_in(node)])
+    main_daemon(
+        name="Run the main Docker on the pod network",
+        node=node,
+        flags=flags(node),
+        drop_in=drop_in_path(node),
+        bounced=bounced(node),
+    )
+
+
+def remove(node: Node) -> None:
+    """Take the drop-in away and start Docker as it was, with docker0 made anew."""
+    path = drop_in_path(node)
+    files(name="Remove docker's drop-in", wanted=(), absent=(path,))
+    main_daemon_restored(name="Run the main Docker as before", restart=node.restart)

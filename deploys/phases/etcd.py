@@ -1,0 +1,80 @@
+"""etcd on the first master, in the bootstrap daemon: TLS, client certificates only."""
+
+from __future__ import annotations
+
+from ..facts.etcd import ETCDCTL
+from ..operations.containers import Spec, container, docker, no_container
+from ..operations.images import pulled
+from ..operations.leftovers import no_directories
+from ..operations.wait import wait_for
+from ..record import ETCD_DATA, PKI
+from ..topology import Node
+
+TITLE = "etcd"
+
+NAME = "etcd"
+
+
+def image(node: Node) -> str:
+    """Reference of the etcd image."""
+    return node.image(f"registry.k8s.io/etcd:{node.settings.etcd_version or node.release.etcd}")
+
+
+def spec(node: Node) -> Spec:
+    """The container: kubeadm's flags of the same minor."""
+    pki, address = f"{PKI}/etcd", node.address
+    flags = {
+        "name": node.name,
+        "data-dir": ETCD_DATA,
+        "listen-client-urls": f"https://127.0.0.1:2379,https://{address}:2379",
+        "advertise-client-urls": f"https://{address}:2379",
+        "listen-peer-urls": f"https://{address}:2380",
+        "initial-advertise-peer-urls": f"https://{address}:2380",
+        "initial-cluster": f"{node.name}=https://{address}:2380",
+        "cert-file": f"{pki}/server.crt",
+        "key-file": f"{pki}/server.key",
+        "trusted-ca-file": f"{pki}/ca.crt",
+        "client-cert-auth": "true",
+        "peer-cert-file": f"{pki}/peer.crt",
+        "peer-key-file": f"{pki}/peer.key",
+        "peer-trusted-ca-file": f"{pki}/ca.crt",
+        "peer-client-cert-auth": "true",
+        "listen-metrics-urls": "http://127.0.0.1:2381",
+        "snapshot-count": "10000",
+        "feature-gates": "InitialCorruptCheck=true",
+        "watch-progress-notify-interval": "5s",
+        **node.settings.etcd_extra_args,
+    }
+    return Spec(
+        image(node),
+        ("--net=host", f"--restart={node.settings.restart_policy}",
+         "-v", f"{ETCD_DATA}:{ETCD_DATA}", "-v", f"{pki}:{pki}:ro"),
+        ("etcd", *(f"--{flag}={value}" for flag, value in flags.items())),
+    )  # fmt: skip
+
+
+def apply(node: Node) -> None:
+    """Run it and wait until it is healthy."""
+    if not node.is_first_master:
+        return
+    limit = node.settings.timeout_for_services
+    pulled(name="Pull etcd", daemon="bootstrap", images=[image(node)], limit=node.settings.timeout_for_images)
+    runs = container(name="Run etcd", daemon="bootstrap", container=NAME, spec=spec(node))
+    wait_for(
+        name="Wait for etcd",
+        what="etcd to be healthy",
+        test=f"{ETCDCTL} endpoint health",
+        limit=limit,
+        evidence=f"{docker('bootstrap')} logs --tail 15 {NAME}; df -h {ETCD_DATA}",
+        further=f"{docker('bootstrap')} logs {NAME}",
+        when=[runs],
+    )
+
+
+def remove(node: Node) -> None:
+    """Stop it; its data goes with purge_data only."""
+    if not node.is_first_master:
+        return
+    no_container(name="Remove etcd", daemon="bootstrap", container=NAME)
+    if node.settings.purge_data:
+        no_directories(name="Remove etcd's data", paths=(ETCD_DATA,))

@@ -1,0 +1,83 @@
+"""flannel: the node's subnet is reserved for life and recorded, then flannel takes it."""
+
+from __future__ import annotations
+
+import json
+
+from ..operations.containers import Spec, container, docker, no_container
+from ..operations.files import files
+from ..operations.flannel import network_configured, subnet_recorded, subnet_released, subnet_taken
+from ..operations.images import pulled
+from ..operations.leftovers import no_chains, no_directories, no_links
+from ..operations.wait import wait_for
+from ..record import FLANNEL_RUN, PKI, SUBNET_ENV
+from ..subnets import OVERHEAD
+from ..topology import Node
+
+TITLE = "flannel"
+
+NAME = "flannel"
+INTERFACES = {"vxlan": "flannel.1", "host-gw": None}
+"""Backend → the interface by which pods' packets come in from other nodes."""
+
+
+def image(node: Node) -> str:
+    """Reference of the flannel image."""
+    return node.image(f"ghcr.io/flannel-io/flannel:{node.settings.flannel_version or node.release.flannel}")
+
+
+def spec(node: Node) -> Spec:
+    """The container."""
+    pki = f"{PKI}/etcd"
+    return Spec(
+        image(node),
+        ("--net=host", "--privileged", f"--restart={node.settings.restart_policy}",
+         "-v", f"{FLANNEL_RUN}:{FLANNEL_RUN}", "-v", "/run/xtables.lock:/run/xtables.lock",
+         "-v", f"{pki}:{pki}:ro"),
+        (f"--etcd-endpoints=https://{node.master_address}:2379", f"--etcd-cafile={pki}/ca.crt",
+         f"--etcd-certfile={pki}/flannel-client.crt", f"--etcd-keyfile={pki}/flannel-client.key",
+         f"--iface={node.address}", f"--ip-masq={str(node.settings.flannel_ipmasq).lower()}"),
+    )  # fmt: skip
+
+
+def mtu(node: Node) -> int:
+    """MTU of the pod network on this node."""
+    return node.interface.mtu - OVERHEAD[node.settings.flannel_backend]
+
+
+def apply(node: Node) -> None:
+    """Reserve the node's subnet, record it, run flannel on it."""
+    wanted = node.settings
+    if node.is_first_master:
+        config = {
+            "Network": wanted.flannel_network,
+            "SubnetLen": 24,
+            "Backend": {"Type": wanted.flannel_backend},
+        }
+        network_configured(name="Configure flannel's network in etcd", config=json.dumps(config))
+    subnet_recorded(name="Reserve and record the node's subnet", node=node, mtu=mtu(node))
+    pulled(name="Pull flannel", daemon="bootstrap", images=[image(node)], limit=wanted.timeout_for_images)
+    taken = subnet_taken(name="Let flannel take the recorded subnet", node=node)
+    runs = container(name="Run flannel", daemon="bootstrap", container=NAME, spec=spec(node))
+    wait_for(
+        name="Wait for flannel",
+        what="flannel to take the recorded subnet",
+        test=f"[ -d /sys/class/net/{INTERFACES[wanted.flannel_backend] or 'lo'} ] && "
+        f'[ "$(grep ^FLANNEL_SUBNET {SUBNET_ENV})" = "$(grep ^FLANNEL_SUBNET {FLANNEL_RUN}/subnet.env)" ]',
+        limit=wanted.timeout_for_services,
+        evidence=f"grep -H SUBNET {SUBNET_ENV} {FLANNEL_RUN}/subnet.env; {docker('bootstrap')} logs --tail 15 {NAME}",
+        further=f"{docker('bootstrap')} logs {NAME}",
+        when=[taken, runs],
+    )
+
+
+def remove(node: Node) -> None:
+    """Stop it, take away its link and chains; the subnet goes with purge_data only."""
+    no_container(name="Remove flannel", daemon="bootstrap", container=NAME)
+    link = INTERFACES[node.settings.flannel_backend]
+    no_links(name="Remove flannel's link", links=(link,) if link else ())
+    no_chains(name="Remove flannel's iptables chains", prefixes=("FLANNEL-",))
+    no_directories(name="Remove flannel's run-time files", paths=(FLANNEL_RUN,))
+    if node.settings.purge_data:
+        subnet_released(name="Give the node's subnet back", node=node)
+        files(name="Remove the recorded subnet", wanted=(), absent=(SUBNET_ENV,))

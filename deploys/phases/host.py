@@ -1,0 +1,42 @@
+"""Kernel modules and sysctls that the pod network needs, and who this node is."""
+
+from __future__ import annotations
+
+import json
+
+from ..facts.kernel import MODULES, SYSCTLS
+from ..operations.files import File, files
+from ..operations.kernel import kernel, kernel_restored
+from ..record import NODE
+from ..topology import Node
+
+TITLE = "host"
+
+MODULES_FILE = "/etc/modules-load.d/docker-multinode.conf"
+SYSCTL_FILE = "/etc/sysctl.d/99-docker-multinode.conf"
+_HEADER = "# Written by docker-multinode: the pod network needs this.\n"
+
+
+def _files(node: Node) -> list[File]:
+    who = {"name": node.name, "role": node.role, "address": node.address}
+    return [
+        File(MODULES_FILE, _HEADER + "".join(f"{m}\n" for m in MODULES)),
+        File(SYSCTL_FILE, _HEADER + "".join(f"{k} = {v}\n" for k, v in SYSCTLS.items())),
+        File(NODE, json.dumps(who, indent=1) + "\n"),
+    ]
+
+
+def apply(node: Node) -> None:
+    """Load and set them now and at each boot."""
+    kernel(name="Load modules and set sysctls", modules=tuple(MODULES), sysctls=SYSCTLS)
+    files(name="Write modules, sysctls and the node's record", wanted=_files(node))
+
+
+def remove(node: Node) -> None:
+    """Put the sysctls back to what the record says."""
+    files(
+        name="Remove modules and sysctls for the next boot",
+        wanted=(),
+        absent=(MODULES_FILE, SYSCTL_FILE, NODE),
+    )
+    kernel_restored(name="Put sysctls back")

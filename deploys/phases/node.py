@@ -1,0 +1,182 @@
+"""The node: one container with kubelet and cri-dockerd in the main Docker."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ..operations.certificates import kubelet_client
+from ..operations.containers import Spec, container, docker, no_container
+from ..operations.files import File, files
+from ..operations.images import built, no_images, pulled
+from ..operations.leftovers import no_chains, no_directories, no_pods
+from ..operations.wait import wait_for
+from ..record import KUBELET, KUBELET_CLIENT, KUBERNETES, MANIFESTS, PKI
+from ..render import render
+from ..topology import Node
+from ..x509 import Certificate
+from . import control_plane, pki
+from .bootstrap import no_proxy
+
+TITLE = "node"
+
+NAME = "kubelet"
+IMAGE = "docker-multinode/node"
+CONFIG = f"{KUBERNETES}/kubelet.yaml"
+KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
+STREAMING = "127.0.0.1:10010"
+"""Where cri-dockerd serves exec and logs to the kubelet; by default it would listen everywhere."""
+
+# both end when one ends, so that the restart policy starts them together
+START = (
+    'cri=(); while [ "$1" != -- ]; do cri+=("$1"); shift; done; shift; '
+    "trap 'kill $(jobs -p) 2>/dev/null' TERM INT; "
+    'cri-dockerd "${cri[@]}" & kubelet "$@" & wait -n; kill $(jobs -p) 2>/dev/null; wait; exit 1'
+)
+
+
+def dockerfile(node: Node) -> str:
+    """Text of the node image's Dockerfile for this node's arch and release."""
+    release, version, cri = node.release, node.settings.k8s_version, node.release.cri_dockerd
+    mirror = node.settings.binaries_url
+    kubernetes = f"{mirror or 'https://dl.k8s.io'}/release/{version}/bin/linux/{node.arch}"
+    github = f"{mirror or 'https://github.com'}/Mirantis/cri-dockerd"
+    fetched = [{"name": name, "url": f"{kubernetes}/{name}", "sha256": ""} for name in ("kubelet", "kubectl")]
+    compile_ = None
+    if node.arch in cri.sha256:
+        archive = f"{github}/releases/download/v{cri.version}/cri-dockerd-{cri.version}.{node.arch}.tgz"
+        # a mirror's own build has a checksum of its own, which lies beside it
+        checksum = "" if mirror else cri.sha256[node.arch]
+        fetched.append({"name": "cri-dockerd.tgz", "url": archive, "sha256": checksum})
+    else:
+        source = f"{github}/archive/refs/tags/v{cri.version}.tar.gz"
+        compile_ = {"image": node.image(cri.golang_image), "source": source}
+    return render(
+        "node-image/Dockerfile.j2",
+        base_image=node.image(release.base_image),
+        files=fetched,
+        compile=compile_,
+        version=version,
+    )
+
+
+def image(node: Node) -> str:
+    """The ready-made image, or the name of the one that is built here."""
+    if node.settings.node_image:
+        return node.settings.node_image
+    return f"{IMAGE}:{node.settings.k8s_version}-{hashlib.sha256(dockerfile(node).encode()).hexdigest()[:12]}"
+
+
+def _build_arguments(node: Node) -> dict[str, str]:
+    wanted = node.settings
+    result = {"http_proxy": wanted.http_proxy, "https_proxy": wanted.https_proxy}
+    found = {key: value for key, value in result.items() if value}
+    return {**found, "no_proxy": no_proxy(node)} if found else {}
+
+
+def _files(node: Node) -> list[File]:
+    resolved = "systemd-resolved" in node.found.active
+    config = render(
+        "kubernetes/kubelet.yaml.j2",
+        pki=PKI,
+        manifests=MANIFESTS,
+        dns_server_ip=node.settings.dns_server_ip,
+        dns_domain=node.settings.dns_domain,
+        # the stub at 127.0.0.53 would make CoreDNS ask itself
+        resolv_conf="/run/systemd/resolve/resolv.conf" if resolved else "/etc/resolv.conf",
+        fields=node.release.kubelet,
+    )
+    return [File(CONFIG, config), control_plane.kubeconfig(node, KUBECONFIG, "kubelet", KUBELET_CLIENT)]
+
+
+def spec(node: Node, revision: str) -> Spec:
+    """The container: host paths at the same places, so that what the kubelet says is true outside."""
+    same = [
+        f"{KUBERNETES}:{KUBERNETES}:ro", "/etc/machine-id:/etc/machine-id:ro",
+        "/etc/os-release:/etc/os-release:ro", "/etc/resolv.conf:/etc/resolv.conf:ro",
+        "/dev:/dev", "/sys:/sys", "/sys/fs/cgroup:/sys/fs/cgroup:rw",
+        "/run:/run:rslave", f"{node.docker_root}:{node.docker_root}:rw,rslave",
+        f"{KUBELET}:{KUBELET}:rshared", "/var/lib/cri-dockerd:/var/lib/cri-dockerd",
+        "/var/log/pods:/var/log/pods", "/var/log/containers:/var/log/containers",
+    ]  # fmt: skip
+    cri_dockerd = (
+        "--network-plugin=",
+        f"--streaming-bind-addr={STREAMING}",
+        f"--pod-infra-container-image={control_plane.pause(node)}",
+        "--container-runtime-endpoint=unix:///run/cri-dockerd.sock",
+    )
+    flags = {
+        "config": CONFIG,
+        "kubeconfig": KUBECONFIG,
+        "hostname-override": node.name,
+        "node-ip": node.address,
+        **node.settings.kubelet_extra_args,
+    }
+    return Spec(
+        image(node),
+        ("--privileged", "--net=host", "--pid=host", "--ipc=host", "--cgroupns=host",
+         f"--restart={node.settings.restart_policy}", *(w for m in same for w in ("-v", m))),
+        ("bash", "-c", START, "start", *cri_dockerd, "--", *(f"--{k}={v}" for k, v in flags.items())),
+        revision,
+    )  # fmt: skip
+
+
+def apply(node: Node) -> None:
+    """Get the image, write the kubelet's configuration, run it."""
+    limit = node.settings.timeout_for_images
+    if node.settings.node_image:
+        pulled(name="Pull the node image", daemon="main", images=[image(node)], limit=limit)
+    else:
+        built(
+            name="Build the node image",
+            daemon="main",
+            image=image(node),
+            dockerfile=dockerfile(node),
+            arguments=_build_arguments(node),
+            limit=limit,
+        )
+    name = f"system:node:{node.name}"
+    kubelet_client(
+        name="Issue the kubelet's first client certificate",
+        wanted=Certificate(KUBELET_CLIENT.removesuffix(".pem"), pki.CA, name, ("system:nodes",)),
+        authority=node.first_master,
+        days=node.settings.certificate_days,
+    )
+    wanted = _files(node)
+    files(name="Write the kubelet's configuration", wanted=wanted)
+    revision = hashlib.sha256("".join(f.content for f in wanted).encode()).hexdigest()[:12]
+    runs = container(
+        name="Run kubelet and cri-dockerd",
+        daemon="main",
+        container=NAME,
+        spec=spec(node, revision),
+        why=[f.path for f in wanted],
+    )
+    wait_for(
+        name="Wait for the kubelet",
+        what="the kubelet to be healthy",
+        test=f"docker exec {NAME} curl -fs -m 5 http://127.0.0.1:10248/healthz",
+        limit=node.settings.timeout_for_services,
+        evidence=f"{docker('main')} logs --tail 20 {NAME}",
+        further=f"docker logs {NAME}",
+        when=[runs],
+    )
+
+
+def remove(node: Node) -> None:
+    """Stop it, then the pods that it ran; take away what it wrote."""
+    no_container(name="Remove the kubelet", daemon="main", container=NAME)
+    no_pods(name="Remove the pods")
+    no_chains(name="Remove Kubernetes' iptables chains", prefixes=("KUBE-",))
+    files(name="Remove the kubelet's configuration", wanted=(), absent=(CONFIG, KUBECONFIG))
+    no_directories(
+        name="Remove what the kubelet wrote",
+        paths=(
+            KUBELET,
+            "/var/lib/cri-dockerd",
+            "/run/cri-dockerd.sock",
+            "/var/log/pods",
+            "/var/log/containers",
+        ),
+    )
+    if node.settings.purge_data:
+        no_images(name="Remove the node image", daemon="main", prefix=f"{IMAGE}:")

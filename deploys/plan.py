@@ -1,0 +1,49 @@
+"""What an operation says in the plan, and how it fails for one host."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from pyinfra import host as current_host
+from pyinfra import logger, state
+from pyinfra.api import FunctionCommand, StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+
+def shown() -> bool:
+    """Whether to print a diff now: once, in the plan, or at run time where -y skipped the plan."""
+    return bool(state.config.DIFF) and (not state.is_executing or not state.check_for_changes)
+
+
+def say(title: str, *lines: str) -> None:
+    """Print what will happen, with its lines below."""
+    if shown():
+        current_host.log(title)
+        for line in lines:
+            logger.info("      %s", line)
+
+
+def say_diff(title: str, old: Sequence[str], new: Sequence[str]) -> None:
+    """Print what will happen, with the lines that go and come; all of them where there were none."""
+    if not old:
+        say(title, *(f"+ {line}" for line in new))
+        return
+    lines = list(difflib.unified_diff(old, new, lineterm="", n=2))[2:]
+    say(title, *lines)
+
+
+def unknown(reason: str) -> StringCommand:
+    """A change whose commands are not known yet; in the plan only, it is never executed."""
+    return StringCommand(f"false # planned: {reason}")
+
+
+def _fail(state: State, host: Host, reason: str) -> bool:
+    host.log_styled(reason, fg="red", log_func=logger.error)
+    return False
+
+
+def fail(reason: str) -> FunctionCommand:
+    """Fail this host with a sentence; the others go on. An exception would stop them all."""
+    return FunctionCommand(_fail, (reason,), {})

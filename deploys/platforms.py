@@ -1,0 +1,67 @@
+"""Arch, distro and init system → what they select. Rows, not branches; no pyinfra in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: ``uname -m`` → the name that Docker, Go and Kubernetes use.
+ARCHES: dict[str, str] = {
+    "x86_64": "amd64",
+    "amd64": "amd64",
+    "aarch64": "arm64",
+    "arm64": "arm64",
+    "armv6l": "arm",
+    "armv7l": "arm",
+    "armv8l": "arm",
+    "ppc64le": "ppc64le",
+}
+
+#: What a refused machine is called, and why.
+REFUSED_ARCHES: dict[str, str] = {
+    "i386": "32-bit x86 has had no Kubernetes server binaries since v1.3",
+    "i686": "32-bit x86 has had no Kubernetes server binaries since v1.3",
+    "ppc64": "big-endian POWER has no Kubernetes binaries; install a ppc64le system",
+    "s390x": "s390x is not built here yet",
+    "riscv64": "riscv64 is not built here yet",
+}
+
+
+@dataclass(frozen=True)
+class RestartStrategy:
+    """How a daemon is installed, started and restarted under one init system.
+
+    Every command is a shell template of one ``{unit}``.
+    """
+
+    init: str
+    unit_dir: str
+    reload: str
+    start: str
+    stop: str
+    restart: str
+    enable: str
+    disable: str
+    state: str
+
+
+RESTART_STRATEGIES: dict[str, RestartStrategy] = {
+    "systemd": RestartStrategy(
+        init="systemd",
+        unit_dir="/etc/systemd/system",
+        reload="systemctl daemon-reload",
+        start="systemctl start {unit}",
+        stop="systemctl stop {unit}",
+        restart="systemctl restart {unit}",
+        enable="systemctl enable --quiet {unit}",
+        disable="systemctl disable --quiet {unit}",
+        state="systemctl is-active {unit}; journalctl -u {unit} -n 20 --no-pager -o cat",
+    ),
+}
+
+#: Init systems that are recognised and refused until their row exists.
+KNOWN_INITS: dict[str, str] = {
+    "openrc": "OpenRC",
+    "sysvinit": "sysvinit",
+    "upstart": "upstart",
+    "unknown": "this init system",
+}

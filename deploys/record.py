@@ -1,0 +1,38 @@
+"""Where things are on a host: the record, and the places of what we make."""
+
+from __future__ import annotations
+
+RECORD = "/var/lib/docker-multinode"
+FILES = f"{RECORD}/files"
+"""One path a line: every file that we wrote."""
+DIRECTORIES = f"{RECORD}/directories"
+"""One path a line: every directory that we made, parents first."""
+BEFORE = f"{RECORD}/before"
+"""What was there before us: a file a value."""
+SUBNET_ENV = f"{RECORD}/subnet.env"
+"""The node's subnet for life; the main Docker reads it at each start."""
+NODE = f"{RECORD}/node.json"
+"""The node's name, role and address."""
+
+KUBERNETES = "/etc/kubernetes"
+PKI = f"{KUBERNETES}/pki"
+MANIFESTS = f"{KUBERNETES}/manifests"
+KUBELET = "/var/lib/kubelet"
+KUBELET_CLIENT = f"{KUBELET}/pki/kubelet-client-current.pem"
+ETCD_DATA = "/var/lib/etcd"
+BOOTSTRAP_CONFIG = "/etc/docker-bootstrap/daemon.json"
+BOOTSTRAP_DATA = "/var/lib/docker-bootstrap"
+BOOTSTRAP_RUN = "/run/docker-bootstrap"
+BOOTSTRAP_SOCKET = "/run/docker-bootstrap.sock"
+FLANNEL_RUN = "/run/flannel"
+
+#: Directories and files that are ours alone; what lies there and was not written by us is foreign.
+OWN_PLACES = (
+    KUBERNETES,
+    "/etc/docker-bootstrap",
+    "/etc/systemd/system/docker-bootstrap.service",
+    "/etc/systemd/system/docker.service.d/zz-docker-multinode.conf",
+    "/etc/modules-load.d/docker-multinode.conf",
+    "/etc/sysctl.d/99-docker-multinode.conf",
+    RECORD,
+)

@@ -1,0 +1,34 @@
+"""Text from templates/: one Jinja environment, in which an undefined variable is an error."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+
+@cache
+def _environment() -> Environment:
+    here = Path(__file__).resolve().parent
+    # installed: docker_multinode/templates; in a checkout: templates/ beside deploys/
+    places = [here / "templates", here.parent / "templates"]
+    env = Environment(
+        loader=FileSystemLoader(places),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # YAML, units and Dockerfiles, not HTML
+    )
+    env.filters["json"] = json.dumps
+    return env
+
+
+def render(template: str, **values: object) -> str:
+    """Render ``templates/<template>`` with exactly these values.
+
+    :raises jinja2.UndefinedError: the template asks for a value that was not given.
+    """
+    return _environment().get_template(template).render(**values)

@@ -1,0 +1,286 @@
+"""Every option once: name, type, default, help. docs/options.md is generated from this table.
+
+Order of precedence: ``--data``, host data, group data, the environment of the pyinfra command
+(upper case), the default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from pyinfra.api import DeployError
+
+from . import releases, values
+
+ADDONS = ("coredns", "metrics-server", "headlamp")
+
+
+def option(parse: values.Parser, default: Any, help: str, unset: str = "", *, per_host: bool = False) -> Any:
+    """One setting: how it is checked, its default and what it does.
+
+    :param unset: what holds where the default is None, for people.
+    :param per_host: differs from host to host: refused from the environment where a run has several.
+    """
+    factory = default if isinstance(default, dict) else None
+    metadata = {"parse": parse, "default": default, "help": help, "unset": unset, "per_host": per_host}
+    if factory is not None:
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked settings of one host."""
+
+    k8s_version: str = option(values.kubernetes_version, releases.newest(), "Kubernetes version.")
+    etcd_version: str | None = option(values.tag, None, "Tag of the etcd image.", "the release's own")
+    flannel_version: str | None = option(values.tag, None, "Tag of the flannel image.", "the release's own")
+    flannel_network: str = option(
+        values.pod_network,
+        "10.1.0.0/16",
+        "The pod network; each node takes a /24 of it, which becomes docker0's.",
+    )
+    flannel_backend: str = option(
+        values.one_of("vxlan", "host-gw"),
+        "vxlan",
+        "How packets travel between nodes: vxlan (UDP 8472) or host-gw (all nodes on one Ethernet).",
+    )
+    flannel_ipmasq: bool = option(
+        values.boolean, True, "flannel masquerades what leaves the pod network; false leaves that to Docker."
+    )
+    service_network: str = option(values.service_network, "10.96.0.0/12", "Addresses of Services.")
+    dns_domain: str = option(values.dns_domain, "cluster.local", "DNS domain of the cluster.")
+    dns_server_ip: str = option(
+        values.ip_address,
+        None,
+        "Service address of the cluster's DNS.",
+        "the tenth address of service_network",
+    )
+    restart_policy: str = option(
+        values.one_of("unless-stopped", "always", "on-failure"),
+        "unless-stopped",
+        "Docker restart policy of our own containers.",
+    )
+    master_ip: str | None = option(
+        values.ip_address,
+        None,
+        "Address at which nodes reach the master's apiserver and etcd.",
+        "the first master's ip_address",
+    )
+    ip_address: str | None = option(
+        values.ip_address,
+        None,
+        "This host's address in the cluster.",
+        "the address of net_interface",
+        per_host=True,
+    )
+    net_interface: str | None = option(
+        values.interface,
+        None,
+        "Interface that carries the traffic between nodes.",
+        "the one of ip_address, else of the default route",
+        per_host=True,
+    )
+    arch: str | None = option(
+        values.one_of("amd64", "arm", "arm64", "ppc64le"),
+        None,
+        "Architecture of this host.",
+        "what the host says",
+        per_host=True,
+    )
+    node_name: str | None = option(
+        values.node_name,
+        None,
+        "Name of the node in Kubernetes.",
+        "the host's own name in lower case",
+        per_host=True,
+    )
+    image_registry: str | None = option(
+        values.registry,
+        None,
+        "Registry that replaces the host part of every image, the path is kept.",
+        "upstream's",
+    )
+    node_image: str | None = option(
+        values.image, None, "A ready-made node image (kubelet and cri-dockerd).", "built on each host"
+    )
+    binaries_url: str | None = option(
+        values.url,
+        None,
+        "Where kubelet, kubectl and cri-dockerd are fetched from when the node image is built, in "
+        "upstream's path layout with a .sha256 beside each file.",
+        "https://dl.k8s.io and https://github.com",
+    )
+    http_proxy: str | None = option(
+        values.url, None, "Proxy for http, used by both daemons and the build.", "none"
+    )
+    https_proxy: str | None = option(
+        values.url, None, "Proxy for https, used by both daemons and the build.", "none"
+    )
+    no_proxy: str | None = option(
+        values.no_proxy, None, "What is reached without the proxy, besides the cluster.", "none"
+    )
+    apiserver_cert_sans: tuple[str, ...] = option(
+        values.names, (), "More names and addresses that the apiserver's certificate is good for."
+    )
+    certificate_days: int = option(values.days, 365, "Lifetime of the certificates that are issued, in days.")
+    apiserver_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-apiserver.")
+    controller_manager_extra_args: Mapping[str, str] = option(
+        values.extra_args, {}, "More flags for kube-controller-manager."
+    )
+    scheduler_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-scheduler.")
+    kubelet_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for the kubelet.")
+    kube_proxy_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-proxy.")
+    etcd_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for etcd.")
+    addons: tuple[str, ...] = option(values.some_of(*ADDONS), ADDONS, "Which addons the cluster gets.")
+    allow_docker_restart: bool = option(
+        values.boolean,
+        False,
+        "Restart the main Docker also where containers run that have no restart policy.",
+    )
+    timeout_for_services: int = option(
+        values.seconds, 180, "How long to wait for one service to come up, in seconds."
+    )
+    timeout_for_images: int = option(
+        values.seconds, 1800, "How long pulling and building images may take, in seconds."
+    )
+    kubeconfig_path: str = option(
+        values.path, "./kubeconfig", "Where deploys/kubeconfig.py writes, on the control machine."
+    )
+    kubeconfig_server: str | None = option(
+        values.dns_domain,
+        None,
+        "Name or address of the apiserver in that kubeconfig; it must be in its certificate.",
+        "master_ip",
+    )
+    purge_data: bool = option(
+        values.boolean,
+        False,
+        "deploys/turndown.py also removes the data: etcd, keys, the node's subnet, images.",
+    )
+
+    def printed(self) -> list[str]:
+        """``K8S_VERSION is set to: v1.37.2`` and so on, as the 2016 scripts printed them."""
+        shown = {f.name: getattr(self, f.name) for f in fields(self)}
+        return [
+            f"{name.upper()} is set to: {_shown(value)}"
+            for name, value in shown.items()
+            if value not in (None, (), {})
+        ]
+
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {f.name: f.metadata for f in fields(Settings)}
+
+#: What pyinfra itself and its connectors read from host data.
+_FOREIGN = re.compile(r"_|ssh_|docker_|winrm_|local_|fake_|is_|group")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, Mapping):
+        return " ".join(f"--{k}={v}" for k, v in value.items())
+    return str(value)
+
+
+def load(data: Mapping[str, Any], environ: Mapping[str, str], hosts: int = 1) -> Settings:
+    """Read and check the settings of one host.
+
+    :param data: pyinfra's data of the host (``--data``, host and group data already merged).
+    :param environ: environment of the pyinfra command.
+    :param hosts: how many hosts the run has; one-host settings are refused from the environment of more.
+    :raises DeployError: a value is wrong, or a name is almost one of ours.
+    """
+    _refuse_misspelt(data, environ)
+    result = {name: _value(name, data, environ, hosts) for name in OPTIONS}
+    if result["dns_server_ip"] is None:
+        result["dns_server_ip"] = str(ipaddress.IPv4Network(result["service_network"])[10])
+    settings = Settings(**result)
+    _check_together(settings)
+    return settings
+
+
+def _value(name: str, data: Mapping[str, Any], environ: Mapping[str, str], hosts: int) -> Any:
+    option, upper = OPTIONS[name], name.upper()
+    if data.get(name) is not None:
+        raw, origin = data[name], f"setting {name}"
+    elif environ.get(upper):
+        raw, origin = environ[upper], f"environment variable {upper}"
+        if option["per_host"] and hosts > 1:
+            raise DeployError(
+                f"{origin} would be the same on all {hosts} hosts of this run; "
+                f"write {name} as host data in the inventory instead"
+            )
+    else:
+        return option["default"]
+    try:
+        return option["parse"](raw)
+    except ValueError as error:
+        raise DeployError(f"{origin} {error}") from None
+
+
+def _refuse_misspelt(data: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    for name in data:
+        if name in OPTIONS or _FOREIGN.match(name):
+            continue
+        lower = name.lower().replace("-", "_")
+        close = [lower] if lower in OPTIONS else difflib.get_close_matches(lower, OPTIONS, 1, 0.85)
+        if close:
+            raise DeployError(f"unknown setting {name}; did you mean {close[0]}?")
+
+
+def _check_together(settings: Settings) -> None:
+    release = releases.find(settings.k8s_version)
+    if release is None:
+        raise DeployError(
+            f"setting k8s_version is {settings.k8s_version}, which is not in the catalogue; "
+            f"it has {releases.known_versions()}"
+        )
+    pods = ipaddress.IPv4Network(settings.flannel_network)
+    services = ipaddress.IPv4Network(settings.service_network)
+    if pods.overlaps(services):
+        raise DeployError(f"flannel_network {pods} and service_network {services} overlap; move one of them")
+    dns = ipaddress.IPv4Address(settings.dns_server_ip)
+    if dns not in services or dns in (services[0], services[1], services[-1]):
+        raise DeployError(
+            f"dns_server_ip {dns} is not a free address of service_network {services}; "
+            f"write for example {services[10]}"
+        )
+    for name in ("ip_address", "master_ip"):
+        address = getattr(settings, name)
+        for network_name, network in (("flannel_network", pods), ("service_network", services)):
+            if address and ipaddress.IPv4Address(address) in network:
+                raise DeployError(f"{name} {address} lies in {network_name} {network}; move the network")
+    if settings.image_registry and settings.node_image and "/" not in settings.node_image:
+        raise DeployError(
+            f"node_image {settings.node_image} names no registry; write it with one, like "
+            f"{settings.image_registry}/{settings.node_image}"
+        )
+    _refuse_owned_flags(settings)
+
+
+#: Flags that the deploy sets itself and that other parts rely on.
+_OWNED: Mapping[str, tuple[str, ...]] = {
+    "apiserver_extra_args": ("advertise-address", "secure-port", "etcd-servers", "service-cluster-ip-range",
+                             "client-ca-file", "tls-cert-file", "tls-private-key-file"),
+    "controller_manager_extra_args": ("kubeconfig", "root-ca-file", "cluster-signing-cert-file",
+                                      "cluster-signing-key-file"),
+    "scheduler_extra_args": ("kubeconfig",),
+    "kubelet_extra_args": ("config", "kubeconfig", "hostname-override", "node-ip"),
+    "kube_proxy_extra_args": ("config", "hostname-override"),
+    "etcd_extra_args": ("name", "data-dir", "listen-client-urls", "client-cert-auth", "trusted-ca-file"),
+}  # fmt: skip
+
+
+def _refuse_owned_flags(settings: Settings) -> None:
+    for name, owned in _OWNED.items():
+        clash: Iterable[str] = sorted(set(getattr(settings, name)) & set(owned))
+        for flag in clash:
+            raise DeployError(f"{name} sets --{flag}, which the deploy sets itself; leave it out")

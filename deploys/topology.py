@@ -1,0 +1,231 @@
+"""The inventory seen as a cluster: nodes, roles, addresses, the first master."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyinfra import inventory
+from pyinfra.api import DeployError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from . import platforms, releases, settings
+from .facts.platform import Found, Interface, Platform
+from .observe import observe, this_host
+from .platforms import RestartStrategy
+from .releases import Release
+from .settings import Settings
+
+ROLES = ("master", "worker")
+
+
+def group(role: str) -> list[Host]:
+    """Hosts of the inventory's group ``masters`` or ``workers``."""
+    hosts: list[Host] = inventory.get_group(role + "s", default=[])
+    return hosts
+
+
+@dataclass(frozen=True)
+class Node:
+    """A host as a member of the cluster: all that a phase needs to know."""
+
+    host: Host
+    role: str
+    name: str
+    address: str
+    interface: Interface
+    arch: str
+    settings: Settings
+    release: Release
+    found: Found
+    restart: RestartStrategy
+    first_master: Host
+    master_address: str
+
+    @property
+    def is_master(self) -> bool:
+        """Whether the control plane runs here."""
+        return self.role == "master"
+
+    @property
+    def is_first_master(self) -> bool:
+        """Whether the authorities and etcd are here."""
+        return self.host is self.first_master
+
+    @property
+    def docker_root(self) -> str:
+        """Data root of the main Docker."""
+        return str(self.found.docker_info.get("DockerRootDir") or "/var/lib/docker")
+
+    def image(self, reference: str) -> str:
+        """An image's reference, with the registry's host replaced where the settings say so."""
+        registry = self.settings.image_registry
+        return f"{registry}/{reference.split('/', 1)[1]}" if registry else reference
+
+    def service_ip(self) -> str:
+        """The apiserver's own service address: the first of the service network."""
+        return str(ipaddress.IPv4Network(self.settings.service_network)[1])
+
+
+def the_first_master() -> Host:
+    """The master that keeps the authorities.
+
+    :raises DeployError: the inventory has none, or more than one.
+    """
+    masters = group("master")
+    if not masters:
+        raise DeployError(
+            "the inventory has no group `masters`; a worker needs the master it joins: write "
+            'masters = ["192.168.1.10"] in the inventory, and choose hosts with --limit'
+        )
+    if len(masters) > 1:
+        names = ", ".join(sorted(h.name for h in masters))
+        raise DeployError(
+            f"the inventory has {len(masters)} masters ({names}); several masters are not supported yet, "
+            "leave one in `masters` and put the others into `workers`"
+        )
+    return masters[0]
+
+
+def role_of(host: Host) -> str:
+    """``master`` or ``worker``.
+
+    :raises DeployError: the host is in neither group, or in both.
+    """
+    roles = [role for role in ROLES if host in group(role)]
+    if len(roles) == 2:
+        raise DeployError(f"{host.name} is in both groups, masters and workers; a master runs pods as it is")
+    if not roles:
+        raise DeployError(f"{host.name} is in none of the groups masters and workers")
+    return roles[0]
+
+
+def settings_of(host: Host) -> Settings:
+    """The checked settings of a host of the inventory."""
+    try:
+        return settings.load(host.data.dict(), os.environ, hosts=len(list(inventory)))
+    except DeployError as error:
+        raise DeployError(f"{host.name}: {error}") from None
+
+
+def node_of(host: Host) -> Node:
+    """A host of the inventory as a node.
+
+    :raises DeployError: something about the host or its settings is refused.
+    """
+    role, first_master, wanted = role_of(host), the_first_master(), settings_of(host)
+    found = observe(Platform, host)
+    release = releases.find(wanted.k8s_version)
+    assert release is not None  # settings.load refuses what the catalogue does not have
+    interface = _interface(host.name, wanted, found)
+    master_address = wanted.master_ip
+    if not master_address:
+        master_address = interface.address if host is first_master else _address(first_master)
+    return Node(
+        host=host,
+        role=role,
+        name=wanted.node_name or _host_name(host.name, found.name),
+        address=interface.address,
+        interface=interface,
+        arch=_arch(host.name, wanted, found),
+        settings=wanted,
+        release=release,
+        found=found,
+        restart=_restart(host.name, found),
+        first_master=first_master,
+        master_address=master_address,
+    )
+
+
+def _address(host: Host) -> str:
+    return _interface(host.name, settings_of(host), observe(Platform, host)).address
+
+
+def _host_name(host: str, name: str) -> str:
+    try:
+        return settings.OPTIONS["node_name"]["parse"](name.lower())  # type: ignore[no-any-return]
+    except ValueError:
+        raise DeployError(
+            f"{host}: its own name {name!r} can't be a node's name; set node_name for it, "
+            "with lower-case letters, digits and '-'"
+        ) from None
+
+
+def _restart(host: str, found: Found) -> RestartStrategy:
+    strategy = platforms.RESTART_STRATEGIES.get(found.init)
+    if strategy is None:
+        name = platforms.KNOWN_INITS.get(found.init, found.init)
+        raise DeployError(
+            f"{host}: runs under {name}, for which there is no restart strategy yet; hosts with systemd work"
+        )
+    return strategy
+
+
+def _arch(host: str, wanted: Settings, found: Found) -> str:
+    if found.machine in platforms.REFUSED_ARCHES:
+        raise DeployError(f"{host}: is {found.machine}: {platforms.REFUSED_ARCHES[found.machine]}")
+    arch = platforms.ARCHES.get(found.machine)
+    if arch is None:
+        known = ", ".join(sorted(set(platforms.ARCHES.values())))
+        raise DeployError(f"{host}: says its arch is {found.machine!r}, which is not one of {known}")
+    # a 64-bit kernel may run a 32-bit system (Raspberry Pi OS): ARCH may name the narrower one
+    if wanted.arch and wanted.arch != arch and (arch, wanted.arch) != ("arm64", "arm"):
+        raise DeployError(f"{host}: ARCH is set to {wanted.arch}, but the host is {found.machine} ({arch})")
+    return wanted.arch or arch
+
+
+def _interface(host: str, wanted: Settings, found: Found) -> Interface:
+    have = ", ".join(f"{i.address} on {i.name}" for i in found.interfaces) or "none"
+    if wanted.ip_address:
+        matches = [i for i in found.interfaces if i.address == wanted.ip_address]
+        if not matches:
+            raise DeployError(f"{host}: no interface has ip_address {wanted.ip_address}; the host has {have}")
+        if wanted.net_interface and matches[0].name != wanted.net_interface:
+            raise DeployError(
+                f"{host}: ip_address {wanted.ip_address} is on {matches[0].name}, not on net_interface "
+                f"{wanted.net_interface}; set one of the two"
+            )
+        return matches[0]
+    name = wanted.net_interface or found.default_interface
+    if not name:
+        raise DeployError(f"{host}: has no default route to tell its address; set ip_address for it ({have})")
+    chosen = found.interface(name)
+    if chosen is None:
+        raise DeployError(f"{host}: interface {name} has no IPv4 address; the host has {have}")
+    return chosen
+
+
+_runs: weakref.WeakKeyDictionary[State, list[Node]] = weakref.WeakKeyDictionary()
+
+
+def active_nodes() -> list[Node]:
+    """The nodes of this run, in the inventory's order, masters first; also those that failed since.
+
+    :raises DeployError: one of them is refused.
+    """
+    run: State = this_host().state
+    if run not in _runs:
+        active = set(inventory.get_active_hosts())
+        _runs[run] = [node_of(h) for h in (*group("master"), *group("worker")) if h in active]
+    return _runs[run]
+
+
+def refuse_twins(nodes: Sequence[Node]) -> None:
+    """Two nodes with one name or one address.
+
+    :raises DeployError: there are such.
+    """
+    for what, setting in (("name", "node_name"), ("address", "ip_address")):
+        seen: dict[str, Node] = {}
+        for node in nodes:
+            value = getattr(node, what)
+            if value in seen:
+                raise DeployError(
+                    f"{seen[value].host.name} and {node.host.name} both have the node {what} {value}; "
+                    f"set another {setting} for one of them"
+                )
+            seen[value] = node

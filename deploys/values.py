@@ -1,0 +1,242 @@
+"""Parsers of setting values: what came from data or the environment → a checked Python value.
+
+Each takes the raw value and returns the value, or raises ValueError with the half sentence that
+follows "SETTING: " and says what to write instead.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Parser = Callable[[Any], Any]
+
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_DNS_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_REGISTRY = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._/-]+)?")
+_IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/-]*(@sha256:[0-9a-f]{64})?")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_FLAG = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def text(value: Any) -> str:
+    """A non-empty line of text."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {value!r}; write it in quotes")
+    if not value or value != value.strip() or any(ord(c) < 32 or ord(c) == 127 for c in value):
+        raise ValueError(f"must be one line of text without spaces around it, not {value!r}")
+    return value
+
+
+def kubernetes_version(value: Any) -> str:
+    """``v1.37.2`` or ``1.37.2`` → ``v1.37.2``."""
+    if not isinstance(value, str):
+        raise ValueError(
+            f"arrived as the number {value!r}, which loses digits; write a leading v, as in v1.37.2"
+        )
+    if not re.fullmatch(r"v?[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}", value):
+        raise ValueError(f"must be a full version like v1.37.2, not {value!r}")
+    return "v" + value.removeprefix("v")
+
+
+def tag(value: Any) -> str:
+    """An image tag."""
+    if not isinstance(value, str):
+        raise ValueError(f"arrived as the number {value!r}; write it as text, as in v0.28.10")
+    if not _TAG.fullmatch(value):
+        raise ValueError(f"must be an image tag like v0.28.10, not {value!r}")
+    return value
+
+
+def boolean(value: Any) -> bool:
+    """true/false, also as text."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise ValueError(f"must be true or false, not {value!r}")
+
+
+def seconds(value: Any) -> int:
+    """A positive whole number of seconds, at most a day."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value) if len(value) < 9 else 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 86400:
+        raise ValueError(f"must be a whole number of seconds from 1 to 86400, not {value!r}")
+    return value
+
+
+def days(value: Any) -> int:
+    """A whole number of days, from 1 to 3650."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value) if len(value) < 9 else 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 3650:
+        raise ValueError(f"must be a whole number of days from 1 to 3650, not {value!r}")
+    return value
+
+
+def ip_address(value: Any) -> str:
+    """An IPv4 address that a host can have."""
+    try:
+        address = ipaddress.IPv4Address(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError(f"must be an IPv4 address like 192.168.1.10, not {value!r}") from None
+    if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_reserved:
+        raise ValueError(f"is {value}, which is no address that other hosts can reach")
+    return str(address)
+
+
+def network(value: Any) -> str:
+    """An IPv4 network in CIDR notation, without host bits."""
+    try:
+        if not isinstance(value, str) or "/" not in value:
+            raise ValueError
+        found = ipaddress.IPv4Network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"must be an IPv4 network like 10.1.0.0/16, not {value!r}") from None
+    if str(found) != value:
+        raise ValueError(f"is {value}, whose host part is not zero; write {found}")
+    if not found.is_private:
+        raise ValueError(f"is {value}, which is not a private network; take one like 10.1.0.0/16")
+    return value
+
+
+def pod_network(value: Any) -> str:
+    """A network that has room for at least two /24 subnets."""
+    found = ipaddress.IPv4Network(network(value))
+    if not 8 <= found.prefixlen <= 22:
+        raise ValueError(f"is {value}; each node takes a /24 of it, so write a /8 to a /22, like 10.1.0.0/16")
+    return value
+
+
+def service_network(value: Any) -> str:
+    """A network for service addresses: the apiserver takes /12 (1.37's limit is 20 host bits) to /28."""
+    found = ipaddress.IPv4Network(network(value))
+    if not 12 <= found.prefixlen <= 28:
+        raise ValueError(f"is {value}; the apiserver takes a /12 to a /28, like 10.96.0.0/12")
+    return value
+
+
+def dns_domain(value: Any) -> str:
+    """A lower-case DNS name."""
+    if not isinstance(value, str) or not _DNS_NAME.fullmatch(value) or len(value) > 200:
+        raise ValueError(f"must be a lower-case DNS name like cluster.local, not {value!r}")
+    return value
+
+
+def node_name(value: Any) -> str:
+    """What Kubernetes takes as a node's name (an RFC 1123 subdomain)."""
+    if not isinstance(value, str) or not _DNS_NAME.fullmatch(value) or len(value) > 63:
+        raise ValueError(
+            f"must be a node name of at most 63 lower-case letters, digits, '-' and '.', not {value!r}"
+        )
+    return value
+
+
+def interface(value: Any) -> str:
+    """The name of a network interface."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.@:-]{1,15}", value):
+        raise ValueError(f"must be the name of a network interface like eth0, not {value!r}")
+    return value
+
+
+def registry(value: Any) -> str:
+    """A registry's host, with a port and a path where it has them; no scheme."""
+    if isinstance(value, str) and "://" in value:
+        raise ValueError(f"is {value!r}; write it without the scheme, as in registry.lan:5000")
+    if not isinstance(value, str) or not _REGISTRY.fullmatch(value):
+        raise ValueError(f"must be a registry like registry.lan:5000, not {value!r}")
+    return value.rstrip("/")
+
+
+def image(value: Any) -> str:
+    """An image reference with a tag or a digest."""
+    if not isinstance(value, str) or not _IMAGE.fullmatch(value):
+        raise ValueError(f"must be an image like registry.lan:5000/node:v1.37.2, not {value!r}")
+    if "@" not in value and ":" not in value.rsplit("/", 1)[-1]:
+        raise ValueError(f"is {value!r}; name a tag or a digest, a bare name may change under you")
+    return value
+
+
+def url(value: Any) -> str:
+    """An http or https URL without credentials."""
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s'\"\\$`<>|;&@]+", value):
+        raise ValueError(f"must be a URL like http://proxy.lan:3142, without a password in it, not {value!r}")
+    return value.rstrip("/")
+
+
+def no_proxy(value: Any) -> str:
+    """A comma-separated list of hosts, domains and networks."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9.*:/_-]+(,[A-Za-z0-9.*:/_-]+)*", value):
+        raise ValueError(f"must be a comma-separated list like 10.0.0.0/8,.lan, not {value!r}")
+    return value
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """A list of DNS names or addresses; as text, comma-separated."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"must be a list of names or addresses, not {value!r}")
+    for item in items:
+        if not isinstance(item, str) or not _DNS_NAME.fullmatch(item):
+            raise ValueError(f"must be a list of DNS names or addresses; {item!r} is neither")
+    return tuple(items)
+
+
+def path(value: Any) -> str:
+    """A path on the control machine."""
+    return text(value)
+
+
+def one_of(*choices: str) -> Parser:
+    """One of these words."""
+
+    def parse(value: Any) -> str:
+        if value not in choices or not isinstance(value, str):
+            raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}")
+        return value
+
+    return parse
+
+
+def some_of(*choices: str) -> Parser:
+    """A list of these words, each at most once; as text, comma-separated; empty for none."""
+
+    def parse(value: Any) -> tuple[str, ...]:
+        items = [v for v in value.split(",") if v] if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            raise ValueError(f"must be a list out of {', '.join(choices)}, not {value!r}")
+        for item in items:
+            if item not in choices:
+                raise ValueError(f"knows {', '.join(choices)}, not {item!r}")
+        if len(set(items)) != len(items):
+            raise ValueError(f"names something twice: {', '.join(items)}")
+        return tuple(items)
+
+    return parse
+
+
+def extra_args(value: Any) -> Mapping[str, str]:
+    """Flags of a component: a mapping of the flag's name without dashes to its value; as text, JSON."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise ValueError(f'must be a mapping like {{"v": "4"}}, not {value!r}') from None
+    if not isinstance(value, Mapping):
+        raise ValueError(f'must be a mapping like {{"v": "4"}}, not {value!r}')
+    result: dict[str, str] = {}
+    for flag, setting in value.items():
+        if not isinstance(flag, str) or not _FLAG.fullmatch(flag):
+            raise ValueError(f"names the flag {flag!r}; write it without dashes in front, as in v")
+        if isinstance(setting, bool):
+            setting = str(setting).lower()
+        elif isinstance(setting, int):
+            setting = str(setting)
+        if not isinstance(setting, str) or any(ord(c) < 32 for c in setting):
+            raise ValueError(f"gives {flag} the value {setting!r}; write one line of text")
+        result[flag] = setting
+    return dict(sorted(result.items()))

@@ -1,0 +1,5 @@
+"""Bring up the workers: pyinfra inventory.py deploys/worker.py"""
+
+from deploys import worker
+
+worker()
