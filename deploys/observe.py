@@ -85,8 +85,8 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
                 forget(host)
 
     @wraps(function)
-    def noted(*args: P.args, **kwargs: P.kwargs) -> OperationMeta:
-        meta = inner(*args, **kwargs)
+    def noted(*args: Any, **kwargs: Any) -> OperationMeta:
+        meta: OperationMeta = inner(*args, **kwargs)
         changes(this_host()).append(meta)
         return meta
 

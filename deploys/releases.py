@@ -81,8 +81,8 @@ def newest() -> str:
 
 
 def known_versions() -> str:
-    """The versions that exist, for a message: v1.34.0–v1.34.11, …"""
-    return ", ".join(f"v{r.minor}.{r.patches[0]}–v{r.minor}.{r.patches[-1]}" for r in RELEASES)
+    """The versions that exist, for a message: v1.34.0 to v1.34.11, …"""
+    return ", ".join(f"v{r.minor}.{r.patches[0]} to v{r.minor}.{r.patches[-1]}" for r in RELEASES)
 
 
 def find(version: str) -> Release | None:

@@ -30,7 +30,7 @@ def run(host: Host, command: str, stdin: str | None = None) -> tuple[bool, str, 
         StringCommand(command),
         print_output=False,
         print_input=False,
-        **connector,  # type: ignore[arg-type]
+        **connector,
     )
     return ok, output.stdout, output.stderr
 

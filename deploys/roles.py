@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Iterator
+from types import ModuleType
 
 from pyinfra import host, state
 from pyinfra.api import deploy
@@ -26,12 +28,17 @@ def _fast() -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+def _in_order(phases: tuple[ModuleType, ...]) -> Iterator[ModuleType]:
+    # pyinfra tells operations apart by line numbers; its loop adds the phase's place to them
+    yield from host.loop(phases)  # type: ignore[no-untyped-call]
+
+
 def _bring_up() -> None:
     node = _this_node()
     if node.is_first_master or state.print_noop_info:
         for line in node.settings.printed():
             host.log(line)
-    for phase in host.loop(PHASES):
+    for phase in _in_order(PHASES):
         phase.apply(node)
 
 
@@ -63,5 +70,5 @@ def turndown() -> None:
     """Take away what was made, in reverse; data stays unless ``purge_data`` is set."""
     _fast()
     node = _this_node()
-    for phase in host.loop(tuple(reversed(PHASES))):
+    for phase in _in_order(tuple(reversed(PHASES))):
         phase.remove(node)

@@ -116,12 +116,8 @@ class Settings:
         "upstream's path layout with a .sha256 beside each file.",
         "https://dl.k8s.io and https://github.com",
     )
-    http_proxy: str | None = option(
-        values.url, None, "Proxy for http, used by both daemons and the build.", "none"
-    )
-    https_proxy: str | None = option(
-        values.url, None, "Proxy for https, used by both daemons and the build.", "none"
-    )
+    http_proxy: str | None = option(values.url, None, "Proxy for http, used by both daemons and the build.", "none")
+    https_proxy: str | None = option(values.url, None, "Proxy for https, used by both daemons and the build.", "none")
     no_proxy: str | None = option(
         values.no_proxy, None, "What is reached without the proxy, besides the cluster.", "none"
     )
@@ -143,12 +139,8 @@ class Settings:
         False,
         "Restart the main Docker also where containers run that have no restart policy.",
     )
-    timeout_for_services: int = option(
-        values.seconds, 180, "How long to wait for one service to come up, in seconds."
-    )
-    timeout_for_images: int = option(
-        values.seconds, 1800, "How long pulling and building images may take, in seconds."
-    )
+    timeout_for_services: int = option(values.seconds, 180, "How long to wait for one service to come up, in seconds.")
+    timeout_for_images: int = option(values.seconds, 1800, "How long pulling and building images may take, in seconds.")
     kubeconfig_path: str = option(
         values.path, "./kubeconfig", "Where deploys/kubeconfig.py writes, on the control machine."
     )
@@ -168,9 +160,7 @@ class Settings:
         """``K8S_VERSION is set to: v1.37.2`` and so on, as the 2016 scripts printed them."""
         shown = {f.name: getattr(self, f.name) for f in fields(self)}
         return [
-            f"{name.upper()} is set to: {_shown(value)}"
-            for name, value in shown.items()
-            if value not in (None, (), {})
+            f"{name.upper()} is set to: {_shown(value)}" for name, value in shown.items() if value not in (None, (), {})
         ]
 
 
@@ -250,8 +240,7 @@ def _check_together(settings: Settings) -> None:
     dns = ipaddress.IPv4Address(settings.dns_server_ip)
     if dns not in services or dns in (services[0], services[1], services[-1]):
         raise DeployError(
-            f"dns_server_ip {dns} is not a free address of service_network {services}; "
-            f"write for example {services[10]}"
+            f"dns_server_ip {dns} is not a free address of service_network {services}; write for example {services[10]}"
         )
     for name in ("ip_address", "master_ip"):
         address = getattr(settings, name)

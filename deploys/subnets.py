@@ -11,13 +11,11 @@ OVERHEAD = {"vxlan": 50, "host-gw": 0}
 """Bytes that a backend takes of each packet (flannel's pkg/backend)."""
 
 
-class NoSubnetLeft(Exception):
+class NoSubnetLeftError(Exception):
     """The pod network has no free /24."""
 
 
-def allocate(
-    network: str, recorded: Mapping[str, str], known: Subnets, newcomers: Sequence[str]
-) -> dict[str, str]:
+def allocate(network: str, recorded: Mapping[str, str], known: Subnets, newcomers: Sequence[str]) -> dict[str, str]:
     """The subnet of each node.
 
     :param network: the pod network.
@@ -25,7 +23,7 @@ def allocate(
     :param known: reservations and leases in etcd.
     :param newcomers: nodes of this run in the inventory's order; those without a subnet get the next
         free one in this order, so that hosts that run side by side agree.
-    :raises NoSubnetLeft: there is none.
+    :raises NoSubnetLeftError: there is none.
     """
     result = {**known.reservations, **recorded}
     taken = set(result.values()) | set(known.leases.values())
@@ -34,7 +32,7 @@ def allocate(
         if name not in result:
             subnet = next(free, None)
             if subnet is None:
-                raise NoSubnetLeft(f"the pod network {network} has no /24 left for {name}")
+                raise NoSubnetLeftError(f"the pod network {network} has no /24 left for {name}")
             result[name] = subnet
     return result
 

@@ -7,6 +7,7 @@ import os
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pyinfra import inventory
 from pyinfra.api import DeployError
@@ -104,10 +105,15 @@ def role_of(host: Host) -> str:
     return roles[0]
 
 
+def _data(host: Host) -> dict[str, Any]:
+    merged: dict[str, Any] = host.data.dict()  # type: ignore[no-untyped-call]
+    return merged
+
+
 def settings_of(host: Host) -> Settings:
     """The checked settings of a host of the inventory."""
     try:
-        return settings.load(host.data.dict(), os.environ, hosts=len(list(inventory)))
+        return settings.load(_data(host), os.environ, hosts=len(list(inventory)))
     except DeployError as error:
         raise DeployError(f"{host.name}: {error}") from None
 

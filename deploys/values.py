@@ -34,9 +34,7 @@ def text(value: Any) -> str:
 def kubernetes_version(value: Any) -> str:
     """``v1.37.2`` or ``1.37.2`` → ``v1.37.2``."""
     if not isinstance(value, str):
-        raise ValueError(
-            f"arrived as the number {value!r}, which loses digits; write a leading v, as in v1.37.2"
-        )
+        raise ValueError(f"arrived as the number {value!r}, which loses digits; write a leading v, as in v1.37.2")
     if not re.fullmatch(r"v?[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}", value):
         raise ValueError(f"must be a full version like v1.37.2, not {value!r}")
     return "v" + value.removeprefix("v")
@@ -101,7 +99,7 @@ def network(value: Any) -> str:
         raise ValueError(f"is {value}, whose host part is not zero; write {found}")
     if not found.is_private:
         raise ValueError(f"is {value}, which is not a private network; take one like 10.1.0.0/16")
-    return value
+    return str(found)
 
 
 def pod_network(value: Any) -> str:
@@ -109,7 +107,7 @@ def pod_network(value: Any) -> str:
     found = ipaddress.IPv4Network(network(value))
     if not 8 <= found.prefixlen <= 22:
         raise ValueError(f"is {value}; each node takes a /24 of it, so write a /8 to a /22, like 10.1.0.0/16")
-    return value
+    return str(found)
 
 
 def service_network(value: Any) -> str:
@@ -117,7 +115,7 @@ def service_network(value: Any) -> str:
     found = ipaddress.IPv4Network(network(value))
     if not 12 <= found.prefixlen <= 28:
         raise ValueError(f"is {value}; the apiserver takes a /12 to a /28, like 10.96.0.0/12")
-    return value
+    return str(found)
 
 
 def dns_domain(value: Any) -> str:
@@ -130,9 +128,7 @@ def dns_domain(value: Any) -> str:
 def node_name(value: Any) -> str:
     """What Kubernetes takes as a node's name (an RFC 1123 subdomain)."""
     if not isinstance(value, str) or not _DNS_NAME.fullmatch(value) or len(value) > 63:
-        raise ValueError(
-            f"must be a node name of at most 63 lower-case letters, digits, '-' and '.', not {value!r}"
-        )
+        raise ValueError(f"must be a node name of at most 63 lower-case letters, digits, '-' and '.', not {value!r}")
     return value
 
 

@@ -115,9 +115,7 @@ def new_authority(common_name: str) -> Pair:
 def new_key_pair() -> Pair:
     """A public and a private key: what service account tokens are signed with."""
     key = _new_key()
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return Pair(public.decode(), _key_pem(key))
 
 
@@ -136,9 +134,7 @@ def issue(wanted: Certificate, authority: Pair, days: int) -> Pair:
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([_USAGES[u] for u in wanted.usages]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
     )
     if wanted.sans:
         builder = builder.add_extension(

@@ -15,6 +15,11 @@ from .sections import first, split
 LABEL = "io.docker-multinode.spec"
 """Label of every container of ours: its specification as JSON."""
 
+_CONTAINER = (
+    '{"name":{{json .Name}},"id":{{json .Id}},"image_id":{{json .Image}},"state":{{json .State}},'
+    '"labels":{{json .Config.Labels}},"restarts":{{.RestartCount}}}'
+)
+
 # A daemon is asked only while its unit is active and never for longer than 20 s: a docker command at a
 # daemon that waits to start would hang, and one at a socket-activated daemon would start it.
 _SCRIPT = rf"""
@@ -27,8 +32,7 @@ one() {{ unit=$1 socket=$2
   systemctl is-active --quiet $unit || return 0
   d="timeout 20 docker -H unix://$socket"
   echo "== $unit containers"
-  c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format \
-    '{{"name":{{{{json .Name}}}},"id":{{{{json .Id}}}},"image_id":{{{{json .Image}}}},"state":{{{{json .State}}}},"labels":{{{{json .Config.Labels}}}},"restarts":{{{{.RestartCount}}}}}}' $c; }}
+  c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }}
   echo "== $unit images"; $d images --format '{{{{.Repository}}}}:{{{{.Tag}}}}|{{{{.ID}}}}' --no-trunc
   echo "== $unit answered"; echo yes
 }}
@@ -112,7 +116,7 @@ def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
         environment=dict(line.split("=", 1) for line in environment if "=" in line),
         answers=first(sections, f"{unit} answered") == "yes",
         containers={c.name: c for c in containers},
-        images={reference: id_ for reference, id_ in images},
+        images={row[0]: row[1] for row in images},
     )
 
 

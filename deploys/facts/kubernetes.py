@@ -37,9 +37,7 @@ class ClusterNodes(FactBase["dict[str, NodeState] | None"]):
 
     @override
     def command(self) -> StringCommand:
-        return StringCommand(
-            f"{KUBECTL} get nodes -o jsonpath='{_NODES}' 2>/dev/null && echo '== answered'; true"
-        )
+        return StringCommand(f"{KUBECTL} get nodes -o jsonpath='{_NODES}' 2>/dev/null && echo '== answered'; true")
 
     @override
     def process(self, output: list[str]) -> dict[str, NodeState] | None:

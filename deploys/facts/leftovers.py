@@ -20,9 +20,11 @@ echo "== paths"; for p in {" ".join(PATHS)}; do [ -e $p ] || continue
   if [ -d $p ] && mountpoint -q $p && [ -z "$(ls -A $p)" ]; then continue; fi; echo $p; done
 echo "== links"; ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1
 echo "== chains"; for t in $(cat /proc/net/ip_tables_names 2>/dev/null || echo filter nat mangle); do
-  for c in iptables ip6tables; do $c-save -t $t 2>/dev/null | awk -v t=$t '/^:/{{print t, substr($1,2)}}'; done; done | sort -u
+  for c in iptables ip6tables; do
+    $c-save -t $t 2>/dev/null | awk -v t=$t '/^:/{{print t, substr($1,2)}}'; done; done | sort -u
 echo "== pods"
-! systemctl is-active --quiet docker || timeout 20 docker ps -a --filter label=io.kubernetes.docker.type --format '{{{{.Names}}}}'
+! systemctl is-active --quiet docker ||
+  timeout 20 docker ps -a --filter label=io.kubernetes.docker.type --format '{{{{.Names}}}}'
 true
 """
 

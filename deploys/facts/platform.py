@@ -44,8 +44,10 @@ echo "== cgroup-controllers"
 cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || awk '$4==1{print $1}' /proc/cgroups 2>/dev/null | xargs
 echo "== swap"; sed 1d /proc/swaps 2>/dev/null
 echo "== memory"; awk '/MemTotal/{print $2}' /proc/meminfo
-echo "== listening"; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{n=split($2,a,":"); print a[n]}' | sort -u
-echo "== propagation"; awk '$5=="/"||$5=="/var/lib/kubelet"{print $5, ($7 ~ /^shared/ ? "shared" : "private")}' /proc/self/mountinfo
+echo "== listening"
+cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{n=split($2,a,":"); print a[n]}' | sort -u
+echo "== propagation"
+awk '$5=="/"||$5=="/var/lib/kubelet"{print $5, ($7 ~ /^shared/ ? "shared" : "private")}' /proc/self/mountinfo
 echo "== daemon.json"; base64 /etc/docker/daemon.json 2>/dev/null
 echo "== docker-command"; command -v dockerd 2>/dev/null
 echo "== record"; base64 /var/lib/docker-multinode/node.json 2>/dev/null
@@ -58,8 +60,9 @@ if [ ! -d /run/systemd/system ] || systemctl is-active --quiet docker; then
   echo "== docker-version"; timeout 15 docker version --format '{{json .Server}}' 2>&1
   echo "== docker-info"; timeout 15 docker info --format '{{json .}}' 2>/dev/null
   echo "== containers"
-  c=$(timeout 15 docker ps -q 2>/dev/null); [ -z "$c" ] || timeout 15 docker inspect --format \
-   '{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}},"labels":{{json .Config.Labels}}}' $c 2>/dev/null
+  f='{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}}'
+  f=$f',"labels":{{json .Config.Labels}}}'
+  c=$(timeout 15 docker ps -q 2>/dev/null); [ -z "$c" ] || timeout 15 docker inspect --format "$f" $c 2>/dev/null
 fi
 true
 """
@@ -214,9 +217,7 @@ class Platform(FactBase[Found]):
             swap=bool(sections.get("swap")),
             memory_kib=_number(first(sections, "memory")),
             listening=frozenset(int(p, 16) for p in listening if all(c in "0123456789ABCDEF" for c in p)),
-            propagation={
-                w[0]: w[1] for line in sections.get("propagation", []) if len(w := line.split()) == 2
-            },
+            propagation={w[0]: w[1] for line in sections.get("propagation", []) if len(w := line.split()) == 2},
             daemon_json=_daemon_json(daemon_json),
             dockerd=first(sections, "docker-command"),
             record=_json(_file(sections, "record"), {}),

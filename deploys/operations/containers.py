@@ -99,6 +99,4 @@ def no_container(daemon: str, container: str) -> Commands:
         return
     say(f"Will stop and remove container {container} from the {daemon} daemon")
     name = shlex.quote(container)
-    yield StringCommand(
-        f"{docker(daemon)} stop -t 20 {name} >/dev/null; {docker(daemon)} rm -f -v {name} >/dev/null"
-    )
+    yield StringCommand(f"{docker(daemon)} stop -t 20 {name} >/dev/null; {docker(daemon)} rm -f -v {name} >/dev/null")

@@ -42,9 +42,7 @@ def bootstrap_daemon(restart: RestartStrategy, revision: str) -> Commands:
     say(f"Will {verb} the bootstrap daemon (its containers go on: live-restore)")
     yield StringCommand(
         f"{restart.reload} && {restart.enable.format(unit=BOOTSTRAP)} && "
-        + _or_evidence(
-            (restart.restart if stale else restart.start).format(unit=BOOTSTRAP), restart, BOOTSTRAP
-        )
+        + _or_evidence((restart.restart if stale else restart.start).format(unit=BOOTSTRAP), restart, BOOTSTRAP)
     )
 
 

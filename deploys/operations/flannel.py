@@ -81,7 +81,7 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
     known = observe(EtcdSubnets, node.first_master)
     try:
         subnet = subnet_of(node, known)
-    except subnets.NoSubnetLeft as error:
+    except subnets.NoSubnetLeftError as error:
         yield fail(str(error))
         return
     other = next((n for n, s in known.reservations.items() if s == subnet and n != node.name), None)
@@ -131,10 +131,7 @@ def subnet_taken(node: Node) -> Commands:
         key = f"{FLANNEL_PREFIX}/subnets/{str(lease).replace('/', '-')}"
         yield on_master(node.first_master, f"{ETCDCTL} del {key}", f"deleting the lease {lease}")
     again = f"; {docker('bootstrap')} restart -t 5 flannel >/dev/null" if running else ""
-    say(
-        f"Will give flannel the recorded subnet in {FLANNEL_RUN}/subnet.env"
-        + (" and restart it" if again else "")
-    )
+    say(f"Will give flannel the recorded subnet in {FLANNEL_RUN}/subnet.env" + (" and restart it" if again else ""))
     yield StringCommand(f"mkdir -p {FLANNEL_RUN} && cp {SUBNET_ENV} {FLANNEL_RUN}/subnet.env{again}")
 
 
@@ -152,6 +149,4 @@ def subnet_released(node: Node) -> Commands:
     say(f"Will delete the reservation of node {node.name} in etcd")
     lease = known.leases.get(node.address, "").replace("/", "-")
     also = f"; {ETCDCTL} del {FLANNEL_PREFIX}/subnets/{lease}" if lease else ""
-    yield on_master(
-        node.first_master, f"{ETCDCTL} del {RESERVATIONS}/{node.name}{also}", "giving the subnet back"
-    )
+    yield on_master(node.first_master, f"{ETCDCTL} del {RESERVATIONS}/{node.name}{also}", "giving the subnet back")

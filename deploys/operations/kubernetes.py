@@ -45,20 +45,14 @@ def objects(manifest: str, addons: Collection[str]) -> Commands:
     for addon, kind, namespace, name in extra:
         say(f"Will delete {kind} {namespace + '/' if namespace else ''}{name} of the addon {addon}")
     if not now.answers or now.diff:
-        yield StringCommand(
-            f"{KUBECTL} apply --server-side --field-manager={MANAGER} -f - >/dev/null", _stdin=manifest
-        )
+        yield StringCommand(f"{KUBECTL} apply --server-side --field-manager={MANAGER} -f - >/dev/null", _stdin=manifest)
     for _, kind, namespace, name in extra:
         where = f" -n {namespace}" if namespace else ""
-        yield StringCommand(
-            f"{KUBECTL} delete --wait=false --ignore-not-found{where} {kind} {name} >/dev/null"
-        )
+        yield StringCommand(f"{KUBECTL} delete --wait=false --ignore-not-found{where} {kind} {name} >/dev/null")
 
 
 @operation
-def node_ready(
-    node: str, master: Host, labels: Sequence[str], limit: int, when: Sequence[OperationMeta]
-) -> Commands:
+def node_ready(node: str, master: Host, labels: Sequence[str], limit: int, when: Sequence[OperationMeta]) -> Commands:
     """
     Wait until a node is Ready, where something changed or it is not, and label it.
 
@@ -90,9 +84,7 @@ def node_ready(
 
 
 @operation
-def verified(
-    what: str, test: str, limit: int, evidence: str, further: str, when: Sequence[OperationMeta]
-) -> Commands:
+def verified(what: str, test: str, limit: int, evidence: str, further: str, when: Sequence[OperationMeta]) -> Commands:
     """
     Check on the host that the cluster does what it should, where this run changed something there.
 
@@ -151,8 +143,8 @@ def node_removed(node: Node, limit: int) -> Commands:
     + node: the node
     + limit: seconds for the drain
     """
-    others = {} if node.is_first_master else observe(ClusterNodes, node.first_master) or {}
-    if node.name not in others:
+    known = None if node.is_first_master else observe(ClusterNodes, node.first_master)
+    if node.name not in (known or {}):
         host.noop("no API answers that knows the node")
         return
     say(f"Will drain node {node.name} and delete it")

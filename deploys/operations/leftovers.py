@@ -12,6 +12,17 @@ from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation
 from ..plan import say
 
+# the jumps to our chains first, then the chains; rules of others in the same tables are not touched
+_NO_CHAINS = """
+chains() { $c-save -t $t 2>/dev/null | awk '/^:(PATTERN)/{print substr($1,2)}'; }
+for c in iptables ip6tables; do for t in filter nat mangle raw; do
+  $c-save -t $t 2>/dev/null | awk '/^-A/ && / -j (PATTERN)/' | sed 's/^-A/-D/' |
+    while read -r rule; do eval "$c -w -t $t $rule"; done
+  for chain in $(chains); do $c -w -t $t -F $chain; done
+  for chain in $(chains); do $c -w -t $t -X $chain; done
+done; done; true
+""".strip()
+
 
 @operation
 def no_directories(paths: Sequence[str]) -> Commands:
@@ -63,15 +74,7 @@ def no_chains(prefixes: Sequence[str]) -> Commands:
         host.noop("these chains are not there")
         return
     say("Will delete iptables chains and the rules that jump to them:", *there)
-    pattern = "|".join(prefixes)
-    yield StringCommand(
-        "for t in $(cat /proc/net/ip_tables_names 2>/dev/null || echo filter nat mangle) ; do "
-        f"for c in iptables ip6tables; do $c-save -t $t 2>/dev/null | awk '/^-A/ && / -j ({pattern})/' | "
-        'sed "s/^-A/-D/" | while read -r r; do eval "$c -w -t $t $r"; done; '
-        f"for n in $($c-save -t $t 2>/dev/null | awk '/^:({pattern})/{{print substr($1,2)}}'); do $c -w -t $t -F $n; done; "
-        f"for n in $($c-save -t $t 2>/dev/null | awk '/^:({pattern})/{{print substr($1,2)}}'); do $c -w -t $t -X $n; done; "
-        "done; done; true"
-    )
+    yield StringCommand(_NO_CHAINS.replace("PATTERN", "|".join(prefixes)))
 
 
 @operation
@@ -84,6 +87,4 @@ def no_pods() -> Commands:
         host.noop("no pods are there")
         return
     say(f"Will remove {len(there)} containers of pods:", *there)
-    yield StringCommand(
-        "docker ps -aq --filter label=io.kubernetes.docker.type | xargs -r docker rm -f -v >/dev/null"
-    )
+    yield StringCommand("docker ps -aq --filter label=io.kubernetes.docker.type | xargs -r docker rm -f -v >/dev/null")

@@ -29,9 +29,7 @@ def until(what: str, test: str, limit: int, evidence: str, further: str) -> str:
 
 
 @operation
-def wait_for(
-    what: str, test: str, limit: int, evidence: str, further: str, when: Sequence[OperationMeta]
-) -> Commands:
+def wait_for(what: str, test: str, limit: int, evidence: str, further: str, when: Sequence[OperationMeta]) -> Commands:
     """
     Wait on the host until a test succeeds, where an earlier operation changed something.
 

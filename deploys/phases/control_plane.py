@@ -161,9 +161,7 @@ def _hash(text: str) -> str:
 
 def node_files(node: Node) -> list[File]:
     """What every node gets: kube-proxy."""
-    config = File(
-        PROXY_CONFIG, render("kubernetes/kube-proxy.yaml.j2", kubeconfig=f"{KUBERNETES}/kube-proxy.conf")
-    )
+    config = File(PROXY_CONFIG, render("kubernetes/kube-proxy.yaml.j2", kubeconfig=f"{KUBERNETES}/kube-proxy.conf"))
     return [config, _user(node, "kube-proxy", "system:kube-proxy"), _proxy(node, config)]
 
 

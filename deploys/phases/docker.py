@@ -113,9 +113,7 @@ def bounced(node: Node) -> tuple[str, ...]:
 def lost(node: Node) -> tuple[str, ...]:
     """Those of them that Docker will not start again."""
     stay_down = {
-        str(c.get("name", "")).lstrip("/")
-        for c in node.found.containers
-        if c.get("restart") in ("", "no", None)
+        str(c.get("name", "")).lstrip("/") for c in node.found.containers if c.get("restart") in ("", "no", None)
     }
     return tuple(name for name in bounced(node) if name in stay_down)
 

@@ -158,9 +158,7 @@ def arch_exists(node: Node) -> str | None:
 def firewall(node: Node) -> str | None:
     """firewalld flushes Docker's and kube-proxy's rules when it reloads."""
     if "firewalld" in node.found.active:
-        return (
-            "firewalld is running, which takes Docker's and kube-proxy's rules away when it reloads; stop it"
-        )
+        return "firewalld is running, which takes Docker's and kube-proxy's rules away when it reloads; stop it"
     return None
 
 
