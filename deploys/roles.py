@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from pyinfra import host, state
-from pyinfra.api import deploy
+from pyinfra.api import DeployError, deploy
 
 from .observe import this_host
-from .phases import PHASES
+from .operations.kubeconfig import kubeconfig_fetched
+from .phases import PHASES, pki
+from .record import PKI
 from .topology import Node, active_nodes, role_of
 
 
@@ -63,6 +65,23 @@ def worker() -> None:
     _fast()
     if role_of(this_host()) == "worker":
         _bring_up()
+
+
+@deploy("Kubernetes")
+def kubeconfig() -> None:
+    """Fetch the administrator's kubeconfig from the first master to the control machine."""
+    _fast()
+    node = _this_node()
+    if not node.is_first_master:
+        return
+    name = node.settings.kubeconfig_server or node.master_address
+    names = next(c.sans for c in pki.wanted(node) if c.path == f"{PKI}/apiserver")
+    if name not in names:
+        raise DeployError(
+            f"kubeconfig_server {name} is not in the apiserver's certificate; add it to apiserver_cert_sans "
+            "and run deploys/master.py"
+        )
+    kubeconfig_fetched(name="Fetch the kubeconfig", path=node.settings.kubeconfig_path, server=f"https://{name}:6443")
 
 
 @deploy("Kubernetes")

@@ -7,21 +7,32 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
 
-from ..record import BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, ETCD_DATA, FLANNEL_RUN, KUBELET, RECORD
+from ..record import (
+    BOOTSTRAP_DATA,
+    BOOTSTRAP_RUN,
+    BOOTSTRAP_SOCKET,
+    DIRECTORIES,
+    ETCD_DATA,
+    FLANNEL_RUN,
+    KUBELET,
+    RECORD,
+)
 from .sections import split
 
 PATHS = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", ETCD_DATA, FLANNEL_RUN,
          KUBELET, RECORD, "/var/lib/cri-dockerd", "/run/cri-dockerd.sock", "/var/log/pods",
-         "/var/log/containers", "/etc/kubernetes")  # fmt: skip
+         "/var/log/containers")  # fmt: skip
 
+# iptables-save without a table: asked for one that is not there, the legacy variant would make it;
 # an empty mount point is as good as gone
 _SCRIPT = rf"""
 echo "== paths"; for p in {" ".join(PATHS)}; do [ -e $p ] || continue
   if [ -d $p ] && mountpoint -q $p && [ -z "$(ls -A $p)" ]; then continue; fi; echo $p; done
+echo "== directories"; [ ! -f {DIRECTORIES} ] || while read -r d; do
+  [ -d "$d" ] && [ -z "$(find "$d" -type f 2>/dev/null | head -n 1)" ] && echo "$d"; done < {DIRECTORIES}
 echo "== links"; ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1
-echo "== chains"; for t in $(cat /proc/net/ip_tables_names 2>/dev/null || echo filter nat mangle); do
-  for c in iptables ip6tables; do
-    $c-save -t $t 2>/dev/null | awk -v t=$t '/^:/{{print t, substr($1,2)}}'; done; done | sort -u
+echo "== chains"; for c in iptables ip6tables; do
+  $c-save 2>/dev/null | awk '/^\*/{{t=substr($1,2)}} /^:/{{print t, substr($1,2)}}'; done | sort -u
 echo "== pods"
 ! systemctl is-active --quiet docker ||
   timeout 20 docker ps -a --filter label=io.kubernetes.docker.type --format '{{{{.Names}}}}'
@@ -34,6 +45,8 @@ class Left:
     """What is there of us besides files and our own containers."""
 
     paths: frozenset[str]
+    directories: tuple[str, ...]
+    """Directories that the record says we made and that hold no file by now."""
     links: frozenset[str]
     chains: tuple[str, ...]
     """``table chain``"""
@@ -54,6 +67,7 @@ class Leftovers(FactBase[Left]):
         chains = tuple(line for line in sections.get("chains", []) if line.count(" ") == 1)
         return Left(
             frozenset(sections.get("paths", [])),
+            tuple(sections.get("directories", [])),
             frozenset(sections.get("links", [])),
             chains,
             tuple(sections.get("pods", [])),

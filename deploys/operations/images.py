@@ -9,9 +9,16 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 
 from ..facts.daemons import DaemonsFact
+from ..facts.files import HostFiles
 from ..observe import Commands, observe, operation
 from ..plan import say
+from ..record import BEFORE
 from .containers import docker
+from .files import File, write
+
+BEFORE_IMAGES = f"{BEFORE}/images"
+STAGE = "io.docker-multinode.stage"
+"""Label of what a build leaves besides its image."""
 
 
 def short(image: str) -> str:
@@ -65,22 +72,39 @@ def built(daemon: str, image: str, dockerfile: str, arguments: dict[str, str], l
     yield StringCommand(
         f"log=$(mktemp); trap 'rm -f $log' EXIT; DOCKER_BUILDKIT=0 timeout {limit} {docker(daemon)} build "
         f"--network=host --force-rm {shlex.join(words)} -t {shlex.quote(image)} - >$log 2>&1 || "
-        '{ echo "the node image was not built; the last lines:" >&2; tail -n 25 $log >&2; exit 1; }',
+        '{ echo "the node image was not built; the last lines:" >&2; tail -n 25 $log >&2; exit 1; }; '
+        f"{docker(daemon)} image prune -f --filter label={STAGE} >/dev/null",
         _stdin=dockerfile,
     )
 
 
 @operation
-def no_images(daemon: str, prefix: str) -> Commands:
+def remembered() -> Commands:
     """
-    Ensure that images that we built are gone.
-
-    + daemon: ``bootstrap`` or ``main``
-    + prefix: what their references begin with
+    Ensure that the record says which images the main daemon had before us.
     """
-    there = [i for i in observe(DaemonsFact).of(daemon).images if i.startswith(prefix)]
-    if not there:
-        host.noop("no images of ours")
+    if observe(HostFiles).ours(BEFORE_IMAGES):
+        host.noop("the record knows the images that were there before")
         return
-    say(f"Will remove from the {daemon} daemon:", *there)
-    yield StringCommand(f"{docker(daemon)} rmi {shlex.join(there)} >/dev/null")
+    there = observe(DaemonsFact).main.images
+    say(f"Will record the {len(there)} images of the main daemon in {BEFORE_IMAGES}")
+    yield write([File(BEFORE_IMAGES, "".join(f"{image}\n" for image in sorted(there)))])
+
+
+@operation
+def no_images(images: Sequence[str], built: str) -> Commands:
+    """
+    Ensure that images of ours are gone from the main daemon; those that were there before us stay.
+
+    + images: references
+    + built: what the references of images that we built begin with
+    """
+    before = observe(HostFiles).content(BEFORE_IMAGES).split()
+    there = observe(DaemonsFact).main.images
+    ours = {short(image) for image in images} | set(images)
+    gone = sorted(i for i in there if (i in ours or i.startswith(built)) and i not in before)
+    if not gone:
+        host.noop("no images of ours are there")
+        return
+    say("Will remove these images from the main daemon:", *gone)
+    yield StringCommand(f"docker rmi {shlex.join(gone)} >/dev/null")

@@ -15,7 +15,7 @@ from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects
 from ..observe import Commands, observe, operation
 from ..plan import say, unknown
 from ..subnets import gateway
-from ..topology import Node
+from ..topology import Node, active_nodes
 from .changes import changed
 from .flannel import on_master
 from .wait import until
@@ -138,14 +138,15 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
 @operation
 def node_removed(node: Node, limit: int) -> Commands:
     """
-    Drain a node and delete its object, where the API answers; a master alone takes its API along.
+    Drain a node and delete its object, where the API answers and stays: a master takes its API along.
 
     + node: the node
     + limit: seconds for the drain
     """
-    known = None if node.is_first_master else observe(ClusterNodes, node.first_master)
+    goes_too = any(n.is_first_master for n in active_nodes())
+    known = None if goes_too else observe(ClusterNodes, node.first_master)
     if node.name not in (known or {}):
-        host.noop("no API answers that knows the node")
+        host.noop("no API stays that knows the node")
         return
     say(f"Will drain node {node.name} and delete it")
     drain = f"drain {node.name} --ignore-daemonsets --delete-emptydir-data --force --timeout={limit}s"

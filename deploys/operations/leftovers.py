@@ -11,15 +11,16 @@ from pyinfra.api import StringCommand
 from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation
 from ..plan import say
+from ..record import DIRECTORIES, RECORD
 
 # the jumps to our chains first, then the chains; rules of others in the same tables are not touched
 _NO_CHAINS = """
-chains() { $c-save -t $t 2>/dev/null | awk '/^:(PATTERN)/{print substr($1,2)}'; }
-for c in iptables ip6tables; do for t in filter nat mangle raw; do
-  $c-save -t $t 2>/dev/null | awk '/^-A/ && / -j (PATTERN)/' | sed 's/^-A/-D/' |
+for c in iptables ip6tables; do for t in $($c-save 2>/dev/null | sed -n 's/^[*]//p'); do
+  chains=$($c-save -t $t | awk '/^:(PATTERN)/{print substr($1,2)}')
+  $c-save -t $t | awk '/^-A/ && / -[jg] (PATTERN)/' | sed 's/^-A/-D/' |
     while read -r rule; do eval "$c -w -t $t $rule"; done
-  for chain in $(chains); do $c -w -t $t -F $chain; done
-  for chain in $(chains); do $c -w -t $t -X $chain; done
+  for chain in $chains; do $c -w -t $t -F $chain; done
+  for chain in $chains; do $c -w -t $t -X $chain; done
 done; done; true
 """.strip()
 
@@ -88,3 +89,24 @@ def no_pods() -> Commands:
         return
     say(f"Will remove {len(there)} containers of pods:", *there)
     yield StringCommand("docker ps -aq --filter label=io.kubernetes.docker.type | xargs -r docker rm -f -v >/dev/null")
+
+
+@operation
+def no_record(purge: bool) -> Commands:
+    """
+    Ensure that directories that we made and that are empty by now are gone, and with the data the record.
+
+    + purge: the record goes too
+    """
+    found = observe(Leftovers)
+    if RECORD not in found.paths or (not purge and not found.directories):
+        host.noop("no record is there")
+        return
+    if found.directories:
+        say("Will remove empty directories of ours:", *found.directories)
+    if purge:
+        say(f"Will remove {RECORD}")
+    yield StringCommand(
+        f'[ ! -f {DIRECTORIES} ] || sort -r {DIRECTORIES} | while read -r d; do rmdir "$d" 2>/dev/null; done; '
+        + (f"rm -rf {RECORD}" if purge else "true")
+    )

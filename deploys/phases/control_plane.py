@@ -54,7 +54,7 @@ def _mounts(*paths: tuple[str, str, bool]) -> list[dict[str, object]]:
 
 def _pod(node: Node, name: str, flags: Mapping[str, str], **values: object) -> File:
     defaults = {"tier": "control-plane", "privileged": False, "port": None, "host": "127.0.0.1",
-                "scheme": "HTTPS", "cpu": "100m", "revision": ""}  # fmt: skip
+                "scheme": "HTTPS", "health": "/livez", "cpu": "100m", "revision": ""}  # fmt: skip
     text = render(
         "kubernetes/static-pod.yaml.j2",
         name=name,
@@ -124,7 +124,7 @@ def _controller_manager(node: Node) -> File:
         "use-service-account-credentials": "true",
         **node.settings.controller_manager_extra_args,
     }
-    return _pod(node, "kube-controller-manager", flags, port=10257,
+    return _pod(node, "kube-controller-manager", flags, port=10257, health="/healthz",
                 mounts=_mounts((PKI, "Directory", True), (conf, "File", True)))  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from ..facts.daemons import LABEL, DaemonsFact
 from ..observe import observe
 from ..operations.daemons import main_daemon, main_daemon_restored, why_restart
 from ..operations.files import File, files
+from ..operations.images import remembered
 from ..record import SUBNET_ENV
 from ..render import render
 from ..topology import Node
@@ -126,6 +127,7 @@ def restart_due(node: Node) -> bool:
 
 def apply(node: Node) -> None:
     """Write the drop-in and restart the main Docker on the node's subnet; all its changes are here."""
+    remembered(name="Record the images that are there")
     files(name="Write docker's drop-in", wanted=[drop_in(node)])
     main_daemon(
         name="Run the main Docker on the pod network",

@@ -7,6 +7,7 @@ import json
 from ..facts.kernel import MODULES, SYSCTLS
 from ..operations.files import File, files
 from ..operations.kernel import kernel, kernel_restored
+from ..operations.leftovers import no_record
 from ..record import NODE
 from ..topology import Node
 
@@ -40,3 +41,4 @@ def remove(node: Node) -> None:
         absent=(MODULES_FILE, SYSCTL_FILE, NODE),
     )
     kernel_restored(name="Put sysctls back")
+    no_record(name="Remove the record", purge=node.settings.purge_data)

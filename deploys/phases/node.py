@@ -7,14 +7,14 @@ import hashlib
 from ..operations.certificates import kubelet_client
 from ..operations.containers import Spec, container, docker, no_container
 from ..operations.files import File, files
-from ..operations.images import built, no_images, pulled
+from ..operations.images import STAGE, built, no_images, pulled
 from ..operations.leftovers import no_chains, no_directories, no_pods
 from ..operations.wait import wait_for
 from ..record import KUBELET, KUBELET_CLIENT, KUBERNETES, MANIFESTS, PKI
 from ..render import render
 from ..topology import Node
 from ..x509 import Certificate
-from . import control_plane, pki
+from . import addons, control_plane, pki
 from .bootstrap import no_proxy
 
 TITLE = "node"
@@ -56,6 +56,7 @@ def dockerfile(node: Node) -> str:
         files=fetched,
         compile=compile_,
         version=version,
+        stage=STAGE,
     )
 
 
@@ -86,6 +87,15 @@ def _files(node: Node) -> list[File]:
         fields=node.release.kubelet,
     )
     return [File(CONFIG, config), control_plane.kubeconfig(node, KUBECONFIG, "kubelet", KUBELET_CLIENT)]
+
+
+def _images(node: Node) -> list[str]:
+    """All images that a node may have got by us."""
+    release = node.release
+    components = [control_plane.component_image(node, n) for n in (*control_plane.MASTER_PODS, "kube-proxy")]
+    base = [node.image(release.base_image), node.image(release.cri_dockerd.golang_image)]
+    ready = [node.settings.node_image] if node.settings.node_image else []
+    return [control_plane.pause(node), *components, *addons.images(node).values(), *base, *ready]
 
 
 def spec(node: Node, revision: str) -> Spec:
@@ -179,4 +189,4 @@ def remove(node: Node) -> None:
         ),
     )
     if node.settings.purge_data:
-        no_images(name="Remove the node image", daemon="main", prefix=f"{IMAGE}:")
+        no_images(name="Remove images", images=_images(node), built=f"{IMAGE}:")

@@ -1,0 +1,106 @@
+"""A kubeconfig for people, on the control machine: the one secret that leaves the hosts, on purpose."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+import yaml
+from pyinfra import host
+from pyinfra.api import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from ..facts.files import HostFiles
+from ..observe import Commands, observe, operation
+from ..plan import fail, say
+from ..record import PKI
+from ..remote import quietly
+from ..render import render
+
+USER = "kubernetes-admin"
+
+
+def _field(config: object, *keys: str | int) -> str:
+    for key in keys:
+        try:
+            config = config[key]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            return ""
+    return str(config)
+
+
+def _why_not(text: str, ca: str, certificate: str, server: str) -> str | None:
+    """Why a kubeconfig at the wished place is not the wished one; ``foreign`` where it is not ours."""
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return "foreign"
+    if _field(config, "clusters", 0, "cluster", "certificate-authority-data") != _data(ca):
+        return "foreign"
+    if _field(config, "clusters", 0, "cluster", "server") != server:
+        return f"it names the server {_field(config, 'clusters', 0, 'cluster', 'server')}"
+    if _field(config, "users", 0, "user", "client-certificate-data") != _data(certificate):
+        return "its certificate has been renewed since"
+    return None
+
+
+def _data(text: str) -> str:
+    return base64.b64encode((text.strip() + "\n").encode()).decode()
+
+
+def _write(state: State, host: Host, path: Path, ca: str, certificate: str, server: str) -> bool:
+    key = quietly(host, f"cat {PKI}/admin.key")
+    if not key:
+        host.log(f"{PKI}/admin.key can't be read")
+        return False
+    text = render(
+        "kubernetes/kubeconfig-embedded.yaml.j2",
+        ca=_data(ca),
+        server=server,
+        user=USER,
+        certificate=_data(certificate),
+        key=_data(key),
+    )
+    # made next to its place with the mode that it keeps: nobody else can read it at any time
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        part.replace(path)
+    except OSError as error:
+        host.log(f"{path} can't be written: {error.strerror}")
+        return False
+    return True
+
+
+@operation
+def kubeconfig_fetched(path: str, server: str) -> Commands:
+    """
+    Ensure that the control machine has a kubeconfig of the administrator, with mode 0600.
+
+    + path: where, on the control machine; a file that is not of this cluster is never overwritten
+    + server: URL of the apiserver
+    """
+    found = observe(HostFiles)
+    ca, certificate = found.content(f"{PKI}/ca.crt"), found.content(f"{PKI}/admin.crt")
+    if not ca or not certificate:
+        yield fail(f"{PKI}/admin.crt is not there: run deploys/master.py first")
+        return
+    place = Path(path).expanduser()
+    reason: str | None = "it is not there"
+    if place.exists() or place.is_symlink():
+        text = place.read_text(errors="replace") if place.is_file() else ""
+        reason = _why_not(text, ca, certificate, server)
+        if reason == "foreign":
+            yield fail(f"{place} is there and is not of this cluster; set kubeconfig_path to another place")
+            return
+        if reason is None and place.stat().st_mode & 0o077:
+            reason = "others can read it"
+    if reason is None:
+        host.noop(f"{place} is up to date")
+        return
+    say(f"Will write {place} on this machine (mode 600, user {USER}, server {server}), because {reason}")
+    yield FunctionCommand(_write, (place, ca, certificate, server), {})
