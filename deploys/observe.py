@@ -14,17 +14,23 @@ from typing import Any, ParamSpec, TypeVar, cast
 from gevent.lock import RLock
 from pyinfra import host as current_host
 from pyinfra import inventory, state
-from pyinfra.api import FactBase
+from pyinfra.api import DeployError, FactBase
 from pyinfra.api import operation as pyinfra_operation
 from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
+from .plan import fail
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
 Commands = Generator[PyinfraCommand | str, None, None]
+
+
+class UnreadableError(DeployError):
+    """A host could not be asked, so nothing may be decided for it."""
 
 
 class _Known:
@@ -51,6 +57,7 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
     """Read a bundle fact of a host, or what this run already read since the last change there.
 
     :param host: another host than the current one; it is connected when it is not yet.
+    :raises UnreadableError: the host could not be asked, now or earlier in this run.
     """
     real = host or this_host()
     known = _of(real)
@@ -59,6 +66,10 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
     with known.lock:
         if key not in known.facts:
             known.facts[key] = real.get_fact(fact, **arguments)
+            if real in real.state.failed_hosts:
+                # pyinfra goes on with the fact's default, which would read as "nothing is there"
+                del known.facts[key]
+                raise UnreadableError(f"{real.name} could not be asked: see the error above")
         return known.facts[key]  # type: ignore[no-any-return]
 
 
@@ -79,10 +90,15 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
     @wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> Commands:
         host = this_host()
-        for command in function(*args, **kwargs):
-            yield command
-            if state.is_executing:
-                forget(host)
+        try:
+            for command in function(*args, **kwargs):
+                yield command
+                if state.is_executing:
+                    forget(host)
+        except UnreadableError as error:
+            if not state.is_executing:
+                raise
+            yield fail(str(error))  # raised here it would stop all hosts
 
     @wraps(function)
     def noted(*args: Any, **kwargs: Any) -> OperationMeta:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 from pyinfra import host, state
@@ -14,7 +14,7 @@ from .observe import this_host
 from .operations.kubeconfig import kubeconfig_fetched
 from .phases import PHASES, pki
 from .record import PKI
-from .topology import Node, active_nodes, role_of
+from .topology import Node, active_nodes, group, role_of, the_first_master
 
 
 def _this_node() -> Node:
@@ -35,13 +35,19 @@ def _in_order(phases: tuple[ModuleType, ...]) -> Iterator[ModuleType]:
     yield from host.loop(phases)  # type: ignore[no-untyped-call]
 
 
+def _titled(title: str, step: Callable[[Node], None], node: Node) -> None:
+    # the phase's title stands before each of its operations in the plan and in the run
+    titled: Callable[[Node], None] = deploy(title)(step)  # type: ignore[assignment]
+    titled(node)
+
+
 def _bring_up() -> None:
     node = _this_node()
     if node.is_first_master or state.print_noop_info:
         for line in node.settings.printed():
             host.log(line)
     for phase in _in_order(PHASES):
-        phase.apply(node)
+        _titled(phase.TITLE, phase.apply, node)
 
 
 @deploy("Kubernetes")
@@ -55,6 +61,7 @@ def cluster() -> None:
 def master() -> None:
     """Bring up the hosts of the group ``masters``; others are left alone."""
     _fast()
+    the_first_master()
     if role_of(this_host()) == "master":
         _bring_up()
 
@@ -63,6 +70,10 @@ def master() -> None:
 def worker() -> None:
     """Bring up the hosts of the group ``workers``; others are left alone."""
     _fast()
+    if not group("worker"):
+        raise DeployError(
+            'the inventory has no group `workers`; write workers = ["192.168.1.11"] in it, or run deploys/master.py'
+        )
     if role_of(this_host()) == "worker":
         _bring_up()
 
@@ -90,4 +101,4 @@ def turndown() -> None:
     _fast()
     node = _this_node()
     for phase in _in_order(tuple(reversed(PHASES))):
-        phase.remove(node)
+        _titled(phase.TITLE, phase.remove, node)

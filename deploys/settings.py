@@ -224,6 +224,12 @@ def _refuse_misspelt(data: Mapping[str, Any], environ: Mapping[str, str]) -> Non
         close = [lower] if lower in OPTIONS else difflib.get_close_matches(lower, OPTIONS, 1, 0.85)
         if close:
             raise DeployError(f"unknown setting {name}; did you mean {close[0]}?")
+    for name in environ:
+        # the environment is not ours alone: only what can hardly be anything else
+        if name.isupper() and "_" in name and name.lower() not in OPTIONS:
+            close = difflib.get_close_matches(name.lower(), OPTIONS, 1, 0.9)
+            if close:
+                raise DeployError(f"unknown environment variable {name}; did you mean {close[0].upper()}?")
 
 
 def _check_together(settings: Settings) -> None:

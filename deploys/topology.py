@@ -22,6 +22,8 @@ from .releases import Release
 from .settings import Settings
 
 ROLES = ("master", "worker")
+NOT_BETWEEN_NODES = ("docker0", "docker-boot0", "flannel.1", "cni0")
+"""Bridges and tunnels that stand on a node's address, and are none."""
 
 
 def group(role: str) -> list[Host]:
@@ -195,13 +197,22 @@ def _interface(host: str, wanted: Settings, found: Found) -> Interface:
                 f"{host}: ip_address {wanted.ip_address} is on {matches[0].name}, not on net_interface "
                 f"{wanted.net_interface}; set one of the two"
             )
-        return matches[0]
+        return _usable(host, matches[0], have)
     name = wanted.net_interface or found.default_interface
     if not name:
         raise DeployError(f"{host}: has no default route to tell its address; set ip_address for it ({have})")
     chosen = found.interface(name)
     if chosen is None:
         raise DeployError(f"{host}: interface {name} has no IPv4 address; the host has {have}")
+    return _usable(host, chosen, have)
+
+
+def _usable(host: str, chosen: Interface, have: str) -> Interface:
+    if chosen.name == "lo" or chosen.name in NOT_BETWEEN_NODES or chosen.name.startswith("br-"):
+        raise DeployError(
+            f"{host}: {chosen.address} on {chosen.name} is not an address that other nodes reach; set ip_address "
+            f"to another one ({have})"
+        )
     return chosen
 
 

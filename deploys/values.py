@@ -19,6 +19,8 @@ _DNS_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _REGISTRY = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._/-]+)?")
 _IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/-]*(@sha256:[0-9a-f]{64})?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+_NUMBER = r"(0|[1-9][0-9]{0,2})"
 _FLAG = re.compile(r"[a-z][a-z0-9-]*")
 
 
@@ -35,7 +37,7 @@ def kubernetes_version(value: Any) -> str:
     """``v1.37.2`` or ``1.37.2`` → ``v1.37.2``."""
     if not isinstance(value, str):
         raise ValueError(f"arrived as the number {value!r}, which loses digits; write a leading v, as in v1.37.2")
-    if not re.fullmatch(r"v?[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}", value):
+    if not re.fullmatch(rf"v?{_NUMBER}\.{_NUMBER}\.{_NUMBER}", value):
         raise ValueError(f"must be a full version like v1.37.2, not {value!r}")
     return "v" + value.removeprefix("v")
 
@@ -97,8 +99,8 @@ def network(value: Any) -> str:
         raise ValueError(f"must be an IPv4 network like 10.1.0.0/16, not {value!r}") from None
     if str(found) != value:
         raise ValueError(f"is {value}, whose host part is not zero; write {found}")
-    if not found.is_private:
-        raise ValueError(f"is {value}, which is not a private network; take one like 10.1.0.0/16")
+    if not any(found.subnet_of(ipaddress.IPv4Network(private)) for private in _PRIVATE):
+        raise ValueError(f"is {value}, which is not part of {', '.join(_PRIVATE)}; take one like 10.1.0.0/16")
     return str(found)
 
 
@@ -126,9 +128,12 @@ def dns_domain(value: Any) -> str:
 
 
 def node_name(value: Any) -> str:
-    """What Kubernetes takes as a node's name (an RFC 1123 subdomain)."""
-    if not isinstance(value, str) or not _DNS_NAME.fullmatch(value) or len(value) > 63:
-        raise ValueError(f"must be a node name of at most 63 lower-case letters, digits, '-' and '.', not {value!r}")
+    """What Kubernetes takes as a node's name (an RFC 1123 subdomain) and a certificate's subject holds.
+
+    A common name has at most 64 characters (X.520), of which ``system:node:`` takes 12.
+    """
+    if not isinstance(value, str) or not _DNS_NAME.fullmatch(value) or len(value) > 52:
+        raise ValueError(f"must be a node name of at most 52 lower-case letters, digits, '-' and '.', not {value!r}")
     return value
 
 

@@ -49,6 +49,8 @@ cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{n=split($2,a,":"); 
 echo "== propagation"
 awk '$5=="/"||$5=="/var/lib/kubelet"{print $5, ($7 ~ /^shared/ ? "shared" : "private")}' /proc/self/mountinfo
 echo "== daemon.json"; base64 /etc/docker/daemon.json 2>/dev/null
+echo "== docker-flags"; p=$(systemctl show docker -p MainPID --value 2>/dev/null)
+[ "${p:-0}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d
 echo "== docker-command"; command -v dockerd 2>/dev/null
 echo "== record"; base64 /var/lib/docker-multinode/node.json 2>/dev/null
 echo "== subnet.env"; cat /var/lib/docker-multinode/subnet.env 2>/dev/null
@@ -105,6 +107,8 @@ class Found:
     daemon_json: dict[str, Any] | None
     """None where the file is not JSON; {} where there is none."""
     dockerd: str
+    docker_flags: tuple[str, ...]
+    """What the main Docker runs with now."""
     record: dict[str, Any]
     subnet_env: str
     docker_unit: tuple[str, ...]
@@ -219,6 +223,7 @@ class Platform(FactBase[Found]):
             listening=frozenset(int(p, 16) for p in listening if all(c in "0123456789ABCDEF" for c in p)),
             propagation={w[0]: w[1] for line in sections.get("propagation", []) if len(w := line.split()) == 2},
             daemon_json=_daemon_json(daemon_json),
+            docker_flags=tuple(sections.get("docker-flags", [])),
             dockerd=first(sections, "docker-command"),
             record=_json(_file(sections, "record"), {}),
             subnet_env="\n".join(sections.get("subnet.env", [])),

@@ -130,7 +130,12 @@ def main_daemon_restored(restart: RestartStrategy) -> Commands:
     say("Will restart the main Docker as it was before us; docker0 is made anew")
     # dockerd adopts an address that it finds on docker0, so the bridge must go while Docker is down
     stop = f"{restart.stop.format(unit='docker.socket')} 2>/dev/null; {restart.stop.format(unit=MAIN)}"
+    check = (
+        f"b=$(cat {BEFORE}/docker0 2>/dev/null); n=$(ip -4 -o addr show dev docker0 | awk '{{print $4}}'); "
+        '[ -z "$b" ] || [ "$n" = "$b" ] || { echo "docker0 is $n now, before us it was $b" >&2; exit 1; }'
+    )
     yield StringCommand(
         f"{restart.reload}; {stop}; ip link del docker0 2>/dev/null; "
         + _or_evidence(restart.start.format(unit=MAIN), restart, MAIN)
     )
+    yield StringCommand(check)

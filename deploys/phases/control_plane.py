@@ -91,7 +91,8 @@ def _apiserver(node: Node, authentication: File) -> File:
         "requestheader-group-headers": "X-Remote-Group",
         "requestheader-username-headers": "X-Remote-User",
         "secure-port": "6443",
-        "service-account-issuer": f"https://kubernetes.default.svc.{wanted.dns_domain}",
+        # without the DNS domain: tokens of running pods outlive a change of DNS_DOMAIN
+        "service-account-issuer": "https://kubernetes.default.svc",
         "service-account-key-file": f"{PKI}/sa.pub",
         "service-account-signing-key-file": f"{PKI}/sa.key",
         "service-cluster-ip-range": wanted.service_network,

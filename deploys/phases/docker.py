@@ -41,12 +41,27 @@ def command_of(unit: tuple[str, ...], ours: str) -> str | None:
     :param ours: path of our drop-in, which is left out.
     """
     command, skip = None, False
-    for line in unit:
+    for line in _joined(unit):
+        key, equals, value = line.partition("=")
         if line.startswith("# /"):
             skip = line[2:].strip() == ours
-        elif not skip and line.startswith("ExecStart="):
-            command = line.removeprefix("ExecStart=").strip() or None
+        elif not skip and equals and key.strip() == "ExecStart":
+            command = value.strip() or None
     return command
+
+
+def _joined(unit: tuple[str, ...]) -> list[str]:
+    """Lines as systemd reads them: one that ends in a backslash goes on in the next."""
+    lines: list[str] = []
+    goes_on = False
+    for line in unit:
+        text = line.rstrip().removesuffix("\\").strip()
+        if goes_on:
+            lines[-1] += f" {text}"
+        else:
+            lines.append(text)
+        goes_on = line.rstrip().endswith("\\")
+    return lines
 
 
 def flags(node: Node) -> tuple[str, ...]:

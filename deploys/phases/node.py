@@ -28,6 +28,8 @@ STREAMING = "127.0.0.1:10010"
 
 # both end when one ends, so that the restart policy starts them together
 START = (
+    '[ "$IPTABLES" = nft ] || for c in iptables ip6tables; do '
+    "update-alternatives --quiet --set $c /usr/sbin/$c-legacy; done; "
     'cri=(); while [ "$1" != -- ]; do cri+=("$1"); shift; done; shift; '
     "trap 'kill $(jobs -p) 2>/dev/null' TERM INT; "
     'cri-dockerd "${cri[@]}" & kubelet "$@" & wait -n; kill $(jobs -p) 2>/dev/null; wait; exit 1'
@@ -98,6 +100,11 @@ def _images(node: Node) -> list[str]:
     return [control_plane.pause(node), *components, *addons.images(node).values(), *base, *ready]
 
 
+def _iptables(node: Node) -> str:
+    """The variant that the host's Docker uses; kube-proxy follows the chains that the kubelet makes."""
+    return "nft" if "nf_tables" in node.found.iptables else "legacy"
+
+
 def spec(node: Node, revision: str) -> Spec:
     """The container: host paths at the same places, so that what the kubelet says is true outside."""
     same = [
@@ -124,6 +131,7 @@ def spec(node: Node, revision: str) -> Spec:
     return Spec(
         image(node),
         ("--privileged", "--net=host", "--pid=host", "--ipc=host", "--cgroupns=host",
+         "-e", f"IPTABLES={_iptables(node)}",
          f"--restart={node.settings.restart_policy}", *(w for m in same for w in ("-v", m))),
         ("bash", "-c", START, "start", *cri_dockerd, "--", *(f"--{k}={v}" for k, v in flags.items())),
         revision,

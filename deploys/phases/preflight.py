@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import shlex
+import time
 from collections.abc import Callable, Iterator
 
 from packaging.version import InvalidVersion, Version
@@ -13,9 +15,15 @@ from . import docker
 
 TITLE = "preflight"
 
+ONE_FOR_ALL = ("k8s_version", "etcd_version", "flannel_version", "flannel_network", "flannel_backend",
+               "service_network", "dns_domain", "dns_server_ip", "master_ip")  # fmt: skip
+"""Settings that make one cluster."""
+
 Check = Callable[[Node], "str | None"]
 
 NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64")
+CLOCK_SECONDS = 240
+"""A certificate is valid from 300 s before it was issued (x509._builder)."""
 MEMORY_KIB = {"master": 1_700_000, "worker": 700_000}
 """kubeadm asks 1700 MB of a control plane; less than 700 MB does not hold two daemons and a kubelet."""
 PORTS = {
@@ -109,9 +117,25 @@ def docker_unit(node: Node) -> str | None:
     command = docker.command_of(node.found.docker_unit, docker.drop_in_path(node))
     if command is None:
         return "docker.service has no ExecStart that can be read; look with: systemctl cat docker"
-    for flag in ("--bip", "--mtu", "--ip-masq", "--userland-proxy", "--bridge", "-b "):
-        if f" {flag}" in command:
-            return f"docker.service or a drop-in already sets {flag.strip()}; take it out"
+    if problem := _flags_of_others(node, command):
+        return problem
+    return None
+
+
+def _flags_of_others(node: Node, command: str) -> str | None:
+    """A flag in docker's unit, or in what the unit reads (DOCKER_OPTS), that daemon.json may not say either."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return f"docker.service's command can't be read: {command}"
+    running = node.found.docker_flags if not node.found.subnet_env else ()
+    for word in (*words[1:], *running):
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name in REFUSED_KEYS:
+            why, allowed = REFUSED_KEYS[name]
+            parsed: object = value == "true" if value in ("", "true", "false") and value != "" else value
+            if (not equals and True not in allowed) or (equals and parsed not in allowed):
+                return f"docker.service runs dockerd with {word}, but {why}; take it out"
     return None
 
 
@@ -172,10 +196,9 @@ def memory(node: Node) -> str | None:
 
 def routes(node: Node) -> str | None:
     """The pod and service networks overlap no route of the host."""
-    wanted = {
-        "flannel_network": node.settings.flannel_network,
-        "service_network": node.settings.service_network,
-    }
+    wanted = {"flannel_network": node.settings.flannel_network, "service_network": node.settings.service_network}
+    # docker0 is about to move into the pod network; once it did, routes to other nodes' subnets are flannel's
+    ours = {"docker0"} | ({"flannel.1", node.interface.name} if node.found.subnet_env else set())
     for route in node.found.routes:
         destination, _, device = route.partition(" ")
         try:
@@ -183,10 +206,9 @@ def routes(node: Node) -> str | None:
         except ValueError:
             continue
         for setting, value in wanted.items():
-            ours = setting == "flannel_network" and device in ("docker0", "flannel.1", "cni0")
-            if network.overlaps(ipaddress.IPv4Network(value)) and not (ours and node.found.subnet_env):
-                if ours and device == "docker0":
-                    continue  # docker0 is about to move into the pod network anyway
+            pods = ipaddress.IPv4Network(value)
+            own = setting == "flannel_network" and device in ours
+            if network.overlaps(pods) and not (own and (device == "docker0" or network.subnet_of(pods))):
                 return f"{setting} {value} overlaps the host's route to {destination} by {device}; move the network"
     return None
 
@@ -211,6 +233,28 @@ def same_node(node: Node) -> str | None:
                 f"is recorded as a node with the {key} {have}, now it would be {getattr(node, key)}; set it back, "
                 "or turn the host down first"
             )
+    return None
+
+
+def version_change(node: Node) -> str | None:
+    """Another patch of the same minor is applied; an upgrade is more than that."""
+    have = str(node.found.record.get("kubernetes", ""))
+    if have and have.rsplit(".", 1)[0] != node.settings.k8s_version.rsplit(".", 1)[0]:
+        return (
+            f"runs Kubernetes {have}; going to {node.settings.k8s_version} is an upgrade of the minor version, which "
+            f"is not supported yet. Set k8s_version to a {have.rsplit('.', 1)[0]} version"
+        )
+    return None
+
+
+def clock(node: Node) -> str | None:
+    """Certificates are issued by this machine's clock and checked by the host's."""
+    off = node.found.time - int(time.time())
+    if abs(off) > CLOCK_SECONDS:
+        return (
+            f"its clock is {abs(off)} s {'ahead of' if off > 0 else 'behind'} this machine's; certificates would not "
+            "be valid there. Set it, and keep it with NTP"
+        )
     return None
 
 
@@ -257,7 +301,8 @@ def docker_restart(node: Node) -> str | None:
 
 CHECKS: tuple[Check, ...] = (
     root, tools, docker_runs, docker_api, daemon_json, docker_unit, docker_options, arch_exists, cgroups,
-    shared_mounts, memory, firewall, foreign_kubernetes, etcd_has_its_authority, same_node, recorded_network,
+    shared_mounts, clock, memory, firewall, foreign_kubernetes, etcd_has_its_authority, same_node,
+    version_change, recorded_network,
     routes, ports, docker_restart,
 )  # fmt: skip
 REMOVE_CHECKS: tuple[Check, ...] = (root,)
@@ -270,8 +315,28 @@ def problems(node: Node, checks: tuple[Check, ...]) -> Iterator[str]:
             yield f"{node.host.name}: {problem}"
 
 
+def cluster_problems(nodes: list[Node]) -> Iterator[str]:
+    """What is wrong between nodes: settings that must be the same everywhere, too small a network."""
+    for name in ONE_FOR_ALL:
+        first: dict[object, Node] = {}
+        for node in nodes:
+            first.setdefault(getattr(node.settings, name), node)
+        if len(first) > 1:
+            said = ", ".join(f"{value} for {node.host.name}" for value, node in first.items())
+            yield f"{name} must be the same on all nodes, but it is {said}; set it in group_data/all.py"
+    room = 2 ** (24 - ipaddress.IPv4Network(nodes[0].settings.flannel_network).prefixlen) - 1
+    if len(nodes) > room:
+        yield (
+            f"flannel_network {nodes[0].settings.flannel_network} has room for {room} nodes (a /24 each, flannel "
+            f"leaves the first one out), but the run has {len(nodes)}; take a larger network"
+        )
+
+
 def _refuse(node: Node, checks: tuple[Check, ...]) -> None:
-    refuse_twins(active_nodes())
+    nodes = active_nodes()
+    refuse_twins(nodes)
+    for problem in cluster_problems(nodes):
+        raise DeployError(problem)
     for problem in problems(node, checks):
         raise DeployError(problem)
 

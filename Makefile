@@ -1,0 +1,34 @@
+# `make` alone lists the targets. They make their Python environment and install what they lack themselves.
+SHELL := /bin/bash
+IN_VENV := @tests/tools/in-venv
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test test-all test-unit lint docs clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+demo: ## a two-node cluster on hosts in containers, by the real commands
+	$(IN_VENV) python -m tests.demo up
+
+demo-down: ## take the demo away
+	$(IN_VENV) python -m tests.demo down
+
+test: ## lint, types, unit and package tests, the core of the cluster tests
+	$(IN_VENV) python -m tests.tools.run core
+
+test-all: ## everything on every Docker, and docs/test-report.md
+	$(IN_VENV) python -m tests.tools.run all
+
+test-unit: ## the tests that need no host: seconds
+	$(IN_VENV) python -m tests.tools.run unit
+
+lint: ## ruff and mypy
+	$(IN_VENV) python -m tests.tools.run lint
+
+docs: ## write what is generated in docs/ anew
+	$(IN_VENV) python -m tests.tools.options_doc
+	$(IN_VENV) python -m tests.tools.phases_doc
+
+clean: ## remove what lint and tests left in the checkout
+	rm -rf .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info pyinfra-debug.log
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,125 @@
+"""docs/test-report.md: what the last whole run of the tests gave, written by the run itself."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.lab.paths import CHECKOUT
+
+PATH = CHECKOUT / "docs/test-report.md"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test: its outcome is passed, failed, error or skipped."""
+
+    name: str
+    outcome: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one stage of a run gave."""
+
+    name: str
+    passed: bool
+    seconds: float
+    cases: Sequence[Case] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """What tests measured: name of the figure → value."""
+
+    @property
+    def verdict(self) -> str:
+        """One word."""
+        return "passed" if self.passed else "FAILED"
+
+
+def read(junit: Path, figures: Path) -> tuple[list[Case], dict[str, Any]]:
+    """The cases of a pytest run, and the figures that its tests wrote; nothing where there are none."""
+    cases = [_case(node) for node in ElementTree.parse(junit).iter("testcase")] if junit.exists() else []
+    found = json.loads(figures.read_text()) if figures.exists() else {}
+    return cases, found if isinstance(found, dict) else {}
+
+
+def _case(node: ElementTree.Element) -> Case:
+    outcomes = {"failure": "failed", "error": "error", "skipped": "skipped"}
+    outcome = next((outcomes[child.tag] for child in node if child.tag in outcomes), "passed")
+    module = node.get("classname", "").removeprefix("tests.").replace(".", "/")
+    return Case(f"{module}::{node.get('name', '')}", outcome, float(node.get("time", "0")))
+
+
+def write(results: Sequence[Result]) -> None:
+    """Write the report."""
+    PATH.write_text(text(results, commit(), time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())))
+    print(f"\nwritten: {PATH.relative_to(CHECKOUT)}", flush=True)
+
+
+def commit() -> str:
+    """The commit that was tested, and whether the checkout differed from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(("git", *words), cwd=CHECKOUT, capture_output=True, text=True).stdout.strip()
+
+    # the report itself is part of the checkout, and is being written
+    changed = git("status", "--porcelain", "--", ".", f":!{PATH.relative_to(CHECKOUT)}")
+    return (git("rev-parse", "--short=12", "HEAD") or "unknown") + (" with uncommitted changes" if changed else "")
+
+
+def text(results: Sequence[Result], commit: str, date: str) -> str:
+    """The report as Markdown."""
+    passed = all(result.passed for result in results)
+    lines = [
+        "# Test report",
+        "",
+        "<!-- Written by `make test-all`. -->",
+        "",
+        f"- Result: **{'passed' if passed else 'FAILED'}**",
+        f"- Commit: {commit}",
+        f"- Date: {date}",
+        f"- Machine: {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}",
+        "",
+        "| stage | result | time | passed | failed | skipped |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for result in results:
+        count = {o: sum(c.outcome == o for c in result.cases) for o in ("passed", "failed", "error", "skipped")}
+        figures = (count["passed"], count["failed"] + count["error"], count["skipped"])
+        shown = " | ".join(map(str, figures)) if result.cases else " | | "
+        lines.append(f"| {result.name} | {result.verdict} | {_duration(result.seconds)} | {shown} |")
+    for result in results:
+        lines += _details(result)
+    return "\n".join(lines) + "\n"
+
+
+def _details(result: Result) -> list[str]:
+    """Failures of every stage; of cluster tests each test with its time, and what was measured."""
+    lines = []
+    wanted = [c for c in result.cases if c.name.startswith("cluster/") or c.outcome in ("failed", "error")]
+    if wanted:
+        lines += ["", f"## {result.name}", "", "| test | result | time |", "|---|---|---:|"]
+        lines += [f"| {_cell(case.name)} | {case.outcome} | {_duration(case.seconds)} |" for case in wanted]
+    if result.figures:
+        lines += ["", f"### Figures of {result.name}", "", "| figure | value |", "|---|---|"]
+        lines += [f"| {_cell(name)} | {_cell(_value(value))} |" for name, value in sorted(result.figures.items())]
+    return lines
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
