@@ -31,6 +31,9 @@ class RestartStrategy:
     """How a daemon is installed, started and restarted under one init system.
 
     Every command is a shell template of one ``{unit}``.
+
+    :param start_once: starts the main Docker with one more flag, for this one time; ``{command}``, ``{flag}``,
+        each one word of the shell.
     """
 
     init: str
@@ -42,6 +45,7 @@ class RestartStrategy:
     enable: str
     disable: str
     state: str
+    start_once: str
 
 
 RESTART_STRATEGIES: dict[str, RestartStrategy] = {
@@ -49,12 +53,19 @@ RESTART_STRATEGIES: dict[str, RestartStrategy] = {
         init="systemd",
         unit_dir="/etc/systemd/system",
         reload="systemctl daemon-reload",
-        start="systemctl start {unit}",
+        # a unit that was restarted often in a short time is refused otherwise
+        start="(systemctl reset-failed {unit} 2>/dev/null; systemctl start {unit})",
         stop="systemctl stop {unit}",
-        restart="systemctl restart {unit}",
+        restart="(systemctl reset-failed {unit} 2>/dev/null; systemctl restart {unit})",
         enable="systemctl enable --quiet {unit}",
         disable="systemctl disable --quiet {unit}",
         state="systemctl is-active {unit}; journalctl -u {unit} -n 20 --no-pager -o cat",
+        start_once=(
+            "d=/run/systemd/system/docker.service.d; mkdir -p $d; "
+            "printf '[Service]\\nExecStart=\\nExecStart=%s %s\\n' {command} {flag} > $d/zzz-once.conf; "
+            "systemctl daemon-reload; systemctl reset-failed docker; systemctl start docker; rc=$?; "
+            "rm -f $d/zzz-once.conf; rmdir $d 2>/dev/null; systemctl daemon-reload; [ $rc = 0 ]"
+        ),
     ),
 }
 

@@ -145,7 +145,7 @@ class Settings:
         values.path, "./kubeconfig", "Where deploys/kubeconfig.py writes, on the control machine."
     )
     kubeconfig_server: str | None = option(
-        values.dns_domain,
+        values.name_or_address,
         None,
         "Name or address of the apiserver in that kubeconfig; it must be in its certificate.",
         "master_ip",

@@ -127,6 +127,10 @@ def node_of(host: Host) -> Node:
     """
     role, first_master, wanted = role_of(host), the_first_master(), settings_of(host)
     found = observe(Platform, host)
+    if not found.machine:
+        raise DeployError(
+            f"{host.name} did not say what it is: its login shell ran nothing; try: pyinfra INVENTORY exec -- uname -m"
+        )
     release = releases.find(wanted.k8s_version)
     assert release is not None  # settings.load refuses what the catalogue does not have
     interface = _interface(host.name, wanted, found)

@@ -121,9 +121,18 @@ def service_network(value: Any) -> str:
 
 
 def dns_domain(value: Any) -> str:
-    """A lower-case DNS name."""
+    """A lower-case DNS name; its last label is no number."""
     if not isinstance(value, str) or not _DNS_NAME.fullmatch(value) or len(value) > 200:
         raise ValueError(f"must be a lower-case DNS name like cluster.local, not {value!r}")
+    if value.rsplit(".", 1)[-1].isdigit():
+        raise ValueError(f"must be a lower-case DNS name like cluster.local, not the address {value}")
+    return value
+
+
+def name_or_address(value: Any) -> str:
+    """A DNS name or an IPv4 address."""
+    if not isinstance(value, str) or not _DNS_NAME.fullmatch(value) or len(value) > 200:
+        raise ValueError(f"must be a DNS name or an address like api.lan, not {value!r}")
     return value
 
 
@@ -148,7 +157,8 @@ def registry(value: Any) -> str:
     """A registry's host, with a port and a path where it has them; no scheme."""
     if isinstance(value, str) and "://" in value:
         raise ValueError(f"is {value!r}; write it without the scheme, as in registry.lan:5000")
-    if not isinstance(value, str) or not _REGISTRY.fullmatch(value):
+    port = re.search(r":(\d+)", value) if isinstance(value, str) else None
+    if not isinstance(value, str) or not _REGISTRY.fullmatch(value) or (port and int(port[1]) > 65535):
         raise ValueError(f"must be a registry like registry.lan:5000, not {value!r}")
     return value.rstrip("/")
 

@@ -20,6 +20,8 @@ _CONTAINER = (
     '"labels":{{json .Config.Labels}},"restarts":{{.RestartCount}}}'
 )
 
+_IMAGE = "{{.Repository}}:{{.Tag}}|{{.ID}}|{{.Repository}}@{{.Digest}}"
+
 # A daemon is asked only while its unit is active and never for longer than 20 s: a docker command at a
 # daemon that waits to start would hang, and one at a socket-activated daemon would start it.
 _SCRIPT = rf"""
@@ -33,7 +35,7 @@ one() {{ unit=$1 socket=$2
   d="timeout 20 docker -H unix://$socket"
   echo "== $unit containers"
   c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }}
-  echo "== $unit images"; $d images --format '{{{{.Repository}}}}:{{{{.Tag}}}}|{{{{.ID}}}}' --no-trunc
+  echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}'
   echo "== $unit answered"; echo yes
 }}
 one docker-bootstrap {BOOTSTRAP_SOCKET}
@@ -71,7 +73,7 @@ class DaemonState:
     answers: bool
     containers: dict[str, ContainerState] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
-    """Reference with tag → image id."""
+    """Reference with tag, and with digest → image id."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +94,22 @@ def _container(line: str) -> ContainerState:
     try:
         raw = json.loads(line)
         label = (raw["labels"] or {}).get(LABEL, "")
-    except (ValueError, KeyError, TypeError) as error:
-        raise FactProcessError(f"docker inspect gave {line[:80]!r} instead of JSON") from error
+        running = bool(raw["state"].get("Running")) and not raw["state"].get("Restarting")
+        name, id_, image = str(raw["name"]).lstrip("/"), str(raw["id"]), str(raw["image_id"])
+        restarts = int(raw["restarts"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FactProcessError(f"docker inspect gave {line[:80]!r} instead of a container") from error
     try:
         spec = json.loads(label)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         spec = None
-    running = bool(raw["state"].get("Running")) and not raw["state"].get("Restarting")
-    return ContainerState(raw["name"].lstrip("/"), raw["id"], running, spec, raw["image_id"], raw["restarts"])
+    return ContainerState(name, id_, running, spec, image, restarts)
 
 
 def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
     show = dict(line.split("=", 1) for line in sections.get(f"{unit} unit", []) if "=" in line)
     environment = sections.get(f"{unit} environment", [])
-    images = [line.split("|", 1) for line in sections.get(f"{unit} images", []) if "|" in line]
+    images = [line.split("|") for line in sections.get(f"{unit} images", [])]
     containers = [_container(line) for line in sections.get(f"{unit} containers", []) if line.strip()]
     return DaemonState(
         installed=show.get("LoadState") == "loaded",
@@ -116,7 +120,7 @@ def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
         environment=dict(line.split("=", 1) for line in environment if "=" in line),
         answers=first(sections, f"{unit} answered") == "yes",
         containers={c.name: c for c in containers},
-        images={row[0]: row[1] for row in images},
+        images={name: row[1] for row in images if len(row) == 3 for name in (row[0], row[2]) if "<none>" not in name},
     )
 
 
@@ -126,6 +130,11 @@ class DaemonsFact(FactBase[Daemons]):
     @override
     def command(self) -> StringCommand:
         return StringCommand(_SCRIPT.strip())
+
+    @staticmethod
+    @override
+    def default() -> Daemons:  # no output at all: nothing is known
+        return DaemonsFact().process([])
 
     @override
     def process(self, output: list[str]) -> Daemons:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass, field
 
@@ -59,7 +58,7 @@ class EtcdSubnets(FactBase[Subnets]):
                 for line in answers
                 for kv in json.loads(line).get("kvs") or []
             }
-        except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FactProcessError(f"etcdctl gave an answer that is not its JSON: {error}") from error
         leases = {}
         for key, value in pairs.items():
@@ -67,12 +66,12 @@ class EtcdSubnets(FactBase[Subnets]):
                 subnet = key.rsplit("/", 1)[1].split("&")[0].replace("-", "/")
                 try:
                     leases[str(json.loads(value)["PublicIP"])] = subnet
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, RecursionError):
                     leases[f"unreadable {key}"] = subnet
         reservations = {k.rsplit("/", 1)[1]: v for k, v in pairs.items() if k.startswith(RESERVATIONS + "/")}
         return Subnets(True, pairs.get(FLANNEL_PREFIX + "/config", ""), reservations, leases)
 
     @staticmethod
     @override
-    def default() -> Subnets:
-        return Subnets(False, "")
+    def default() -> Subnets:  # no output at all: nothing is known
+        return EtcdSubnets().process([])

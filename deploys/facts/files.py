@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import tarfile
+import zlib
 from dataclasses import dataclass
 
 from pyinfra.api import FactBase, FactProcessError, StringCommand
@@ -77,7 +77,7 @@ def _contents(lines: list[str]) -> dict[str, str]:
                 if data:
                     found[member.name.removeprefix(".")] = data.read().decode(errors="replace")
             return found
-    except (binascii.Error, tarfile.TarError, OSError, EOFError) as error:
+    except (ValueError, tarfile.TarError, zlib.error, OSError, EOFError) as error:
         raise FactProcessError(f"the host's tar gave no archive: {error}") from error
 
 
@@ -87,6 +87,11 @@ class HostFiles(FactBase[Files]):
     @override
     def command(self) -> StringCommand:
         return StringCommand(_SCRIPT.strip())
+
+    @staticmethod
+    @override
+    def default() -> Files:  # no output at all: nothing is known
+        return HostFiles().process([])
 
     @override
     def process(self, output: list[str]) -> Files:

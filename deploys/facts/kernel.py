@@ -56,6 +56,11 @@ class Kernel(FactBase[KernelState]):
             f'echo "== before"; cat {BEFORE}/kernel 2>/dev/null; true'
         )
 
+    @staticmethod
+    @override
+    def default() -> KernelState:  # no output at all: nothing is known
+        return Kernel().process([])
+
     @override
     def process(self, output: list[str]) -> KernelState:
         sections = split(output)

@@ -71,6 +71,11 @@ class Objects(FactBase[ObjectsState]):
             f"[ $rc -gt 1 ] || {KUBECTL} get {KINDS} -A -l {ADDON} -o jsonpath='{_LABELLED}' 2>/dev/null; true"
         )
 
+    @staticmethod
+    @override
+    def default() -> ObjectsState:  # no output at all: nothing is known
+        return Objects().process([])
+
     @override
     def process(self, output: list[str]) -> ObjectsState:
         sections = split(output)

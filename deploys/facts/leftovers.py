@@ -16,6 +16,7 @@ from ..record import (
     FLANNEL_RUN,
     KUBELET,
     RECORD,
+    SUBNET_ENV,
 )
 from .sections import split
 
@@ -33,6 +34,9 @@ echo "== directories"; [ ! -f {DIRECTORIES} ] || while read -r d; do
 echo "== links"; ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1
 echo "== chains"; for c in iptables ip6tables; do
   $c-save 2>/dev/null | awk '/^\*/{{t=substr($1,2)}} /^:/{{print t, substr($1,2)}}'; done | sort -u
+echo "== rules"; s=$(sed -n 's/^FLANNEL_SUBNET=//p' {SUBNET_ENV} 2>/dev/null | sed 's/[.]1[/]/.0\//')
+iptables-save 2>/dev/null | awk -v s="$s" '/^\*/{{t=substr($1,2)}} /--comment docker-multinode/{{print t, $0}}
+  s != "" && /^-A POSTROUTING/ && index($0, "-s " s " ") && / -j MASQUERADE/{{print t, $0}}'
 echo "== pods"
 ! systemctl is-active --quiet docker ||
   timeout 20 docker ps -a --filter label=io.kubernetes.docker.type --format '{{{{.Names}}}}'
@@ -50,6 +54,8 @@ class Left:
     links: frozenset[str]
     chains: tuple[str, ...]
     """``table chain``"""
+    rules: tuple[str, ...]
+    """``table -A chain …``: rules with our comment, and Docker's for the node's subnet."""
     pods: tuple[str, ...]
     """Names of the containers that the kubelet made."""
 
@@ -61,6 +67,11 @@ class Leftovers(FactBase[Left]):
     def command(self) -> StringCommand:
         return StringCommand(_SCRIPT.strip())
 
+    @staticmethod
+    @override
+    def default() -> Left:  # no output at all: nothing is known
+        return Leftovers().process([])
+
     @override
     def process(self, output: list[str]) -> Left:
         sections = split(output)
@@ -70,5 +81,6 @@ class Leftovers(FactBase[Left]):
             tuple(sections.get("directories", [])),
             frozenset(sections.get("links", [])),
             chains,
+            tuple(sections.get("rules", [])),
             tuple(sections.get("pods", [])),
         )

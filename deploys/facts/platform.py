@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import shlex
 from dataclasses import dataclass
@@ -131,7 +130,7 @@ class Found:
 def _json(text: str, default: Any) -> Any:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return default
     return found if isinstance(found, type(default)) else default
 
@@ -139,7 +138,7 @@ def _json(text: str, default: Any) -> Any:
 def _file(sections: dict[str, list[str]], name: str) -> str:
     try:
         return base64.b64decode("".join(sections.get(name, []))).decode(errors="replace")
-    except binascii.Error:
+    except ValueError:
         return ""
 
 
@@ -168,7 +167,7 @@ def _interfaces(sections: dict[str, list[str]]) -> tuple[Interface, ...]:
         if "inet" in words[:-1] and len(words) > 1:
             address, _, prefix = words[words.index("inet") + 1].partition("/")
             name = words[1].split("@")[0]
-            found.append(Interface(name, address, int(prefix or 32), mtus.get(name, 1500)))
+            found.append(Interface(name, address, _number(prefix or "32"), mtus.get(name, 1500)))
     return tuple(found)
 
 
@@ -194,6 +193,11 @@ class Platform(FactBase[Found]):
     @override
     def command(self) -> StringCommand:
         return StringCommand(_SCRIPT.strip())
+
+    @staticmethod
+    @override
+    def default() -> Found:  # no output at all: nothing is known
+        return Platform().process([])
 
     @override
     def process(self, output: list[str]) -> Found:
@@ -243,6 +247,6 @@ def _daemon_json(text: str) -> dict[str, Any] | None:
         return {}
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from pyinfra import host
 from pyinfra.api import StringCommand
 
@@ -101,7 +103,11 @@ def main_daemon(node: Node, flags: tuple[str, ...], drop_in: str, bounced: tuple
             return
         host.noop("the main Docker runs on the pod network")
         return
-    who = f"which restarts the running containers {', '.join(bounced)}" if bounced else "no container runs"
+    who = (
+        f"which restarts the running containers {', '.join(bounced)}"
+        if bounced
+        else "which restarts no container of others"
+    )
     say(f"Will restart the main Docker because {why}; {who}")
     keep = f"mkdir -p {BEFORE}; [ -e {BEFORE}/docker0 ] || echo '{now.docker0}' > {BEFORE}/docker0"
     go = restart.restart.format(unit=MAIN)
@@ -116,26 +122,28 @@ def main_daemon(node: Node, flags: tuple[str, ...], drop_in: str, bounced: tuple
 
 
 @operation
-def main_daemon_restored(restart: RestartStrategy) -> Commands:
+def main_daemon_restored(restart: RestartStrategy, command: str) -> Commands:
     """
     Start the main Docker without our drop-in, which is gone by now; docker0 gets its old address.
 
     + restart: how, on this host
+    + command: what docker's unit runs without us
     """
     now = observe(DaemonsFact)
     ours = any(word.startswith("--bip=") for word in now.main.command)
     if not ours and not now.main.needs_reload:
         host.noop("the main Docker runs without us")
         return
-    say("Will restart the main Docker as it was before us; docker0 is made anew")
-    # dockerd adopts an address that it finds on docker0, so the bridge must go while Docker is down
+    say("Will restart the main Docker, twice: once to give docker0 its old address, then as it was before us")
     stop = f"{restart.stop.format(unit='docker.socket')} 2>/dev/null; {restart.stop.format(unit=MAIN)}"
-    check = (
-        f"b=$(cat {BEFORE}/docker0 2>/dev/null); n=$(ip -4 -o addr show dev docker0 | awk '{{print $4}}'); "
-        '[ -z "$b" ] || [ "$n" = "$b" ] || { echo "docker0 is $n now, before us it was $b" >&2; exit 1; }'
-    )
+    # Without --bip dockerd keeps the address that docker0 has or, since 28, had at its last start (measured
+    # on 28.5.2, also with the bridge deleted): so it is started once with the old one.
+    once = restart.start_once.format(command=shlex.quote(command), flag='"--bip=$before"')
+    again = f"{stop}; " + _or_evidence(restart.start.format(unit=MAIN), restart, MAIN)
     yield StringCommand(
-        f"{restart.reload}; {stop}; ip link del docker0 2>/dev/null; "
-        + _or_evidence(restart.start.format(unit=MAIN), restart, MAIN)
+        f"before=$(cat {BEFORE}/docker0 2>/dev/null); {restart.reload}; {stop}; "
+        f'if [ -n "$before" ]; then {{ {once}; }} || exit 1; else ip link del docker0 2>/dev/null; fi; {again}; '
+        "now=$(ip -4 -o addr show dev docker0 | awk '{print $4}'); "
+        '[ -z "$before" ] || [ "$now" = "$before" ] || '
+        '{ echo "docker0 is $now now, before us it was $before" >&2; exit 1; }'
     )
-    yield StringCommand(check)

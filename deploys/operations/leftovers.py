@@ -79,6 +79,20 @@ def no_chains(prefixes: Sequence[str]) -> Commands:
 
 
 @operation
+def no_rules() -> Commands:
+    """
+    Ensure that single iptables rules of ours, in chains of others, are gone.
+    """
+    there = observe(Leftovers).rules
+    if not there:
+        host.noop("no rules of ours are there")
+        return
+    say("Will delete the iptables rules:", *there)
+    rules = [rule.split(" ", 1) for rule in there]
+    yield StringCommand("; ".join(f"iptables -w -t {table} {rule.replace('-A ', '-D ', 1)}" for table, rule in rules))
+
+
+@operation
 def no_pods() -> Commands:
     """
     Ensure that the containers that the kubelet made are gone.

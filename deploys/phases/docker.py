@@ -9,6 +9,7 @@ from ..observe import observe
 from ..operations.daemons import main_daemon, main_daemon_restored, why_restart
 from ..operations.files import File, files
 from ..operations.images import remembered
+from ..operations.leftovers import no_rules
 from ..record import SUBNET_ENV
 from ..render import render
 from ..topology import Node
@@ -157,4 +158,6 @@ def remove(node: Node) -> None:
     """Take the drop-in away and start Docker as it was, with docker0 made anew."""
     path = drop_in_path(node)
     files(name="Remove docker's drop-in", wanted=(), absent=(path,))
-    main_daemon_restored(name="Run the main Docker as before", restart=node.restart)
+    command = command_of(node.found.docker_unit, path) or f"{node.found.dockerd} -H fd://"
+    main_daemon_restored(name="Run the main Docker as before", restart=node.restart, command=command)
+    no_rules(name="Remove our iptables rules")

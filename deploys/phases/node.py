@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from ..operations.certificates import kubelet_client
-from ..operations.containers import Spec, container, docker, no_container
+from ..operations.containers import Spec, container, no_container
 from ..operations.files import File, files
 from ..operations.images import STAGE, built, no_images, pulled
 from ..operations.leftovers import no_chains, no_directories, no_pods
@@ -26,13 +26,17 @@ KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
 STREAMING = "127.0.0.1:10010"
 """Where cri-dockerd serves exec and logs to the kubelet; by default it would listen everywhere."""
 
-# both end when one ends, so that the restart policy starts them together
+SOCKET = "/run/cri-dockerd.sock"
+
+# A socket left by the last start would refuse the kubelet, which then ends. Both end when one ends, so that
+# the restart policy starts them together.
 START = (
     '[ "$IPTABLES" = nft ] || for c in iptables ip6tables; do '
     "update-alternatives --quiet --set $c /usr/sbin/$c-legacy; done; "
     'cri=(); while [ "$1" != -- ]; do cri+=("$1"); shift; done; shift; '
-    "trap 'kill $(jobs -p) 2>/dev/null' TERM INT; "
-    'cri-dockerd "${cri[@]}" & kubelet "$@" & wait -n; kill $(jobs -p) 2>/dev/null; wait; exit 1'
+    "trap 'kill $(jobs -p) 2>/dev/null' TERM INT; rm -f $SOCKET; "
+    'cri-dockerd "${cri[@]}" & until [ -S $SOCKET ]; do kill -0 $! || exit 1; sleep 0.1; done; '
+    'kubelet "$@" & wait -n; kill $(jobs -p) 2>/dev/null; wait; exit 1'
 )
 
 
@@ -119,7 +123,7 @@ def spec(node: Node, revision: str) -> Spec:
         "--network-plugin=",
         f"--streaming-bind-addr={STREAMING}",
         f"--pod-infra-container-image={control_plane.pause(node)}",
-        "--container-runtime-endpoint=unix:///run/cri-dockerd.sock",
+        f"--container-runtime-endpoint=unix://{SOCKET}",
     )
     flags = {
         "config": CONFIG,
@@ -131,7 +135,7 @@ def spec(node: Node, revision: str) -> Spec:
     return Spec(
         image(node),
         ("--privileged", "--net=host", "--pid=host", "--ipc=host", "--cgroupns=host",
-         "-e", f"IPTABLES={_iptables(node)}",
+         "-e", f"IPTABLES={_iptables(node)}", "-e", f"SOCKET={SOCKET}",
          f"--restart={node.settings.restart_policy}", *(w for m in same for w in ("-v", m))),
         ("bash", "-c", START, "start", *cri_dockerd, "--", *(f"--{k}={v}" for k, v in flags.items())),
         revision,
@@ -174,7 +178,8 @@ def apply(node: Node) -> None:
         what="the kubelet to be healthy",
         test=f"docker exec {NAME} curl -fs -m 5 http://127.0.0.1:10248/healthz",
         limit=node.settings.timeout_for_services,
-        evidence=f"{docker('main')} logs --tail 20 {NAME}",
+        evidence=f"docker logs --tail 200 {NAME} 2>&1 | grep -E '^[EF][0-9]|level=(error|fatal)' | tail -n 12; "
+        f"docker logs --tail 4 {NAME}",
         further=f"docker logs {NAME}",
         when=[runs],
     )

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from packaging.version import InvalidVersion, Version
 from pyinfra.api import DeployError
 
-from ..topology import Node, active_nodes, refuse_twins
+from ..settings import Settings
+from ..topology import Node, active_nodes, refuse_twins, settings_of
 from . import docker
 
 TITLE = "preflight"
@@ -315,14 +316,16 @@ def problems(node: Node, checks: tuple[Check, ...]) -> Iterator[str]:
             yield f"{node.host.name}: {problem}"
 
 
-def cluster_problems(nodes: list[Node]) -> Iterator[str]:
+def cluster_problems(nodes: list[Node], master: Settings) -> Iterator[str]:
     """What is wrong between nodes: settings that must be the same everywhere, too small a network."""
     for name in ONE_FOR_ALL:
-        first: dict[object, Node] = {}
+        first: dict[object, str] = {}
         for node in nodes:
-            first.setdefault(getattr(node.settings, name), node)
+            first.setdefault(getattr(node.settings, name), node.host.name)
+        # also where the master takes no part in the run
+        first.setdefault(getattr(master, name), nodes[0].first_master.name)
         if len(first) > 1:
-            said = ", ".join(f"{value} for {node.host.name}" for value, node in first.items())
+            said = ", ".join(f"{value} for {host}" for value, host in first.items())
             yield f"{name} must be the same on all nodes, but it is {said}; set it in group_data/all.py"
     room = 2 ** (24 - ipaddress.IPv4Network(nodes[0].settings.flannel_network).prefixlen) - 1
     if len(nodes) > room:
@@ -335,7 +338,7 @@ def cluster_problems(nodes: list[Node]) -> Iterator[str]:
 def _refuse(node: Node, checks: tuple[Check, ...]) -> None:
     nodes = active_nodes()
     refuse_twins(nodes)
-    for problem in cluster_problems(nodes):
+    for problem in cluster_problems(nodes, settings_of(node.first_master)):
         raise DeployError(problem)
     for problem in problems(node, checks):
         raise DeployError(problem)

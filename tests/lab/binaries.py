@@ -55,9 +55,7 @@ class Binary:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._served.with_name(f"{self._served.name}.sha256").write_text(digest)
         os.replace(temporary, self._served)
-        (self._served.parent / f".{self._served.name}.recipe").write_text(
-            "upstream" if fetched else self._key
-        )
+        (self._served.parent / f".{self._served.name}.recipe").write_text("upstream" if fetched else self._key)
 
     def publish(self) -> bool:
         """Nothing is left to do once it is prepared."""

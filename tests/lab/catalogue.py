@@ -77,9 +77,7 @@ _CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler",
 
 def _kubernetes_images(version: str) -> list[ImageRow]:
     """The images of one version: they share one layer, in which a program is chosen by its name."""
-    links = {
-        f"/usr/local/bin/{name}": "hyperkube" for name in (*_CONTROL_PLANE, "kubelet", "kubectl", "kubeadm")
-    }
+    links = {f"/usr/local/bin/{name}": "hyperkube" for name in (*_CONTROL_PLANE, "kubelet", "kubectl", "kubeadm")}
     program = {"/usr/local/bin/hyperkube": KUBERNETES[version].program("hyperkube")}
     return [
         ImageRow(f"registry.k8s.io/{name}:{version}", base="network", programs=program, links=links)
@@ -89,9 +87,7 @@ def _kubernetes_images(version: str) -> list[ImageRow]:
 
 def _kubernetes_binaries(version: str) -> list[Binary]:
     return [
-        Binary(
-            f"https://dl.k8s.io/release/{version}/bin/linux/amd64/{name}", KUBERNETES[version].program(name)
-        )
+        Binary(f"https://dl.k8s.io/release/{version}/bin/linux/amd64/{name}", KUBERNETES[version].program(name))
         for name in ("kubelet", "kubectl")
     ]
 

@@ -58,9 +58,7 @@ def assemble(layers: list[Layer], how: Run) -> Image:
             **({"Labels": dict(how.labels)} if how.labels else {}),
         },
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
-        "history": [
-            {"created": "2026-01-01T00:00:00Z", "created_by": layer.directory.name} for layer in layers
-        ],
+        "history": [{"created": "2026-01-01T00:00:00Z", "created_by": layer.directory.name} for layer in layers],
     }
     data = json.dumps(config, sort_keys=True).encode()
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"

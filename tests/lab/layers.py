@@ -71,18 +71,14 @@ def debian(suite: str = "trixie") -> Layer:
     return _load(store.keep("layers", suite, store.key("debootstrap", suite, SOURCES), make))
 
 
-def script(
-    name: str, below: list[Layer], text: str, suites: tuple[str, ...] = ("trixie", "trixie-updates")
-) -> Layer:
+def script(name: str, below: list[Layer], text: str, suites: tuple[str, ...] = ("trixie", "trixie-updates")) -> Layer:
     """What a shell script, run in the layers below, adds to them. apt works there."""
 
     def make(directory: Path) -> None:
         for folder in ("root", "work", "merged"):
             (directory / folder).mkdir()
         sources = directory / "sources.list"
-        sources.write_text(
-            "".join(f"deb [check-valid-until=no] {machine.mirror()} {suite} main\n" for suite in suites)
-        )
+        sources.write_text("".join(f"deb [check-valid-until=no] {machine.mirror()} {suite} main\n" for suite in suites))
         environment = {
             "LOWER": ":".join(str(layer.root) for layer in reversed(below)),
             "UPPER": str(directory / "root"),

@@ -1,4 +1,4 @@
-"""What a dockerd leaves behind when it is killed, and how it is taken away: shims, mounts, control groups."""
+"""What a lab leaves behind when it or its records are killed, and how it is taken away."""
 
 from __future__ import annotations
 
@@ -6,35 +6,38 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import time
 from pathlib import Path
 
-from .paths import CACHE, CGROUP, RUN
+from .paths import CACHE, CGROUP, MACHINE_ADDRESS, RUN
 from .shell import run
 
-_EXEC_ROOT = RUN / "docker"
+_DAEMONS = ("containerd", "dockerd", "docker-registry", "apt-cacher-ng")
 
 
 def sweep() -> None:
-    """Take away what is left of the outer Docker. Only called while its dockerd does not run."""
-    for pid in {*_containerds(), *_members()}:
+    """Take away processes, control groups, mounts. Only called when nothing of the lab is to run."""
+    for pid in {*_daemons(), *_members()}:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     _remove_cgroups()
     for point in reversed(_mounts()):
         run("umount", "--lazy", point, check=False)
-    shutil.rmtree(_EXEC_ROOT, ignore_errors=True)
+    shutil.rmtree(RUN / "docker", ignore_errors=True)
+    _tidy_run()
 
 
-def _containerds() -> set[int]:
-    """containerd and its shims, told from any other on the machine by the exec-root in their command line."""
+def _daemons() -> set[int]:
+    """Our daemons and the outer Docker's helpers, told from any other of the machine by their command lines."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue  # it ended meanwhile
-        if Path(words[0]).name.startswith("containerd") and any(str(_EXEC_ROOT) in word for word in words):
+        ours = Path(words[0]).name.startswith(_DAEMONS) and any(word.startswith(f"{RUN}/") for word in words)
+        if ours or (words[1:3] == ["-m", "http.server"] and MACHINE_ADDRESS in words):
             found.add(int(process.name))
     return found
 
@@ -67,7 +70,22 @@ def _remove_cgroups(seconds: float = 10) -> None:
         time.sleep(0.05)
 
 
+def _tidy_run() -> None:
+    """What Docker makes in /run whatever its settings say. What is not dead and empty is another Docker's."""
+    for path in Path("/run/containerd/s").glob("*"):
+        with socket.socket(socket.AF_UNIX) as shim:
+            try:
+                shim.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()
+            except OSError:
+                pass
+    for top in ("docker", "containerd"):
+        for folder, _, _ in os.walk(Path("/run") / top, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+
 def _mounts() -> list[str]:
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    ours = (f"{RUN}/", f"{CACHE}/docker/")
-    return [point for point in points if point.startswith(ours)]
+    return [point for point in points if f"{point}/".startswith((f"{RUN}/", f"{CACHE}/docker/"))]

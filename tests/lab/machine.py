@@ -33,9 +33,7 @@ FOREIGN = ("busybox-static",)
 def install_missing() -> None:
     """Install what the lab calls and the machine lacks; nothing where nothing is missing."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    missing = sorted(
-        {package for command, package in COMMANDS.items() if not shutil.which(command, path=path)}
-    )
+    missing = sorted({package for command, package in COMMANDS.items() if not shutil.which(command, path=path)})
     if not missing:
         return
     if os.geteuid():

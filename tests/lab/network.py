@@ -47,6 +47,8 @@ def down() -> None:
         run("ip", "link", "delete", VETH_MACHINE)
     if NETNS_PATH.exists():
         run("ip", "netns", "delete", NETNS)
+        if not any(NETNS_PATH.parent.iterdir()):  # it is a mount that the first namespace of a machine makes
+            run("umount", NETNS_PATH.parent, check=False)
 
 
 def is_up() -> bool:
@@ -76,9 +78,7 @@ def _refuse_taken_addresses() -> None:
     for link in json.loads(run("ip", "-json", "-4", "address").stdout):
         for info in link.get("addr_info", []):
             if ipaddress.ip_interface(f"{info['local']}/{info['prefixlen']}").network.overlaps(lab):
-                raise LabError(
-                    f"the lab uses {lab}, and {link['ifname']} of this machine has {info['local']}"
-                )
+                raise LabError(f"the lab uses {lab}, and {link['ifname']} of this machine has {info['local']}")
     for route in json.loads(run("ip", "-json", "-4", "route").stdout):
         target = route["dst"]
         if target != "default" and ipaddress.ip_network(target, strict=False).overlaps(lab):

@@ -80,8 +80,7 @@ class ImageRow:
     def _build(self) -> Image:
         below = _bases(self.base)
         content = {
-            path: File(program.path(), mode=0o755, identity=program.key)
-            for path, program in self.programs.items()
+            path: File(program.path(), mode=0o755, identity=program.key) for path, program in self.programs.items()
         }
         content |= {path: File(link=target) for path, target in self.links.items()}
         name = next(iter(self.programs), "/none").rpartition("/")[2]

@@ -32,19 +32,17 @@ NAMES = ("dockerd", *PORTS)
 
 
 def up() -> None:
-    """Start what does not run. A dockerd that has to be started begins without what a killed lab left."""
-    killed = not processes.alive("dockerd")
-    if killed:
-        leftovers.sweep()
-        network.down()
+    """Start what does not run; where the outer Docker does not, first clear up what a killed lab left."""
+    begin = not processes.alive("dockerd")
+    if begin:
+        _clear()
     network.up()
     _registry()
     _apt_proxy()
     _files()
-    if killed:
+    if begin:
         _dockerd()
-        if containers := docker("ps", "-aq").stdout.split():
-            docker("rm", "-f", "-v", *containers)
+        _remove_containers()
     if docker("network", "inspect", "dm-lab", check=False).returncode:
         option = f"com.docker.network.bridge.name={BRIDGE}"
         docker("network", "create", "--subnet", SUBNET, "--gateway", BRIDGE_ADDRESS, "-o", option, "dm-lab")
@@ -54,8 +52,17 @@ def up() -> None:
 
 def down() -> None:
     """Stop what `up` started, by its record, and take away what it made in the kernel."""
-    if processes.alive("dockerd") and (containers := docker("ps", "-aq", check=False).stdout.split()):
-        docker("rm", "-f", "-v", *containers, check=False)  # a dockerd that stops would wait for each of them
+    if processes.alive("dockerd"):
+        _remove_containers()  # a dockerd that stops would wait for each of them
+    _clear()
+
+
+def _remove_containers() -> None:
+    if containers := docker("ps", "-aq", check=False).stdout.split():
+        docker("rm", "-f", "-v", *containers, check=False)
+
+
+def _clear() -> None:
     for name in NAMES:
         processes.stop(name)
     leftovers.sweep()
@@ -131,6 +138,7 @@ def _apt_proxy() -> None:
         f"Port: {APT_PORT}",
         f"BindAddress: {MACHINE_ADDRESS}",
         f"PidFile: {folder}/pid",
+        f"SocketPath: {folder}/socket",
         "ForeGround: 1",
         "ForceManaged: 1",
         f"Remap-debian: http://deb.debian.org/debian ; {machine.mirror()}",

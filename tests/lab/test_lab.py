@@ -29,9 +29,7 @@ def test_another_name_is_refused(name: str) -> None:
         paths.host_address(name)
 
 
-def test_a_half_done_build_never_looks_like_a_done_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_half_done_build_never_looks_like_a_done_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "CACHE", tmp_path)
 
     def fail(directory: Path) -> None:

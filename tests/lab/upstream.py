@@ -120,9 +120,7 @@ class _Puller:
         manifest = self._get(f"manifests/{tag}").read()
         listed = json.loads(manifest)
         if "manifests" in listed:
-            ours = [
-                row for row in listed["manifests"] if row.get("platform", {}).get("architecture") == "amd64"
-            ]
+            ours = [row for row in listed["manifests"] if row.get("platform", {}).get("architecture") == "amd64"]
             manifest = self._get(f"manifests/{ours[0]['digest']}").read()
             listed = json.loads(manifest)
         (directory / "manifest.json").write_bytes(manifest)

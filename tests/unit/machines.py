@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,6 +54,7 @@ def answer(
     octet = address.rsplit(".", 1)[0]
     mine: dict[str, str | None] = {
         "name": name,
+        "time": str(int(time.time())),
         "addresses": f"1: lo    inet 127.0.0.1/8 scope host lo\n"
         "2: docker0    inet 172.17.0.1/16 brd 172.17.255.255 scope global docker0\n"
         f"24: eth0    inet {address}/24 brd {octet}.255 scope global eth0",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import Future
 
 import pytest
 from deploys.facts.daemons import DaemonsFact
@@ -17,7 +16,7 @@ from deploys.facts.platform import Platform
 from pyinfra.api import FactBase, StringCommand
 
 from .bad_input import PAIR, ROWS, Row
-from .runs import Outcome, through_api, through_cli
+from .runs import Outcome, through_api
 
 FACTS: tuple[type[FactBase[object]], ...] = (
     Platform, DaemonsFact, HostFiles, Kernel, Leftovers, EtcdSubnets, ClusterNodes,
@@ -62,28 +61,9 @@ def test_a_mistake_is_refused_by_one_sentence_before_any_change(row: Row) -> Non
     assert not missing, outcome.said
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Outcome]]:
-    """All rows for the command line, started side by side: the tests pick up their results."""
-    pool = ThreadPoolExecutor(2)
-
-    def start(row: Row) -> Outcome:
-        place: Path = tmp_path_factory.mktemp("row")
-        data = {key: value if isinstance(value, str) else _typed(value) for key, value in row.data.items()}
-        return through_cli(place, row.entry, row.groups, data, row.environment, row.limit)
-
-    return {row.title: pool.submit(start, row) for row in CLI_ROWS}
-
-
-def _typed(value: object) -> str:
-    import json
-
-    return json.dumps(value)
-
-
 @pytest.mark.parametrize("row", titled(CLI_ROWS))
-def test_the_pyinfra_command_says_it_without_a_traceback(row: Row, runs: dict[str, Future[Outcome]]) -> None:
-    outcome = runs[row.title].result()
+def test_the_pyinfra_command_says_it_without_a_traceback(row: Row, cli_runs: dict[str, Future[Outcome]]) -> None:
+    outcome = cli_runs[row.title].result()
     assert outcome.code == 1
     assert "Traceback" not in outcome.said
     assert "exception occurred" not in outcome.said

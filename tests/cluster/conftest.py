@@ -1,0 +1,168 @@
+"""One cluster for most tests: fresh hosts, their listing, the plan, the install; at the end the hosts go.
+
+DOCKER=26|28|mixed   the hosts' Docker (26)
+KEEP=1               leave the hosts at the end, and take the ones that an earlier KEEP=1 left
+LAB_BUILD=0          do not look whether every image of the lab is built
+REPORT=path          write figures there as JSON
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.hosts import Host
+from tests.lab.lab import Lab
+from tests.lab.paths import RUN
+
+from . import listing, neighbours, node_image
+from .cluster import Cluster
+from .listing import Listing
+from .product import Product, Run, log_sessions
+from .report import Report
+
+DOCKERS = {"26": ("26", "26"), "28": ("28", "28"), "mixed": ("26", "28")}
+MASTER, WORKER, SPARE = "n11", "n12", "n13"
+ORDER = ("plan", "install", "paths", "security", "settings", "drift", "roles", "reboot", "failures", "turndown")
+"""Modules in the order in which one cluster can go through them: from untouched hosts to turned down ones."""
+
+_KEPT = RUN / "cluster-tests.json"
+_REPORT = pytest.StashKey[Report]()
+
+
+def docker_choice() -> str:
+    """The value of DOCKER."""
+    choice = os.environ.get("DOCKER", "26")
+    if choice not in DOCKERS:
+        raise pytest.UsageError(f"DOCKER is {choice!r}; write one of {', '.join(DOCKERS)}")
+    return choice
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker and make the report."""
+    config.addinivalue_line("markers", "core: belongs to `make test`; the others run in `make test-all`")
+    config.stash[_REPORT] = Report(docker_choice())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the modules by ORDER; the tests of one stay as they are written."""
+    items.sort(key=lambda item: ORDER.index(name) if (name := _module(item)) in ORDER else -1)
+
+
+def _module(item: pytest.Item) -> str:
+    return item.path.stem.removeprefix("test_")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Keep how each test ended, and its seconds."""
+    result = yield
+    row = item.config.stash[_REPORT].tests.setdefault(item.nodeid.removeprefix("tests/cluster/"), {"seconds": 0.0})
+    row["seconds"] = round(float(str(row["seconds"])) + result.duration, 1)  # type: ignore[attr-defined]
+    if result.when == "call" or result.outcome != "passed":  # type: ignore[attr-defined]
+        row["outcome"] = result.outcome  # type: ignore[attr-defined]
+    return result
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the report."""
+    if session.config.stash[_REPORT].tests:
+        session.config.stash[_REPORT].write()
+
+
+@pytest.fixture(scope="session")
+def figure(pytestconfig: pytest.Config) -> Callable[[str, float], None]:
+    """Keep a measured number in the report: figure("seconds until the worker is back", 12.3)."""
+    return pytestconfig.stash[_REPORT].figure
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """The lab with all that its catalogue lists; it stays up."""
+    return Lab.up(build=os.environ.get("LAB_BUILD") != "0")
+
+
+@pytest.fixture(scope="session")
+def hosts(lab: Lab) -> Iterator[tuple[Host, Host]]:
+    """A master and a worker, fresh, with things on them that are not ours."""
+    pair = DOCKERS[docker_choice()]
+    kept = _kept(lab)
+    if kept is None:
+        _KEPT.unlink(missing_ok=True)
+        both = lab.host(MASTER, docker=pair[0], fresh=True), lab.host(WORKER, docker=pair[1], fresh=True)
+        for host in both:
+            log_sessions(host)
+            neighbours.settle(host)
+    else:
+        both = lab.host(MASTER), lab.host(WORKER)
+    yield both
+    if not os.environ.get("KEEP"):
+        for host in both:
+            host.remove()
+        _KEPT.unlink(missing_ok=True)
+
+
+def _kept(lab: Lab) -> dict[str, dict[str, tuple[str, ...]]] | None:
+    """Listings of hosts that an earlier KEEP=1 left, if they are there and have the Docker that is asked for."""
+    there = lab.hosts()
+    if not os.environ.get("KEEP") or not _KEPT.exists() or MASTER not in there or WORKER not in there:
+        return None
+    if (there[MASTER].docker, there[WORKER].docker) != DOCKERS[docker_choice()]:
+        return None
+    raw = json.loads(_KEPT.read_text())
+    return {host: {section: tuple(lines) for section, lines in found.items()} for host, found in raw.items()}
+
+
+@pytest.fixture(scope="session")
+def before(lab: Lab, hosts: tuple[Host, Host]) -> dict[str, Listing]:
+    """Host → its listing before the product was ever there."""
+    kept = _kept(lab)
+    found: dict[str, Listing] = dict(kept) if kept else {host.name: listing.take(host) for host in hosts}
+    if os.environ.get("KEEP"):
+        _KEPT.write_text(json.dumps(found))
+    return found
+
+
+@pytest.fixture(scope="session")
+def inventory(lab: Lab, hosts: tuple[Host, Host], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The inventory of both."""
+    path = tmp_path_factory.mktemp("cluster") / "inventory.py"
+    return lab.inventory(path, masters=[hosts[0]], workers=[hosts[1]])
+
+
+@pytest.fixture(scope="session")
+def product(inventory: Path, before: dict[str, Listing]) -> Product:
+    """The product on both hosts, with the ready-made node image if the lab has it; nothing is installed yet."""
+    product = Product(inventory)
+    fresh = product.plan(data={"k8s_version": "v1.37.2"})
+    if "Will build image" in fresh.stderr and node_image.is_published(image := node_image.of_plan(fresh)):
+        product.data["node_image"] = node_image.in_registry(image)
+    return product
+
+
+@pytest.fixture(scope="session")
+def first_plan(product: Product) -> Run:
+    """The plan for both hosts before the first install."""
+    return product.plan().check()
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    hosts: tuple[Host, Host], product: Product, first_plan: Run, figure: Callable[[str, float], None]
+) -> Cluster:
+    """A cluster of one master and one worker that works; what a test breaks, it mends."""
+    cluster = Cluster(hosts[0], (hosts[1],), product)
+    built = "node_image" not in product.data
+    if first_plan.changes:
+        run = product.apply().check()
+        what = "node image built on the hosts" if built else "node image ready-made"
+        figure(f"install of master and worker, {what}", run.seconds)
+        cluster.deploy_web()
+        figure("then until pods reach each other", cluster.wait_works())
+    if built and "Will build image" in first_plan.stderr:
+        node_image.publish(cluster.master, node_image.of_plan(first_plan))
+    return cluster

@@ -1,0 +1,24 @@
+"""What was on a host before us and is not ours: it must outlive us, as it was."""
+
+from __future__ import annotations
+
+from tests.lab.hosts import Host
+
+from .cluster import BUSYBOX
+
+CONTAINERS = ("diary", "shop")
+"""The user's own containers on each host."""
+
+
+def settle(host: Host) -> None:
+    """Give the host a life of its own: containers, a network, a volume, firewall rules, files."""
+    host.run(
+        f"docker pull -q {BUSYBOX} >/dev/null && docker network create own --subnet 192.168.77.0/24 >/dev/null && "
+        f"docker run -d --name shop --restart=always -p 8000:8000 {BUSYBOX} httpd -f -p 8000 -h /etc >/dev/null && "
+        f"docker run -d --name diary --restart=unless-stopped --network own -v diary:/diary {BUSYBOX} "
+        "sh -c 'date >> /diary/starts; trap exit TERM; sleep infinity & wait' >/dev/null && "
+        "iptables -A INPUT -s 192.0.2.1/32 -j DROP && iptables -t mangle -A POSTROUTING -d 192.0.2.2/32 -j ACCEPT"
+    )
+    host.write("/etc/systemd/system/docker.service.d/their-own.conf", "[Service]\nEnvironment=THEIRS=1\n")
+    host.write("/etc/sysctl.d/10-their-own.conf", "# theirs\n")
+    host.run("systemctl daemon-reload && systemctl restart docker")

@@ -1,0 +1,197 @@
+"""The product as a user runs it: the pyinfra command on an inventory."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.lab.hosts import Host
+from tests.lab.paths import APT_PROXY, BINARIES_URL, CHECKOUT, REGISTRY
+
+Data = Mapping[str, object]
+
+LAB_DATA: dict[str, object] = {
+    "image_registry": REGISTRY,
+    "binaries_url": BINARIES_URL,
+    "http_proxy": APT_PROXY,
+    "no_proxy": "10.89.0.0/16",
+}
+"""What a run in the lab is told."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operation of a plan."""
+
+    name: str
+    hosts: tuple[str, ...]
+    """Hosts on which it changes something."""
+    conditional: tuple[str, ...]
+    """Hosts on which that depends on an earlier operation."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one call of pyinfra did."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """All that a user saw."""
+        return self.stdout + self.stderr
+
+    @property
+    def steps(self) -> list[Step]:
+        """The plan, of a run with --json."""
+        plan: list[dict[str, Any]] = json.loads(self.stdout)["plan"]
+        return [
+            Step(op["name"], tuple(op["hosts_with_change"]), tuple(op["hosts_with_conditional_change"]))
+            for op in plan
+        ]
+
+    @property
+    def changes(self) -> dict[str, tuple[str, ...]]:
+        """Operation → hosts that it changes or may change; empty for an empty plan."""
+        return {step.name: step.hosts + step.conditional for step in self.steps if step.hosts or step.conditional}
+
+    @property
+    def diff(self) -> list[str]:
+        """The lines that the plan prints for what it will change, without pyinfra's own headings."""
+        lines = self.stderr.partition("Loading: ")[2].split("--> Disconnecting")[0].splitlines()[1:]
+        return [line for line in lines if line.strip() and " is set to: " not in line and " Ready: " not in line]
+
+    @property
+    def moved(self) -> list[str]:
+        """Lines of that which go or come: they begin with - or +."""
+        return [line.strip() for line in self.diff if line.strip()[:1] in ("+", "-")]
+
+    def check(self) -> Run:
+        """The run itself, when it succeeded.
+
+        :raises AssertionError: it did not; with the end of what it printed.
+        """
+        assert self.code == 0, f"exit code {self.code}: {' '.join(self.argv)}\n{self.tail()}"
+        return self
+
+    def tail(self, lines: int = 60) -> str:
+        """The last lines that a user saw."""
+        return "\n".join(self.stderr.splitlines()[-lines:])
+
+
+def pyinfra() -> str:
+    """The pyinfra command beside this Python."""
+    beside = Path(sys.executable).with_name("pyinfra")
+    found = str(beside) if beside.exists() else shutil.which("pyinfra")
+    assert found, "pyinfra is not installed beside the Python that runs the tests"
+    return found
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, Mapping | list) else str(value)
+
+
+@dataclass
+class Product:
+    """The product with one inventory and the settings of all its runs."""
+
+    inventory: Path
+    data: dict[str, object] = field(default_factory=lambda: dict(LAB_DATA))
+    cwd: Path = CHECKOUT
+
+    def run(
+        self,
+        entry: str = "cluster",
+        *options: str,
+        data: Data | None = None,
+        environ: Mapping[str, str] | None = None,
+        timeout: float = 1500,
+    ) -> Run:
+        """Call pyinfra on deploys/ENTRY.py."""
+        words = [f"--data={key}={_word(value)}" for key, value in {**self.data, **(data or {})}.items()]
+        argv = (pyinfra(), str(self.inventory), f"deploys/{entry}.py", *options, *words)
+        begin = time.monotonic()
+        done = subprocess.run(
+            argv,
+            cwd=self.cwd,
+            env={**os.environ, **(environ or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+        return Run(argv, done.returncode, done.stdout, done.stderr, time.monotonic() - begin)
+
+    def plan(self, entry: str = "cluster", *options: str, data: Data | None = None) -> Run:
+        """The plan with its diffs; nothing is changed."""
+        return self.run(entry, "--dry", "--diff", "--json", *options, data=data)
+
+    def apply(self, entry: str = "cluster", *options: str, data: Data | None = None) -> Run:
+        """Apply without asking."""
+        return self.run(entry, "-y", *options, data=data)
+
+
+def assert_empty(plan: Run) -> None:
+    """The plan has nothing to do."""
+    plan.check()
+    assert not plan.changes, f"not empty: {plan.changes}\n" + "\n".join(plan.diff)
+
+
+@dataclass
+class Sessions:
+    """How often a host was asked something over ssh: by sshd's own journal."""
+
+    executions: dict[str, int] = field(default_factory=dict)
+    """Host → commands."""
+    transfers: dict[str, int] = field(default_factory=dict)
+    """Host → sftp sessions."""
+
+
+_VERBOSE = "LogLevel VERBOSE\n"
+
+
+def log_sessions(host: Host) -> None:
+    """Let sshd write a line for each command; it says nothing of them by default."""
+    host.write("/etc/ssh/sshd_config.d/10-count-sessions.conf", _VERBOSE)
+    host.run("systemctl reload ssh")
+
+
+@contextmanager
+def counted(hosts: Sequence[Host]) -> Iterator[Sessions]:
+    """Count what happens inside the block; see `log_sessions`."""
+    found = Sessions()
+    marks = {host.name: _mark(host) for host in hosts}
+    yield found
+    for host in hosts:
+        cursor, own = marks[host.name]
+        command = (
+            f"echo $SSH_CLIENT; sleep 0.3; journalctl -q -o cat --after-cursor='{cursor}' -t sshd -t sshd-session "
+            "| grep '^Starting session'"
+        )
+        mine, *lines = host.run(command, check=False).stdout.splitlines()
+        ports = {own, mine.split()[1]}  # these two connections are the counter's
+        foreign = [line for line in lines if line.split(" port ")[1].split()[0] not in ports]
+        found.executions[host.name] = sum("session: command" in line for line in foreign)
+        found.transfers[host.name] = sum("'sftp'" in line for line in foreign)
+
+
+def _mark(host: Host) -> tuple[str, str]:
+    lines = host.run("echo $SSH_CLIENT; journalctl -q -n 0 --show-cursor").stdout.splitlines()
+    return lines[1].removeprefix("-- cursor: "), lines[0].split()[1]

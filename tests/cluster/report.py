@@ -1,0 +1,43 @@
+"""Figures of a run, for docs/test-report.md: a JSON file, where the environment variable REPORT names one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.lab.paths import CHECKOUT
+
+
+@dataclass
+class Report:
+    """What was measured and how each test ended."""
+
+    docker: str
+    figures: dict[str, float] = field(default_factory=dict)
+    tests: dict[str, dict[str, object]] = field(default_factory=dict)
+
+    def figure(self, name: str, value: float) -> None:
+        """Keep a number, like the seconds until something was back."""
+        self.figures[name] = round(value, 1)
+        print(f"{name}: {value:.1f}")
+
+    def write(self) -> None:
+        """Write the file that REPORT names."""
+        path = os.environ.get("REPORT")
+        if not path:
+            return
+        commit = subprocess.run(
+            ("git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"), capture_output=True, text=True, check=False
+        )
+        content = {
+            "commit": commit.stdout.strip(),
+            "date": time.strftime("%Y-%m-%d"),
+            "docker": self.docker,
+            "figures": self.figures,
+            "tests": self.tests,
+        }
+        Path(path).write_text(json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,28 @@
+"""Runs of the pyinfra command take a second each: they start with the session, beside the other tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from .bad_input import Row
+from .runs import Outcome, through_cli
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cli_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Outcome]]]:
+    """Title → the run of that row by the pyinfra command, for the rows that were selected."""
+
+    def start(row: Row) -> Outcome:
+        data = {key: value if isinstance(value, str) else json.dumps(value) for key, value in row.data.items()}
+        place = tmp_path_factory.mktemp("row")
+        return through_cli(place, row.entry, row.groups, data, row.environment, row.limit)
+
+    selected = [i for i in request.session.items if i.name.startswith("test_the_pyinfra_command_says")]
+    rows: list[Row] = [item.callspec.params["row"] for item in selected]  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(1) as pool:
+        yield {row.title: pool.submit(start, row) for row in rows}
+        pool.shutdown(cancel_futures=True)

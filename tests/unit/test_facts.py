@@ -1,0 +1,277 @@
+"""What the facts make of what real hosts answered, and what they ask."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from deploys.facts.daemons import LABEL, DaemonsFact
+from deploys.facts.etcd import EtcdSubnets, Subnets
+from deploys.facts.files import HostFiles
+from deploys.facts.kernel import Kernel
+from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects
+from deploys.facts.leftovers import Leftovers
+from deploys.facts.platform import Interface, Platform
+from pyinfra.api import FactBase, FactProcessError, StringCommand
+
+from . import machines
+from .samples import edited, lines
+
+
+def asked(fact: FactBase[object], **arguments: object) -> str:
+    """The shell command of a fact."""
+    return StringCommand(fact.command(**arguments)).get_raw_value()
+
+
+def test_platform_of_a_fresh_debian_with_docker_26() -> None:
+    found = Platform().process(lines("platform-fresh-docker26"))
+    assert (found.machine, found.name, found.uid, found.init) == ("x86_64", "n3", 0, "systemd")
+    assert (found.os["ID"], found.os["PRETTY_NAME"]) == ("debian", "Debian GNU/Linux 13 (trixie)")
+    assert found.interface("eth0") == Interface("eth0", "10.89.0.13", 24, 1500)
+    assert found.interface("docker0") == Interface("docker0", "172.17.0.1", 16, 1500)
+    assert found.interface("wlan0") is None
+    assert found.default_interface == "eth0"
+    assert found.routes == ("10.89.0.0/24 eth0", "172.17.0.0/16 docker0")
+    assert (found.docker_version, found.docker_api) == ("26.1.5+dfsg1", "1.45")
+    assert found.docker_info["DockerRootDir"] == "/var/lib/docker"
+    assert found.dockerd == "/usr/sbin/dockerd"
+    assert found.docker_unit[0] == "# /usr/lib/systemd/system/docker.service"
+    assert 22 in found.listening
+    assert 6443 not in found.listening
+    assert found.propagation["/"] == "shared"
+    assert found.active == {"docker"}
+    assert "memory" in found.controllers
+    assert not found.swap
+    assert found.memory_kib == 24684100
+    assert found.daemon_json is not None
+    assert found.daemon_json["storage-driver"] == "overlay2"
+    assert (found.record, found.subnet_env, found.containers, found.foreign_kubernetes) == ({}, "", (), ())
+    assert (found.etcd_data, found.etcd_ca) == (False, False)
+
+
+def test_platform_of_a_master_in_a_cluster() -> None:
+    found = Platform().process(lines("platform-master"))
+    assert found.record == {"name": "n1", "role": "master", "address": "10.89.0.11"}
+    assert "FLANNEL_SUBNET=10.1.1.1/24" in found.subnet_env
+    assert (found.etcd_data, found.etcd_ca) == (True, True)
+    assert {6443, 2379, 10250} <= found.listening
+    assert "10.1.2.0/24 flannel.1" in found.routes
+    names = {str(c["name"]) for c in found.containers}
+    assert "/kubelet" in names
+    assert any(line.startswith("ExecStart=") and "--bip" in line for line in found.docker_unit)
+
+
+def test_platform_of_docker_28() -> None:
+    assert Platform().process(lines("platform-fresh-docker28")).docker_version == "28.5.2+dfsg4"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", {}), ("{}", {}), ('{"bip": "10.0.0.1/24"}', {"bip": "10.0.0.1/24"}), ("[]", None), ("{", None), ("7", None)],
+)
+def test_daemon_json_is_told_from_one_that_is_broken(text: str, expected: object) -> None:
+    assert machines.found(daemon_json=text).daemon_json == expected
+
+
+def test_a_second_default_route_does_not_count() -> None:
+    found = machines.found(routes="default via 10.0.0.1 dev eth0 metric 100\ndefault via 10.9.0.1 dev wlan0 metric 600")
+    assert (found.default_interface, found.routes) == ("eth0", ())
+
+
+def test_a_vlan_interface_is_named_without_its_parent() -> None:
+    found = machines.found(
+        addresses="5: eth0.7@eth0    inet 10.7.0.5/24 scope global eth0.7", links="5: eth0.7@eth0: <UP> mtu 1496 qdisc x"
+    )
+    assert found.interfaces == (Interface("eth0.7", "10.7.0.5", 24, 1496),)
+
+
+def test_swap_and_several_words_in_os_release() -> None:
+    found = machines.found(swap="/dev/sda2 partition 1000 0 -2", os='NAME="A \\"B\\" C"\nID=it\nODD="unclosed\nline')
+    assert found.swap
+    assert (found.os["NAME"], found.os["ID"], found.os["ODD"]) == ('A "B" C', "it", '"unclosed')
+
+
+def test_platform_asks_docker_only_where_its_unit_runs_and_never_for_long() -> None:
+    script = asked(Platform())
+    before, after = script.split("if [ ! -d /run/systemd/system ] || systemctl is-active --quiet docker; then", 1)
+    calls = [part.strip() for part in after.replace("$(", "\n").splitlines() if "docker " in part]
+    asking = [c for c in calls if " docker version" in c or " docker info" in c or " docker ps" in c or " inspect" in c]
+    assert len(asking) >= 3
+    assert all("timeout 15 docker" in call for call in asking)
+    assert "docker ps" not in before
+    assert "docker info" not in before
+
+
+def test_daemons_of_a_master() -> None:
+    found = DaemonsFact().process(lines("daemons-master"))
+    assert (found.bootstrap.installed, found.bootstrap.active, found.bootstrap.enabled) == (True, True, True)
+    assert found.bootstrap.environment == {"DOCKER_MULTINODE_REVISION": "60b830b12616"}
+    assert set(found.bootstrap.containers) == {"etcd", "flannel"}
+    flannel = found.bootstrap.containers["flannel"]
+    assert flannel.running
+    assert flannel.spec[0] == "image 10.89.255.1:5000/flannel-io/flannel:v0.28.10"
+    assert flannel.image_id == found.bootstrap.images["10.89.255.1:5000/flannel-io/flannel:v0.28.10"]
+    assert "--bip=10.1.1.1/24" in found.main.command
+    assert found.docker0 == "10.1.1.1/24"
+    assert found.main.answers
+    assert set(found.main.containers) == {"kubelet"}
+    assert found.of("bootstrap") is found.bootstrap
+    assert found.of("main") is found.main
+
+
+def test_daemons_of_a_fresh_host() -> None:
+    found = DaemonsFact().process(lines("daemons-fresh"))
+    assert (found.bootstrap.installed, found.bootstrap.active, found.bootstrap.answers) == (False, False, False)
+    assert (found.main.active, found.main.answers, found.main.containers) == (True, True, {})
+    assert found.docker0 == "172.17.0.1/16"
+
+
+def test_a_container_that_restarts_again_and_again_is_not_running() -> None:
+    row = {"name": "/etcd", "id": "1", "image_id": "2", "restarts": 9, "labels": {LABEL: '["image x"]'},
+           "state": {"Running": True, "Restarting": True}}  # fmt: skip
+    found = DaemonsFact().process(edited("daemons-master", {"docker-bootstrap containers": json.dumps(row)}))
+    etcd = found.bootstrap.containers["etcd"]
+    assert (etcd.running, etcd.restarts, etcd.spec) == (False, 9, ["image x"])
+
+
+def test_a_label_that_is_no_json_is_a_specification_that_is_unknown() -> None:
+    row = {"name": "/etcd", "id": "1", "image_id": "2", "restarts": 0, "labels": {LABEL: "{"}, "state": {}}
+    found = DaemonsFact().process(edited("daemons-master", {"docker-bootstrap containers": json.dumps(row)}))
+    assert found.bootstrap.containers["etcd"].spec is None
+
+
+def test_a_unit_whose_text_changed_since_needs_a_reload() -> None:
+    text = "LoadState=loaded\nActiveState=active\nUnitFileState=disabled\nNeedDaemonReload=yes"
+    found = DaemonsFact().process(edited("daemons-fresh", {"docker unit": text}))
+    assert (found.main.needs_reload, found.main.enabled) == (True, False)
+
+
+def test_daemons_are_asked_for_no_longer_than_20_seconds_and_only_while_active() -> None:
+    script = asked(DaemonsFact())
+    assert 'd="timeout 20 docker -H unix://$socket"' in script
+    assert script.index("systemctl is-active --quiet $unit || return 0") < script.index("$d ps")
+
+
+def test_files_of_a_master_have_contents_but_never_a_key() -> None:
+    found = HostFiles().process(lines("files-master"))
+    key = found.ours("/etc/kubernetes/pki/ca.key")
+    assert key is not None
+    assert (key.mode, key.owner, key.content) == ("600", "0:0", None)
+    assert found.content("/etc/kubernetes/pki/ca.crt").startswith("-----BEGIN CERTIFICATE-----")
+    assert found.subnet_env["FLANNEL_SUBNET"] == "10.1.1.1/24"
+    assert found.kubelet_client.startswith("-----BEGIN CERTIFICATE-----")
+    assert "PRIVATE" not in found.kubelet_client
+    assert all(f.content is None for path, f in found.files.items() if path.endswith((".key", ".pem")))
+
+
+def test_a_file_beside_ours_is_foreign_and_is_not_read() -> None:
+    stat = "644 0:0 5 /etc/kubernetes/manifests/theirs.yaml\n644 0:0 5 /etc/kubernetes/a b.yaml"
+    found = HostFiles().process(["== stat", *stat.splitlines(), "== ours", "== contents"])
+    assert set(found.files) == {"/etc/kubernetes/manifests/theirs.yaml", "/etc/kubernetes/a b.yaml"}
+    assert found.ours("/etc/kubernetes/manifests/theirs.yaml") is None
+    assert found.content("/etc/kubernetes/manifests/theirs.yaml") == ""
+
+
+def test_files_asks_for_keys_neither_by_content_nor_by_checksum() -> None:
+    script = asked(HostFiles())
+    assert r"grep -v -e '\.key$' -e '\.pem$'" in script
+    assert "sed -n '/-BEGIN CERT/,/-END CERT/p'" in script
+
+
+def test_files_of_a_fresh_host() -> None:
+    found = HostFiles().process(lines("files-fresh"))
+    assert (found.files, found.subnet_env, found.kubelet_client) == ({}, {}, "")
+
+
+def test_kernel_before_and_after() -> None:
+    fresh, used = (Kernel().process(lines(f"kernel-{n}")) for n in ("fresh", "master"))
+    assert fresh.modules == {"br_netfilter", "vxlan"}
+    assert fresh.sysctls["net.ipv4.ip_forward"] == "1"
+    assert fresh.before == {}
+    assert used.before["vm.overcommit_memory"] == "0"
+    assert used.before["module vxlan"] == "loaded"
+
+
+def test_kernel_asks_for_the_keys_that_it_is_given() -> None:
+    assert "for f in /proc/sys/net/ipv4/ip_forward; do" in asked(Kernel(), keys=("net.ipv4.ip_forward",))
+
+
+def test_leftovers_of_a_master() -> None:
+    found = Leftovers().process(lines("leftovers-master"))
+    assert {"/var/lib/etcd", "/var/lib/kubelet"} <= found.paths
+    assert {"flannel.1", "docker-boot0", "docker0"} <= found.links
+    assert len(found.pods) == 16
+
+
+def test_leftovers_know_chains_by_table() -> None:
+    found = Leftovers().process(["== chains", "nat KUBE-SERVICES", "filter FLANNEL-FWD", "nonsense"])
+    assert found.chains == ("nat KUBE-SERVICES", "filter FLANNEL-FWD")
+
+
+def test_etcd_of_two_nodes() -> None:
+    found = EtcdSubnets().process(lines("etcd-two-nodes"))
+    assert found.answers
+    assert json.loads(found.config)["Network"] == "10.1.0.0/16"
+    assert found.reservations == {"n1": "10.1.1.0/24", "n2": "10.1.2.0/24"}
+    assert found.leases == {"10.89.0.11": "10.1.1.0/24", "10.89.0.12": "10.1.2.0/24"}
+
+
+def test_etcd_with_a_lease_that_is_no_json_still_knows_that_the_subnet_is_taken() -> None:
+    pair = {"key": base64.b64encode(b"/coreos.com/network/subnets/10.1.9.0-24").decode(), "value": "e30="}
+    found = EtcdSubnets().process([json.dumps({"kvs": [pair]}), "{}"])
+    assert list(found.leases.values()) == ["10.1.9.0/24"]
+
+
+@pytest.mark.parametrize("output", [[], [""], ["{}"], ["{}", "{}", "{}"]])
+def test_etcd_that_gave_not_two_answers_has_not_answered(output: list[str]) -> None:
+    assert EtcdSubnets().process(output) == Subnets(False, "")
+
+
+@pytest.mark.parametrize("line", ["Error: context deadline exceeded", "[]", '{"kvs": [{}]}'])
+def test_etcd_that_answers_something_else_fails_the_fact(line: str) -> None:
+    with pytest.raises(FactProcessError, match="etcdctl"):
+        EtcdSubnets().process([line, line])
+
+
+def test_nodes_that_have_joined() -> None:
+    assert ClusterNodes().process(lines("nodes-two")) == {"n1": NodeState(True), "n2": NodeState(True)}
+    assert ClusterNodes().process(["n1 Unknown", "n2 False", "== answered"]) == {
+        "n1": NodeState(False), "n2": NodeState(False),
+    }  # fmt: skip
+
+
+def test_an_api_without_nodes_is_not_an_api_that_does_not_answer() -> None:
+    assert ClusterNodes().process(["== answered"]) == {}
+    assert ClusterNodes().process(["n1 True"]) is None
+
+
+def test_objects_that_are_as_they_should_be() -> None:
+    found = Objects().process(["== rc 0", "== diff", "", "== labelled", "coredns Service kube-system kube-dns",
+                               "cluster ClusterRoleBinding  kubeadm:cluster-admins"])  # fmt: skip
+    assert (found.answers, found.diff) == (True, ())
+    assert found.labelled == (
+        ("coredns", "Service", "kube-system", "kube-dns"),
+        ("cluster", "ClusterRoleBinding", "", "kubeadm:cluster-admins"),
+    )
+
+
+def test_objects_that_differ() -> None:
+    diff = ["diff -u -N /tmp/LIVE-1/v1.Service.kube-system.kube-dns /tmp/MERGED-2/v1.Service.kube-system.kube-dns",
+            "--- /tmp/LIVE-1", "+++ /tmp/MERGED-2", "-  a: 1", "+  a: 2"]  # fmt: skip
+    found = Objects().process(["== rc 1", "== diff", *diff, "== labelled"])
+    assert (found.answers, found.error) == (True, "")
+    assert found.diff[-2:] == ("-  a: 1", "+  a: 2")
+
+
+@pytest.mark.parametrize("rc", ["1", "124", "255"])
+def test_objects_of_an_api_that_does_not_answer(rc: str) -> None:
+    found = Objects().process([f"== rc {rc}", "== diff", "Unable to connect to the server: EOF", "== labelled"])
+    assert (found.answers, found.diff, found.error) == (False, (), "Unable to connect to the server: EOF")
+
+
+def test_objects_send_the_manifest_to_kubectl_diff_by_the_server() -> None:
+    text = asked(Objects(), manifest="a: 'b'\n$(reboot)")
+    assert base64.b64encode(b"a: 'b'\n$(reboot)").decode() in text
+    assert "reboot" not in text
+    assert "diff --server-side --field-manager=docker-multinode -f -" in text

@@ -1,0 +1,169 @@
+"""flannel: its network in etcd; a node's subnet is reserved, recorded, and what flannel took is compared."""
+
+from __future__ import annotations
+
+import json
+
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.etcd import ETCDCTL, EtcdSubnets, Subnets
+from deploys.facts.files import HostFiles
+from deploys.operations.files import File
+from deploys.operations.flannel import network_configured, recorded, subnet_recorded, subnet_released, subnet_taken
+from deploys.record import SUBNET_ENV
+
+from . import machines
+from .harness import Fails, Member, OnMaster, Shell, Step, World
+from .known import daemons, host_files
+
+CONFIG = json.dumps({"Network": "10.1.0.0/16", "SubnetLen": 24})
+TEXT = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.{}.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
+COPY = f"mkdir -p /run/flannel && cp {SUBNET_ENV} /run/flannel/subnet.env"
+
+
+def etcd(reservations: dict[str, str] | None = None, leases: dict[str, str] | None = None) -> Subnets:
+    """An etcd that answers."""
+    return Subnets(True, CONFIG, reservations or {}, leases or {})
+
+
+def world(known: Subnets, record: str = "", at_run_time: str = "", *, flannel: bool = False) -> World:
+    """A master m1 and a worker w1 whose record is given."""
+    files = host_files(*([File(SUBNET_ENV, record)] if record else []),
+                       subnet_env={"FLANNEL_SUBNET": at_run_time} if at_run_time else {})  # fmt: skip
+    found = daemons(bootstrap={} if flannel else {"containers": {}})
+    return World(workers=["w1"], facts={EtcdSubnets: known, HostFiles: files, DaemonsFact: found})
+
+
+def test_flannels_network_is_configured_once_whatever_the_order_of_its_fields() -> None:
+    same = json.dumps({"SubnetLen": 24, "Network": "10.1.0.0/16"})
+    assert world(etcd()).run(network_configured, config=same) == []
+
+
+def test_another_network_configuration_is_put_and_the_plan_shows_both() -> None:
+    new = json.dumps({"Network": "10.2.0.0/16"})
+    here = world(etcd())
+    assert here.run(network_configured, config=new) == [
+        Shell(f"{ETCDCTL} put /coreos.com/network/config '{new}' >/dev/null")
+    ]
+    said = here.says(network_configured, config=new)
+    assert f"-{CONFIG}" in said
+    assert f"+{new}" in said
+
+
+def test_a_first_configuration_is_put() -> None:
+    assert len(world(Subnets(False, "")).run(network_configured, config=CONFIG)) == 1
+
+
+def test_a_configuration_in_etcd_that_is_no_json_is_replaced() -> None:
+    assert len(world(Subnets(True, "{")).run(network_configured, config=CONFIG)) == 1
+
+
+def test_recorded_reads_the_network_of_a_subnet_env() -> None:
+    assert recorded(TEXT.format(7)) == "10.1.7.0/24"
+    assert recorded("") is None
+    assert recorded("FLANNEL_MTU=1") is None
+
+
+def record_of(here: World, on: str = "w1") -> list[Step]:
+    """Run the operation that reserves and records."""
+    return here.run(subnet_recorded, on=on, node=here.node(on), mtu=1450)
+
+
+def test_a_new_node_reserves_the_next_free_subnet_and_records_it() -> None:
+    reserve, write = record_of(world(etcd({"m1": "10.1.1.0/24"})))
+    assert reserve == OnMaster("m1", f"{ETCDCTL} put /docker-multinode/subnets/w1 10.1.2.0/24", "reserving 10.1.2.0/24")
+    assert isinstance(write, Shell)
+    assert write.written == {SUBNET_ENV: Member("644", TEXT.format(2))}
+
+
+def test_a_recorded_and_reserved_subnet_stays() -> None:
+    here = world(etcd({"m1": "10.1.1.0/24", "w1": "10.1.2.0/24"}), TEXT.format(2))
+    assert record_of(here) == []
+    assert here.noops == ["the node has 10.1.2.0/24"]
+
+
+def test_the_record_beats_another_reservation() -> None:
+    (step,) = record_of(world(etcd({"w1": "10.1.2.0/24"}), TEXT.format(9)))
+    assert step == OnMaster("m1", f"{ETCDCTL} put /docker-multinode/subnets/w1 10.1.9.0/24", "reserving 10.1.9.0/24")
+
+
+def test_a_lost_record_is_written_from_the_reservation() -> None:
+    (step,) = record_of(world(etcd({"w1": "10.1.5.0/24"})))
+    assert isinstance(step, Shell)
+    assert step.written == {SUBNET_ENV: Member("644", TEXT.format(5))}
+
+
+def test_a_subnet_that_is_another_nodes_fails_the_host_with_the_way_out() -> None:
+    (step,) = record_of(world(etcd({"n9": "10.1.2.0/24"}), TEXT.format(2)))
+    assert isinstance(step, Fails)
+    assert "reserved for node n9" in step.reason
+    assert "purge_data=true" in step.reason
+
+
+def test_the_plan_names_the_subnet() -> None:
+    here = world(etcd({"m1": "10.1.1.0/24"}))
+    said = here.says(subnet_recorded, on="w1", node=here.node("w1"), mtu=1450)
+    assert "Will reserve 10.1.2.0/24 for node w1 in etcd" in said
+    assert "+ FLANNEL_SUBNET=10.1.2.1/24" in said
+
+
+def test_hosts_of_one_run_plan_different_subnets_in_the_order_of_the_inventory() -> None:
+    here = World(masters=["m1"], workers=["w2", "w1"], facts={EtcdSubnets: Subnets(False, ""), HostFiles: host_files()})
+    planned = {n: here.says(subnet_recorded, on=n, node=here.node(n), mtu=1450) for n in ("m1", "w1", "w2")}
+    assert "10.1.1.0/24" in planned["m1"]
+    assert "10.1.2.0/24" in planned["w2"]
+    assert "10.1.3.0/24" in planned["w1"]
+
+
+def test_a_record_that_another_host_of_the_run_told_is_not_given_away() -> None:
+    here = World(workers=["w1"], facts={EtcdSubnets: Subnets(False, ""), HostFiles: host_files()},
+                 platforms={"m1": machines.found("m1", "10.0.0.11", subnet__env=TEXT.format(2))})  # fmt: skip
+    assert "10.1.1.0/24" in here.says(subnet_recorded, on="w1", node=here.node("w1"), mtu=1450)
+
+
+def taken(here: World) -> list[Step]:
+    """Run the operation that compares what flannel took."""
+    return here.run(subnet_taken, on="w1", node=here.node("w1"))
+
+
+def test_flannel_with_the_recorded_subnet_is_left_alone() -> None:
+    here = world(etcd({}, {"10.0.0.12": "10.1.2.0/24"}), TEXT.format(2), "10.1.2.1/24", flannel=True)
+    assert taken(here) == []
+
+
+def test_flannel_gets_the_recorded_subnet_before_it_first_runs() -> None:
+    assert taken(world(etcd(), TEXT.format(2))) == [Shell(COPY)]
+
+
+def test_a_lease_of_another_subnet_is_deleted_and_flannel_restarted() -> None:
+    lease = world(etcd({}, {"10.0.0.12": "10.1.8.0/24"}), TEXT.format(2), "10.1.8.1/24", flannel=True)
+    delete, again = taken(lease)
+    assert delete == OnMaster(
+        "m1", f"{ETCDCTL} del /coreos.com/network/subnets/10.1.8.0-24", "deleting the lease 10.1.8.0/24"
+    )
+    assert again == Shell(f"{COPY}; docker -H unix:///run/docker-bootstrap.sock restart -t 5 flannel >/dev/null")
+
+
+def test_a_lease_that_someone_deleted_is_taken_again() -> None:
+    lost = world(etcd(), TEXT.format(2), "10.1.2.1/24", flannel=True)
+    assert len(taken(lost)) == 1
+
+
+def test_a_lease_that_can_not_be_seen_is_not_called_lost() -> None:
+    assert taken(world(Subnets(False, ""), TEXT.format(2), "10.1.2.1/24", flannel=True)) == []
+
+
+def test_a_subnet_is_given_back_with_its_lease() -> None:
+    here = world(etcd({"w1": "10.1.2.0/24"}, {"10.0.0.12": "10.1.2.0/24"}))
+    assert here.run(subnet_released, on="w1", node=here.node("w1")) == [
+        OnMaster(
+            "m1",
+            f"{ETCDCTL} del /docker-multinode/subnets/w1; {ETCDCTL} del /coreos.com/network/subnets/10.1.2.0-24",
+            "giving the subnet back",
+        )
+    ]
+
+
+def test_a_subnet_that_etcd_does_not_know_is_not_given_back() -> None:
+    here = world(etcd())
+    assert here.run(subnet_released, on="w1", node=here.node("w1")) == []
+    assert here.noops == ["etcd knows no subnet of this node"]

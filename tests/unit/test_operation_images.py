@@ -1,0 +1,89 @@
+"""Images: pulled all at once, built without a context, and only ours removed."""
+
+from __future__ import annotations
+
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.files import HostFiles
+from deploys.operations.files import File
+from deploys.operations.images import BEFORE_IMAGES, built, no_images, pulled, remembered, short
+
+from .harness import Member, Shell, World
+from .known import daemons, host_files
+
+MAIN = "docker -H unix:///var/run/docker.sock"
+DOCKERFILE = "FROM debian:12\nRUN echo '$x'\n"
+
+
+def world(*images: str, record: str | None = None) -> World:
+    """A host whose main daemon has these images."""
+    files = host_files(*([File(BEFORE_IMAGES, record)] if record is not None else []))
+    there = {image: f"sha256:{n}" for n, image in enumerate(images)}
+    return World(facts={DaemonsFact: daemons(main={"images": there}), HostFiles: files})
+
+
+def test_short_is_how_docker_names_what_comes_from_its_own_hub() -> None:
+    assert short("docker.io/library/debian:12") == "debian:12"
+    assert short("docker.io/flannel/flannel:1") == "flannel/flannel:1"
+    assert short("registry.k8s.io/pause:3.10") == "registry.k8s.io/pause:3.10"
+
+
+def test_images_that_are_there_are_not_pulled() -> None:
+    here = world("debian:12", "reg/a:1")
+    assert here.run(pulled, daemon="main", images=["docker.io/library/debian:12", "reg/a:1"], limit=60) == []
+    assert here.noops == ["2 images are there"]
+
+
+def test_an_image_by_digest_is_found() -> None:
+    digest = "reg/node@sha256:" + "a" * 64
+    assert world(digest).run(pulled, daemon="main", images=[digest], limit=60) == []
+    script = DaemonsFact().command().get_raw_value()
+    assert "{{.Digest}}" in script, "docker images tells digests only when it is asked"
+
+
+def test_missing_images_are_pulled_side_by_side_each_once_with_a_time_limit() -> None:
+    (step,) = world("reg/a:1").run(pulled, daemon="main", images=["reg/a:1", "reg/b:2", "reg/b:2", "reg/c:3"], limit=60)
+    assert isinstance(step, Shell)
+    assert "for i in reg/b:2 reg/c:3; do" in step.text
+    assert f'timeout 60 {MAIN} pull -q "$i"' in step.text
+    assert "& done; wait;" in step.text
+
+
+def test_the_plan_names_what_is_pulled_onto_which_daemon() -> None:
+    said = world("reg/a:1").says(pulled, daemon="main", images=["reg/a:1", "reg/b:2"], limit=60)
+    assert said.splitlines() == ["[m1] Will pull onto the main daemon:", "      reg/b:2"]
+
+
+def test_an_image_is_built_from_stdin_on_the_hosts_network() -> None:
+    (step,) = world().run(built, daemon="main", image="x/node:1", dockerfile=DOCKERFILE,
+                          arguments={"http_proxy": "http://p:1"}, limit=900)  # fmt: skip
+    assert isinstance(step, Shell)
+    assert step.stdin == DOCKERFILE
+    assert f"timeout 900 {MAIN} build --network=host --force-rm --build-arg=http_proxy=http://p:1 -t x/node:1 - " in step.text
+    assert "the node image was not built; the last lines:" in step.text
+
+
+def test_an_image_that_is_there_is_not_built() -> None:
+    here = world("x/node:1")
+    assert here.run(built, daemon="main", image="x/node:1", dockerfile="", arguments={}, limit=1) == []
+
+
+def test_the_plan_shows_what_an_image_is_built_from() -> None:
+    said = world().says(built, daemon="main", image="x/node:1", dockerfile=DOCKERFILE, arguments={}, limit=9)
+    assert "Will build image x/node:1 on the main daemon from:" in said
+    assert "RUN echo '$x'" in said
+
+
+def test_the_images_of_before_are_recorded_once() -> None:
+    (step,) = world("b:1", "a:1").run(remembered)
+    assert isinstance(step, Shell)
+    assert step.written == {BEFORE_IMAGES: Member("644", "a:1\nb:1\n")}
+    assert world("a:1", record="").run(remembered) == []
+
+
+def test_only_images_of_ours_that_were_not_there_before_are_removed() -> None:
+    here = world("debian:12", "theirs:1", "reg/pause:3", "docker-multinode/node:old", record="debian:12\n")
+    wanted = ["docker.io/library/debian:12", "reg/pause:3", "reg/never:1"]
+    assert here.run(no_images, images=wanted, built="docker-multinode/node:") == [
+        Shell("docker rmi docker-multinode/node:old reg/pause:3 >/dev/null")
+    ]
+    assert world("theirs:1", record="").run(no_images, images=wanted, built="docker-multinode/node:") == []

@@ -1,0 +1,63 @@
+"""Kernel: what was before is recorded once and first; modules and sysctls are set, and put back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deploys.facts.kernel import SYSCTLS, Kernel, KernelState
+from deploys.operations.kernel import kernel, kernel_restored
+
+from .harness import Shell, World
+from .samples import lines
+
+FRESH = Kernel().process(lines("kernel-fresh"))
+USED = Kernel().process(lines("kernel-master"))
+MODULES = ("br_netfilter", "vxlan")
+
+
+def world(found: KernelState) -> World:
+    """A host with this kernel."""
+    return World(facts={Kernel: found})
+
+
+def test_a_kernel_that_is_as_it_should_be_is_left_alone() -> None:
+    here = world(USED)
+    assert here.run(kernel, modules=MODULES, sysctls=SYSCTLS) == []
+    assert here.noops == ["modules and sysctls are as they should be"]
+
+
+def test_what_was_before_is_recorded_first_then_modules_are_loaded_then_sysctls_set() -> None:
+    off = replace(FRESH, modules=frozenset({"vxlan"}), sysctls={"net.ipv4.ip_forward": "0", "kernel.panic": "0"})
+    record, load, set_ = world(off).run(kernel, modules=MODULES, sysctls={"net.ipv4.ip_forward": "1"})
+    assert record == Shell(
+        "mkdir -p /var/lib/docker-multinode/before && printf 'net.ipv4.ip_forward=0\\nkernel.panic=0\\n"
+        "module br_netfilter=absent\\nmodule vxlan=loaded\\n' > /var/lib/docker-multinode/before/kernel"
+    )
+    assert load == Shell("modprobe -a br_netfilter")
+    assert set_ == Shell("sysctl -qw net.ipv4.ip_forward=1")
+
+
+def test_the_record_of_before_is_never_written_again() -> None:
+    off = replace(USED, sysctls={**USED.sysctls, "net.ipv4.ip_forward": "0"})
+    assert world(off).run(kernel, modules=MODULES, sysctls=SYSCTLS) == [Shell("sysctl -qw net.ipv4.ip_forward=1")]
+
+
+def test_the_plan_shows_old_and_new_values() -> None:
+    off = replace(USED, modules=frozenset(), sysctls={})
+    here = world(off)
+    assert "Will load kernel modules: br_netfilter, vxlan" in here.says(kernel, modules=MODULES, sysctls={})
+    only = replace(USED, sysctls={"net.ipv4.ip_forward": "0"})
+    said = world(only).says(kernel, modules=MODULES, sysctls={"net.ipv4.ip_forward": "1", "a.b": "2"})
+    assert "net.ipv4.ip_forward: 0 -> 1" in said
+    assert "a.b: unset -> 2" in said
+
+
+def test_sysctls_go_back_to_what_they_were() -> None:
+    (step,) = world(USED).run(kernel_restored)
+    assert step == Shell("sysctl -qw vm.overcommit_memory=0 kernel.panic=1 kernel.panic_on_oops=0")
+
+
+def test_without_a_record_nothing_goes_back() -> None:
+    here = world(FRESH)
+    assert here.run(kernel_restored) == []
+    assert here.noops == ["sysctls are as they were before"]

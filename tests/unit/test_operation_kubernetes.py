@@ -1,0 +1,153 @@
+"""Objects and nodes: applied when they differ, deleted when their addon is gone, waited for when something changed."""
+
+from __future__ import annotations
+
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.etcd import EtcdSubnets, Subnets
+from deploys.facts.kubernetes import KUBECTL, ClusterNodes, NodeState, Objects, ObjectsState
+from deploys.operations.kubernetes import node_ready, node_removed, objects, pods_network_verified, verified
+
+from .harness import Meta, OnMaster, Shell, Step, World
+from .known import daemons
+
+MANIFEST = "kind: Service\nmetadata: {name: a}\n"
+APPLY = Shell(f"{KUBECTL} apply --server-side --field-manager=docker-multinode -f - >/dev/null", MANIFEST)
+SAME = ObjectsState(True, (), "", (("coredns", "Service", "kube-system", "kube-dns"),))
+EXTRA = ObjectsState(
+    True, (), "", (("headlamp", "Service", "kube-system", "headlamp"), ("headlamp", "ClusterRole", "", "headlamp:a"))
+)
+CHANGED, UNCHANGED = Meta(True), Meta(False)
+
+
+def put(state: ObjectsState, *, kubelet: bool = True) -> World:
+    """A master whose API says this."""
+    found = daemons() if kubelet else daemons("daemons-fresh")
+    return World(facts={Objects: state, DaemonsFact: found})
+
+
+def test_objects_that_are_as_they_should_be_are_left_alone() -> None:
+    here = put(SAME)
+    assert here.run(objects, manifest=MANIFEST, addons=("cluster", "coredns")) == []
+
+
+def test_objects_that_differ_are_applied_by_the_server_without_force_and_the_plan_shows_the_diff() -> None:
+    here = put(ObjectsState(True, ("-  a: 1", "+  a: 2"), "", ()))
+    assert here.run(objects, manifest=MANIFEST, addons=("cluster",)) == [APPLY]
+    said = here.says(objects, manifest=MANIFEST, addons=("cluster",))
+    assert "Will change objects (kubectl diff):" in said
+    assert "+  a: 2" in said
+    assert "--force" not in APPLY.text
+
+
+def test_objects_of_an_addon_that_was_switched_off_are_deleted_by_name() -> None:
+    here = put(EXTRA)
+    assert here.run(objects, manifest=MANIFEST, addons=("cluster", "coredns")) == [
+        Shell(f"{KUBECTL} delete --wait=false --ignore-not-found -n kube-system Service headlamp >/dev/null"),
+        Shell(f"{KUBECTL} delete --wait=false --ignore-not-found ClusterRole headlamp:a >/dev/null"),
+    ]
+    said = here.says(objects, manifest=MANIFEST, addons=("cluster",))
+    assert "Will delete Service kube-system/headlamp of the addon headlamp" in said
+    assert "Will delete ClusterRole headlamp:a of the addon headlamp" in said
+
+
+def test_before_there_is_an_api_the_plan_shows_the_objects_in_full() -> None:
+    here = put(ObjectsState(False, (), "no such container", ()), kubelet=False)
+    assert here.run(objects, manifest=MANIFEST, addons=("cluster",)) == [APPLY]
+    said = here.says(objects, manifest=MANIFEST, addons=("cluster",))
+    assert "Will create these objects:" in said
+    assert "metadata: {name: a}" in said
+
+
+def test_an_api_that_should_answer_and_does_not_is_unknown_which_is_not_empty() -> None:
+    here = put(ObjectsState(False, (), "connection refused", ()))
+    assert here.run(objects, manifest=MANIFEST, addons=("cluster",)) == [APPLY]
+    assert "Unknown what will change" in here.says(objects, manifest=MANIFEST, addons=("cluster",))
+    assert "connection refused" in here.says(objects, manifest=MANIFEST, addons=("cluster",))
+
+
+def ready(nodes: dict[str, NodeState] | None, *when: Meta, labels: tuple[str, ...] = ()) -> list[Step]:
+    """Run the wait for the node w1."""
+    here = World(workers=["w1"], facts={ClusterNodes: nodes})
+    return here.run(node_ready, on="w1", node="w1", master=here.host("m1"), labels=labels, limit=90, when=when)
+
+
+def test_a_ready_node_on_which_nothing_changed_is_not_waited_for() -> None:
+    assert ready({"w1": NodeState(True)}, UNCHANGED) == []
+
+
+def test_a_node_is_waited_for_when_something_changed_or_it_is_not_ready_or_not_known() -> None:
+    for steps in (
+        ready({"w1": NodeState(True)}, UNCHANGED, CHANGED),
+        ready({"w1": NodeState(False)}),
+        ready({}),
+        ready(None),
+    ):
+        (step,) = steps
+        assert isinstance(step, OnMaster)
+        assert (step.host, step.doing) == ("m1", "waiting for node w1")
+        assert "wait --for=condition=Ready --timeout=5s node/w1" in step.text
+        assert "date +%s)+90" in step.text
+
+
+def test_a_node_gets_the_labels_that_it_may_not_give_itself() -> None:
+    _, label = ready(None, labels=("node-role.kubernetes.io/control-plane=",))
+    assert label == OnMaster(
+        "m1", f"{KUBECTL} label --overwrite node w1 node-role.kubernetes.io/control-plane=", "labelling node w1"
+    )
+
+
+def test_a_check_runs_only_where_something_changed() -> None:
+    arguments = {"what": "DNS", "test": "true", "limit": 5, "evidence": "id", "further": "id"}
+    assert World().run(verified, **arguments, when=[UNCHANGED]) == []
+    (step,) = World().run(verified, **arguments, when=[UNCHANGED, CHANGED])
+    assert isinstance(step, Shell)
+    assert "until { true ; }" in step.text
+
+
+KNOWN = Subnets(True, "", {"m1": "10.1.1.0/24", "w1": "10.1.2.0/24", "gone": "10.1.3.0/24"},
+                {"10.0.0.11": "10.1.1.0/24", "10.0.0.12": "10.1.2.0/24"})  # fmt: skip
+
+
+def test_every_joined_node_is_pinged_over_the_pod_network() -> None:
+    here = World(workers=["w1"], facts={EtcdSubnets: KNOWN}, executing=True)
+    steps = here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[CHANGED])
+    texts = [s.text for s in steps if isinstance(s, Shell)]
+    assert len(texts) == len(steps) == 2
+    assert " 10.1.1.1 " in texts[0]
+    assert " 10.1.2.1 " in texts[1]
+    assert all("ping -c 1 -W 2" in t for t in texts)
+
+
+def test_the_plan_does_not_guess_which_nodes_will_have_joined() -> None:
+    here = World(workers=["w1"])
+    (step,) = here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[CHANGED])
+    assert step == Shell("false # planned: the nodes that have joined by then")
+    assert here.asked == []
+
+
+def test_the_pod_network_is_not_checked_where_nothing_changed() -> None:
+    here = World(workers=["w1"], executing=True)
+    assert here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[UNCHANGED]) == []
+
+
+def removed(nodes: dict[str, NodeState] | None, *, whole: bool) -> list[Step]:
+    """Turn w1 down, alone or with its master."""
+    here = World(workers=["w1"], facts={ClusterNodes: nodes})
+    if not whole:
+        here.state.limit_hosts = [here.host("w1")]
+        here.state.active_hosts = {here.host("w1")}
+    return here.run(node_removed, on="w1", node=here.node("w1"), limit=60)
+
+
+def test_a_worker_that_goes_alone_is_drained_and_deleted() -> None:
+    (step,) = removed({"w1": NodeState(True)}, whole=False)
+    assert isinstance(step, OnMaster)
+    assert "drain w1 --ignore-daemonsets --delete-emptydir-data --force --timeout=60s" in step.text
+    assert step.text.endswith(f"{KUBECTL} delete --ignore-not-found node w1")
+    assert not step.text.startswith("timeout 60")
+
+
+def test_a_worker_that_goes_with_its_master_or_is_not_known_is_not_drained() -> None:
+    assert removed({"w1": NodeState(True)}, whole=True) == []
+    assert removed(None, whole=False) == []
+    assert removed({}, whole=False) == []

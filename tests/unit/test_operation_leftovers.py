@@ -1,0 +1,74 @@
+"""What is taken away: only what is ours and is there, mounts before directories, jumps before chains."""
+
+from __future__ import annotations
+
+from deploys.facts.leftovers import Leftovers
+from deploys.operations.leftovers import no_chains, no_directories, no_links, no_pods, no_record, no_rules
+
+from .harness import Shell, World
+from .known import left
+
+
+def world(**changes: object) -> World:
+    """A host with these things left."""
+    return World(facts={Leftovers: left(**changes)})
+
+
+def test_only_paths_that_are_there_are_removed_and_what_is_mounted_below_is_unmounted_first() -> None:
+    here = world(paths=frozenset({"/var/lib/kubelet"}))
+    (step,) = here.run(no_directories, paths=["/var/lib/kubelet", "/run/flannel"])
+    assert isinstance(step, Shell)
+    assert step.text.startswith("set -- /var/lib/kubelet; for p in ")
+    assert step.text.index("umount") < step.text.index("rm -rf --one-file-system")
+    assert "Will remove with all that is in it:" in here.says(no_directories, paths=["/var/lib/kubelet"])
+    assert world(paths=frozenset()).run(no_directories, paths=["/var/lib/kubelet"]) == []
+
+
+def test_links_of_ours_are_deleted_by_name() -> None:
+    here = world(links=frozenset({"lo", "flannel.1", "docker0"}))
+    assert here.run(no_links, links=("flannel.1", "docker-boot0")) == [Shell("ip link delete flannel.1")]
+    assert world(links=frozenset({"docker0"})).run(no_links, links=("flannel.1",)) == []
+
+
+def test_chains_of_ours_are_named_in_the_plan_and_others_left_alone() -> None:
+    here = world(chains=("nat KUBE-SERVICES", "filter DOCKER", "filter FLANNEL-FWD"))
+    (step,) = here.run(no_chains, prefixes=("KUBE-",))
+    assert isinstance(step, Shell)
+    assert "/^:(KUBE-)/" in step.text
+    assert "PATTERN" not in step.text
+    said = here.says(no_chains, prefixes=("KUBE-",))
+    assert "nat KUBE-SERVICES" in said
+    assert "DOCKER" not in said
+    assert world(chains=("filter DOCKER",)).run(no_chains, prefixes=("KUBE-",)) == []
+
+
+def test_single_rules_of_ours_in_chains_of_others_are_deleted_one_by_one() -> None:
+    rules = ("filter -A DOCKER-USER -i flannel.1 -j ACCEPT", "nat -A POSTROUTING -s 10.1.1.0/24 -j MASQUERADE")
+    assert world(rules=rules).run(no_rules) == [
+        Shell(
+            "iptables -w -t filter -D DOCKER-USER -i flannel.1 -j ACCEPT; "
+            "iptables -w -t nat -D POSTROUTING -s 10.1.1.0/24 -j MASQUERADE"
+        )
+    ]
+    assert world(rules=()).run(no_rules) == []
+
+
+def test_containers_of_pods_are_removed_by_the_kubelets_label() -> None:
+    here = world(pods=("k8s_a", "k8s_b"))
+    (step,) = here.run(no_pods)
+    assert isinstance(step, Shell)
+    assert "label=io.kubernetes.docker.type" in step.text
+    assert "Will remove 2 containers of pods:" in here.says(no_pods)
+    assert world(pods=()).run(no_pods) == []
+
+
+def test_the_record_goes_only_with_the_data_and_directories_only_when_empty() -> None:
+    here = world(directories=("/etc/docker-bootstrap",))
+    (keep,), (purge,) = here.run(no_record, purge=False), here.run(no_record, purge=True)
+    assert isinstance(keep, Shell)
+    assert isinstance(purge, Shell)
+    assert "rm -rf" not in keep.text
+    assert "rmdir" in keep.text
+    assert purge.text.endswith("rm -rf /var/lib/docker-multinode")
+    assert world(directories=()).run(no_record, purge=False) == []
+    assert world(paths=frozenset()).run(no_record, purge=True) == []

@@ -1,0 +1,224 @@
+"""The shell that hosts are given, run here by a real shell in a directory of its own instead of /."""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.files import HostFiles
+from deploys.facts.leftovers import Leftovers
+from deploys.facts.platform import Platform
+from deploys.operations.files import WRITE, File, archive, remove_files
+from deploys.operations.images import pulled
+from deploys.operations.kernel import kernel
+from deploys.operations.leftovers import no_chains, no_record
+from deploys.record import OWN_PLACES
+from pyinfra.api import StringCommand
+
+from .harness import Shell, World
+from .known import daemons, left
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="chown 0:0 needs root")
+
+
+def below(root: Path, script: str) -> str:
+    """The script with our places below a root."""
+    for place in sorted({*OWN_PLACES, "/var/lib/docker-multinode", "/var/lib/kubelet", "/run/flannel"}, key=len):
+        script = script.replace(f"{place}", f"{root}{place}")
+    return script.replace(f"{root}{root}", str(root))
+
+
+def sh(script: str, stdin: str = "", path: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a script as pyinfra would on a host."""
+    env = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"} if path else None
+    return subprocess.run(["sh", "-c", script], input=stdin, capture_output=True, text=True, timeout=30, env=env)
+
+
+def record(root: Path) -> Path:
+    """Where the record is."""
+    return root / "var/lib/docker-multinode"
+
+
+def write(root: Path, *files: File) -> None:
+    """Write files below the root by the product's own script."""
+    places = [File(f"{root}{f.path}", f.content, f.mode, f.secret) for f in files]
+    ran = sh(below(root, WRITE.strip()), archive(places))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+@needs_root
+def test_files_are_put_in_place_with_mode_and_owner_and_recorded(tmp_path: Path) -> None:
+    write(tmp_path, File("/etc/kubernetes/pki/etcd/ca.key", "K\n", "600", secret=True), File("/etc/a b.conf", "é\n"))
+    key = tmp_path / "etc/kubernetes/pki/etcd/ca.key"
+    assert (key.read_text(), stat.S_IMODE(key.stat().st_mode)) == ("K\n", 0o600)
+    assert (tmp_path / "etc/a b.conf").read_text() == "é\n"
+    assert stat.S_IMODE((tmp_path / "etc/a b.conf").stat().st_mode) == 0o644
+    assert stat.S_IMODE((tmp_path / "etc/kubernetes/pki").stat().st_mode) == 0o755
+    known = (record(tmp_path) / "files").read_text().splitlines()
+    assert known == [f"{tmp_path}/etc/a b.conf", f"{tmp_path}/etc/kubernetes/pki/etcd/ca.key"]
+
+
+@needs_root
+def test_directories_that_are_made_are_recorded_parents_first_but_not_the_record_itself(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    write(tmp_path, File("/etc/x/y/z", ""))
+    made = (record(tmp_path) / "directories").read_text().splitlines()
+    assert made == [f"{tmp_path}/etc/x", f"{tmp_path}/etc/x/y"]
+
+
+@needs_root
+def test_a_write_leaves_no_temporary_file_also_when_it_fails(tmp_path: Path) -> None:
+    write(tmp_path, File("/etc/x", "1"))
+    ran = sh(below(tmp_path, WRITE.strip()), "this is no archive")
+    assert ran.returncode != 0
+    assert sorted(p.name for p in record(tmp_path).iterdir()) == ["directories", "files"]
+    assert (tmp_path / "etc/x").read_text() == "1"
+
+
+@needs_root
+def test_a_second_write_keeps_what_was_recorded(tmp_path: Path) -> None:
+    write(tmp_path, File("/etc/b", "1"))
+    write(tmp_path, File("/etc/a", "1"), File("/etc/b", "2"))
+    assert (record(tmp_path) / "files").read_text() == f"{tmp_path}/etc/a\n{tmp_path}/etc/b\n"
+    assert (tmp_path / "etc/b").read_text() == "2"
+
+
+@needs_root
+def test_removing_strikes_from_the_record_and_the_last_one_too(tmp_path: Path) -> None:
+    write(tmp_path, File("/etc/a b", "1"), File("/etc/b", "1"))
+    for gone, rest in (("/etc/a b", f"{tmp_path}/etc/b\n"), ("/etc/b", "")):
+        ran = sh(below(tmp_path, remove_files([f"{tmp_path}{gone}"]).get_raw_value()))
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert not (tmp_path / gone.lstrip("/")).exists()
+        assert (record(tmp_path) / "files").read_text() == rest
+
+
+@needs_root
+def test_what_was_written_is_read_back_by_the_fact_but_no_key(tmp_path: Path) -> None:
+    write(tmp_path, File("/etc/kubernetes/a b.yaml", "A: é\n"), File("/etc/kubernetes/pki/x.key", "SECRET", "600"),
+          File("/etc/empty", ""))  # fmt: skip
+    (tmp_path / "etc/kubernetes/theirs").write_text("foreign")
+    ran = sh(below(tmp_path, HostFiles().command().get_raw_value()))
+    assert ran.returncode == 0
+    assert "SECRET" not in ran.stdout
+    assert base64.b64encode(b"SECRET").decode()[:6] not in ran.stdout
+    found = HostFiles().process(ran.stdout.splitlines())
+    assert found.content(f"{tmp_path}/etc/kubernetes/a b.yaml") == "A: é\n"
+    empty = found.ours(f"{tmp_path}/etc/empty")
+    assert empty is not None
+    assert (empty.content, empty.size, empty.owner) == ("", 0, "0:0")
+    key = found.ours(f"{tmp_path}/etc/kubernetes/pki/x.key")
+    assert key is not None
+    assert (key.mode, key.size, key.content) == ("600", 6, None)
+    theirs = found.files[f"{tmp_path}/etc/kubernetes/theirs"]
+    assert (theirs.ours, theirs.content) == (False, None)
+
+
+def test_the_files_fact_of_a_host_without_anything_of_ours_is_empty(tmp_path: Path) -> None:
+    ran = sh(below(tmp_path, HostFiles().command().get_raw_value()))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert HostFiles().process(ran.stdout.splitlines()).files == {}
+
+
+def test_reading_facts_changes_nothing_and_succeeds_on_a_machine_without_docker(tmp_path: Path) -> None:
+    for fact in (Platform(), DaemonsFact(), Leftovers()):
+        ran = sh(below(tmp_path, StringCommand(fact.command()).get_raw_value()))
+        assert ran.returncode == 0
+        fact.process(ran.stdout.splitlines())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_platform_fact_tells_of_this_very_machine() -> None:
+    ran = sh(Platform().command().get_raw_value())
+    found = Platform().process(ran.stdout.splitlines())
+    assert (found.machine, found.name, found.uid) == (os.uname().machine, os.uname().nodename, os.geteuid())
+    assert found.memory_kib > 100_000
+    assert found.interface("lo") is not None
+
+
+def program(place: Path, name: str, text: str) -> None:
+    """A program on the PATH."""
+    place.mkdir(exist_ok=True)
+    (place / name).write_text(f"#!/bin/sh\n{text}\n")
+    (place / name).chmod(0o755)
+
+
+def pull(place: Path, docker: str) -> subprocess.CompletedProcess[str]:
+    """Pull two images with this docker."""
+    program(place, "docker", docker)
+    here = World(facts={DaemonsFact: daemons(main={"images": {}})})
+    (step,) = here.run(pulled, daemon="main", images=["reg/a:1", "reg/b:2"], limit=5)
+    assert isinstance(step, Shell)
+    return sh(step.text, path=str(place))
+
+
+def test_pulls_run_side_by_side(tmp_path: Path) -> None:
+    # each waits for the other: one after the other they would never end
+    ran = pull(tmp_path / "bin", f'touch {tmp_path}/$(basename "$5"); until [ -e {tmp_path}/a:1 -a -e {tmp_path}/b:2 ]; do sleep 0.05; done')  # noqa: E501
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_a_pull_that_fails_says_which_image_and_why(tmp_path: Path) -> None:
+    ran = pull(tmp_path / "bin", 'case $5 in *a:1) exit 0;; esac; echo "manifest unknown" >&2; exit 1')
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines() == ["cannot pull reg/b:2: manifest unknown"]
+
+
+def test_what_the_kernel_was_before_is_written_line_by_line(tmp_path: Path) -> None:
+    from deploys.facts.kernel import Kernel, KernelState
+
+    state = KernelState(frozenset(), {"net.ipv4.ip_forward": "0"}, {})
+    (step, *_) = World(facts={Kernel: state}).run(kernel, modules=("vxlan",), sysctls={})
+    assert isinstance(step, Shell)
+    assert sh(below(tmp_path, step.text)).returncode == 0
+    assert (record(tmp_path) / "before/kernel").read_text() == "net.ipv4.ip_forward=0\nmodule vxlan=absent\n"
+
+
+SAVED = """*nat
+:PREROUTING ACCEPT [0:0]
+:KUBE-SERVICES - [0:0]
+:KUBE-MARK-MASQ - [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A PREROUTING -j DOCKER
+-A KUBE-SERVICES -j KUBE-MARK-MASQ
+COMMIT
+"""
+
+
+def test_chains_go_after_the_rules_that_jump_to_them_and_others_stay(tmp_path: Path) -> None:
+    log, place = tmp_path / "log", tmp_path / "bin"
+    (tmp_path / "saved").write_text(SAVED)
+    program(place, "iptables-save", f"cat {tmp_path}/saved")
+    program(place, "ip6tables-save", "true")
+    program(place, "iptables", f'echo "$*" >> {log}')
+    here = World(facts={Leftovers: left(chains=("nat KUBE-SERVICES",))})
+    (step,) = here.run(no_chains, prefixes=("KUBE-",))
+    assert isinstance(step, Shell)
+    assert sh(step.text, path=str(place)).returncode == 0
+    done = [line.removeprefix("-w -t nat ") for line in log.read_text().splitlines()]
+    assert "-D PREROUTING -m comment --comment kubernetes service portals -j KUBE-SERVICES" in done
+    assert done.index("-F KUBE-SERVICES") < done.index("-X KUBE-SERVICES")
+    assert done.index("-F KUBE-MARK-MASQ") < done.index("-X KUBE-SERVICES")
+    assert {"-X KUBE-SERVICES", "-X KUBE-MARK-MASQ"} <= set(done)
+    assert not [line for line in done if "DOCKER" in line]
+
+
+def test_directories_of_ours_go_when_empty_children_first(tmp_path: Path) -> None:
+    (tmp_path / "etc/x/y").mkdir(parents=True)
+    (tmp_path / "etc/full").mkdir()
+    (tmp_path / "etc/full/theirs").touch()
+    record(tmp_path).mkdir(parents=True)
+    made = [f"{tmp_path}/etc/x", f"{tmp_path}/etc/full", f"{tmp_path}/etc/x/y"]
+    (record(tmp_path) / "directories").write_text("".join(f"{d}\n" for d in made))
+    (step,) = World(facts={Leftovers: left(directories=tuple(made))}).run(no_record, purge=True)
+    assert isinstance(step, Shell)
+    assert sh(below(tmp_path, step.text)).returncode == 0
+    assert not (tmp_path / "etc/x").exists()
+    assert (tmp_path / "etc/full/theirs").exists()
+    assert not record(tmp_path).exists()
