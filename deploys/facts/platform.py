@@ -118,6 +118,9 @@ class Found:
     etcd_ca: bool
     docker_version: str
     docker_api: str
+    """Newest API version that Docker speaks."""
+    docker_min_api: str
+    """Oldest API version that Docker speaks."""
     docker_info: dict[str, Any]
     containers: tuple[dict[str, Any], ...]
     """Running containers of the main daemon: name, restart, labels."""
@@ -237,6 +240,7 @@ class Platform(FactBase[Found]):
             etcd_ca=first(sections, "ca") == "yes",
             docker_version=str(version.get("Version", "")),
             docker_api=str(version.get("ApiVersion", "")),
+            docker_min_api=str(version.get("MinAPIVersion", "")),
             docker_info=_json(first(sections, "docker-info"), {}),
             containers=tuple(c for line in sections.get("containers", []) if (c := _json(line, {}))),
         )

@@ -35,6 +35,13 @@ def on_master(master: Host, command: str, doing: str) -> FunctionCommand:
     return FunctionCommand(_on_master, (master, command, doing), {})
 
 
+def _same(have: str, want: str) -> bool:
+    try:
+        return bool(json.loads(have) == json.loads(want))
+    except (ValueError, RecursionError):
+        return False
+
+
 @operation
 def network_configured(config: str) -> Commands:
     """
@@ -43,7 +50,7 @@ def network_configured(config: str) -> Commands:
     + config: JSON
     """
     known = observe(EtcdSubnets)
-    if known.config and json.loads(known.config) == json.loads(config):
+    if _same(known.config, config):
         host.noop("flannel's network is configured")
         return
     say_diff("Will configure flannel's network in etcd", [known.config] if known.config else [], [config])

@@ -63,12 +63,19 @@ def docker_api(node: Node) -> str | None:
     need, have = node.release.docker_api, node.found.docker_api
     try:
         old = Version(have) < Version(need)
+        new = Version(node.found.docker_min_api or "0") > Version(need)
     except InvalidVersion:
         return f"Docker names its API version {have!r}, which is no version"
     if old:
         return (
             f"has Docker {node.found.docker_version} (API {have}); Kubernetes {node.settings.k8s_version} "
             f"needs API {need}, which is Docker 25 or newer"
+        )
+    if new:
+        return (
+            f"has Docker {node.found.docker_version}, which speaks no API older than {node.found.docker_min_api}; "
+            f"cri-dockerd {node.release.cri_dockerd.version} speaks {need}. Set DOCKER_MIN_API_VERSION={need} for "
+            "dockerd, or install an older Docker"
         )
     version = docker.docker_version(node)
     if Version("28.0") <= version < Version("28.2"):

@@ -34,6 +34,8 @@ def install_missing() -> None:
     """Install what the lab calls and the machine lacks; nothing where nothing is missing."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     missing = sorted({package for command, package in COMMANDS.items() if not shutil.which(command, path=path)})
+    if not Path("/usr/include/stdio.h").exists():
+        missing.append("libc6-dev")  # gcc only recommends it
     if not missing:
         return
     if os.geteuid():

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import leftovers, machine, network, processes
+from . import leftovers, limits, machine, network, processes
 from .paths import (
     APT_PORT,
     BRIDGE,
@@ -36,6 +36,7 @@ def up() -> None:
     begin = not processes.alive("dockerd")
     if begin:
         _clear()
+    limits.raise_them()
     network.up()
     _registry()
     _apt_proxy()
@@ -67,6 +68,7 @@ def _clear() -> None:
         processes.stop(name)
     leftovers.sweep()
     network.down()
+    limits.restore()
 
 
 def is_up() -> bool:
