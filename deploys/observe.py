@@ -7,7 +7,10 @@ changed something on that host; so an unchanged host answers each concern once.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -21,7 +24,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
-from .plan import fail
+from .plan import fail, overheard
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -83,6 +86,42 @@ def changes(host: Host) -> list[OperationMeta]:
     return _of(host).operations
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """What an operation would change, found out without adding it to the run.
+
+    It stands in for the operation's result where later operations ask for that.
+    """
+
+    name: str
+    will_change: bool
+    lines: tuple[str, ...]
+
+    def is_complete(self) -> bool:
+        """It never runs."""
+        return False
+
+
+_foreseen: ContextVar[list[Foreseen] | None] = ContextVar("foreseen", default=None)
+
+
+@contextmanager
+def foreseeing() -> Iterator[list[Foreseen]]:
+    """Within it, operations of ours only say what they would change; nothing is added to the run."""
+    found: list[Foreseen] = []
+    token = _foreseen.set(found)
+    try:
+        yield found
+    finally:
+        _foreseen.reset(token)
+
+
+def _foresee(function: Callable[..., Commands], *args: Any, name: str, **kwargs: Any) -> Foreseen:
+    with overheard() as lines:
+        change = next(iter(function(*args, **kwargs)), None) is not None
+    return Foreseen(name, change, tuple(lines))
+
+
 def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
     """A pyinfra operation that forgets what was observed after each command that it ran."""
 
@@ -101,7 +140,11 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
             yield fail(str(error))  # raised here it would stop all hosts
 
     @wraps(function)
-    def noted(*args: Any, **kwargs: Any) -> OperationMeta:
+    def noted(*args: Any, **kwargs: Any) -> OperationMeta | Foreseen:
+        foreseen = _foreseen.get()
+        if foreseen is not None:
+            foreseen.append(_foresee(function, *args, **kwargs))
+            return foreseen[-1]
         meta: OperationMeta = inner(*args, **kwargs)
         changes(this_host()).append(meta)
         return meta

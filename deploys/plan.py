@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from pyinfra import host as current_host
 from pyinfra import logger, state
@@ -17,9 +19,26 @@ def shown() -> bool:
     return bool(state.config.DIFF) and (not state.is_executing or not state.check_for_changes)
 
 
+_overheard: ContextVar[list[str] | None] = ContextVar("overheard", default=None)
+
+
+@contextmanager
+def overheard() -> Iterator[list[str]]:
+    """Within it, what operations would print is collected instead."""
+    lines: list[str] = []
+    token = _overheard.set(lines)
+    try:
+        yield lines
+    finally:
+        _overheard.reset(token)
+
+
 def say(title: str, *lines: str) -> None:
     """Print what will happen, with its lines below."""
-    if shown():
+    collected = _overheard.get()
+    if collected is not None:
+        collected.extend((title, *(f"  {line}" for line in lines)))
+    elif shown():
         current_host.log(title)
         for line in lines:
             logger.info("      %s", line)

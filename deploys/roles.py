@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 from collections.abc import Callable, Iterator
 from types import ModuleType
+from weakref import WeakKeyDictionary
 
 from pyinfra import host, state
 from pyinfra.api import DeployError, deploy
+from pyinfra.api.state import State
 
 from .observe import this_host
 from .operations.kubeconfig import kubeconfig_fetched
 from .phases import PHASES, pki
 from .record import PKI
+from .report import NodeReport, report, strangers
+from .report_text import table
 from .topology import Node, active_nodes, group, role_of, the_first_master
 
 
@@ -93,6 +98,27 @@ def kubeconfig() -> None:
             "and run deploys/master.py"
         )
     kubeconfig_fetched(name="Fetch the kubeconfig", path=node.settings.kubeconfig_path, server=f"https://{name}:6443")
+
+
+_reports: WeakKeyDictionary[State, list[NodeReport]] = WeakKeyDictionary()
+
+
+@deploy("Kubernetes")
+def status() -> None:
+    """Print the state of the cluster; nothing is changed. ``status_format`` is table or json."""
+    _fast()
+    node, nodes = _this_node(), active_nodes()
+    reports = _reports.setdefault(node.host.state, [])
+    reports.append(report(node))
+    if len(reports) < len(nodes):
+        return  # the last host to answer prints for all
+    reports.sort(key=lambda r: [n.name for n in nodes].index(r.node))
+    others = strangers(nodes)
+    if node.settings.status_format == "json":
+        machines = {"nodes": [r.as_json() for r in reports], "not_in_inventory": others}
+        print(json.dumps({**machines, "table": table(reports, others)}, indent=1))
+    else:
+        print(table(reports, others))
 
 
 @deploy("Kubernetes")

@@ -150,6 +150,9 @@ class Settings:
         "Name or address of the apiserver in that kubeconfig; it must be in its certificate.",
         "master_ip",
     )
+    status_format: str = option(
+        values.one_of("table", "json"), "table", "How deploys/status.py prints: a table for people, or json."
+    )
     purge_data: bool = option(
         values.boolean,
         False,

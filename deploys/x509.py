@@ -158,6 +158,13 @@ def _sans(certificate: x509.Certificate) -> set[str]:
     return {str(name.value) for name in extension.value}
 
 
+def _usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]:
+    try:
+        return set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        return set()
+
+
 def why_not(pem: str, wanted: Certificate, authority_pem: str, *, only_identity: bool = False) -> str | None:
     """Why a certificate must be issued anew; None where it is good.
 
@@ -181,6 +188,8 @@ def why_not(pem: str, wanted: Certificate, authority_pem: str, *, only_identity:
         return f"its lifetime {state} on {have.not_valid_after_utc:%Y-%m-%d}"
     if only_identity:
         return None
+    if _usages(have) != {_USAGES[u] for u in wanted.usages}:
+        return f"it is not for use as {' and '.join(wanted.usages)}"
     if _sans(have) != set(wanted.sans):
         return f"its names are {', '.join(sorted(_sans(have))) or 'none'}"
     return None

@@ -19,6 +19,10 @@ KINDS = ("deployments,services,configmaps,serviceaccounts,roles,rolebindings,clu
          "apiservices")  # fmt: skip
 
 _NODES = '{range .items[*]}{.metadata.name}{" "}{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+_PODS = (
+    "{range .items[*]}{.metadata.namespace}/{.metadata.name} {.status.phase}{range .status.containerStatuses[*]}"
+    '{" "}{.ready}{.state.waiting.reason}{end}{"\\n"}{end}'
+)
 _LABELLED = (
     '{range .items[*]}{.metadata.labels.docker-multinode\\.io/addon}{" "}{.kind}{" "}'
     '{.metadata.namespace}{" "}{.metadata.name}{"\\n"}{end}'
@@ -90,3 +94,27 @@ class Objects(FactBase[ObjectsState]):
         if "rc 1" in sections and any(line.startswith(("+++", "diff ")) for line in diff):
             return ObjectsState(True, tuple(diff), "", tuple(labelled))
         return ObjectsState(False, (), " ".join(diff[-2:]), ())
+
+
+class Pods(FactBase["list[str] | None"]):
+    """Pods that do not run as they should, with the reason; None where the API does not answer."""
+
+    @override
+    def command(self) -> StringCommand:
+        return StringCommand(f"{KUBECTL} get pods -A -o jsonpath='{_PODS}' 2>/dev/null && echo '== answered'; true")
+
+    @override
+    def process(self, output: list[str]) -> list[str] | None:
+        if "== answered" not in output:
+            return None
+        bad = []
+        for line in output:
+            name, _, rest = line.partition(" ")
+            phase, *containers = rest.split(" ")
+            if "/" not in name or phase == "Succeeded":
+                continue
+            waiting = [c.removeprefix("false") for c in containers if c.startswith("false")]
+            if phase != "Running" or waiting:
+                reason = next((w for w in waiting if w), "not ready")
+                bad.append(f"{name} is {phase if phase != 'Running' else reason}")
+        return bad

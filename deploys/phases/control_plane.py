@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 
-from ..operations.containers import docker
 from ..operations.files import File, files
 from ..operations.images import pulled
 from ..operations.wait import wait_for
@@ -18,6 +19,15 @@ TITLE = "control plane"
 AUTHENTICATION = f"{KUBERNETES}/authentication.yaml"
 PROXY_CONFIG = f"{KUBERNETES}/kube-proxy.yaml"
 SUPER_ADMIN = f"{KUBERNETES}/super-admin.conf"
+REVISION = "docker-multinode.io/revision"
+KUBELET_CONTAINER = "kubelet"
+HEALTH = {
+    "kube-apiserver": "https://{address}:6443/readyz",
+    "kube-controller-manager": "https://127.0.0.1:10257/healthz",
+    "kube-scheduler": "https://127.0.0.1:10259/readyz",
+    "kube-proxy": "http://127.0.0.1:10256/livez",
+}
+"""Where each program says that it is healthy."""
 MASTER_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -52,20 +62,35 @@ def _mounts(*paths: tuple[str, str, bool]) -> list[dict[str, object]]:
     return [{"name": f"m{i}", "path": p, "type": t, "read_only": ro} for i, (p, t, ro) in enumerate(paths)]
 
 
-def _pod(node: Node, name: str, flags: Mapping[str, str], **values: object) -> File:
+@dataclass(frozen=True)
+class StaticPod:
+    """A manifest, and what tells its pod from the one before.
+
+    :param revision: hash of the manifest and of the files that the program reads only at its start.
+    """
+
+    name: str
+    manifest: File
+    revision: str
+
+
+def _pod(node: Node, name: str, flags: Mapping[str, str], reads: str = "", **values: object) -> StaticPod:
     defaults = {"tier": "control-plane", "privileged": False, "port": None, "host": "127.0.0.1",
-                "scheme": "HTTPS", "health": "/livez", "cpu": "100m", "revision": ""}  # fmt: skip
-    text = render(
+                "scheme": "HTTPS", "health": "/livez", "cpu": "100m"}  # fmt: skip
+    command = [name, *(f"--{flag}={value}" for flag, value in flags.items())]
+    text = partial(
+        render,
         "kubernetes/static-pod.yaml.j2",
         name=name,
         image=component_image(node, name),
-        command=[name, *(f"--{flag}={value}" for flag, value in flags.items())],
+        command=command,
         **{**defaults, **values},
     )
-    return File(f"{MANIFESTS}/{name}.yaml", text)
+    revision = hashlib.sha256((text(revision="") + reads).encode()).hexdigest()[:12]
+    return StaticPod(name, File(f"{MANIFESTS}/{name}.yaml", text(revision=revision)), revision)
 
 
-def _apiserver(node: Node, authentication: File) -> File:
+def _apiserver(node: Node, authentication: File) -> StaticPod:
     wanted = node.settings
     flags = {
         "advertise-address": node.address,
@@ -103,11 +128,11 @@ def _apiserver(node: Node, authentication: File) -> File:
     return _pod(
         node, "kube-apiserver", flags, cpu="250m", port=6443, host=node.address,
         mounts=_mounts((PKI, "Directory", True), (AUTHENTICATION, "File", True)),
-        revision=_hash(authentication.content),
+        reads=authentication.content,
     )  # fmt: skip
 
 
-def _controller_manager(node: Node) -> File:
+def _controller_manager(node: Node) -> StaticPod:
     conf = f"{KUBERNETES}/controller-manager.conf"
     flags = {
         "authentication-kubeconfig": conf,
@@ -129,7 +154,7 @@ def _controller_manager(node: Node) -> File:
                 mounts=_mounts((PKI, "Directory", True), (conf, "File", True)))  # fmt: skip
 
 
-def _scheduler(node: Node) -> File:
+def _scheduler(node: Node) -> StaticPod:
     conf = f"{KUBERNETES}/scheduler.conf"
     flags = {
         "authentication-kubeconfig": conf,
@@ -144,7 +169,7 @@ def _scheduler(node: Node) -> File:
                 mounts=_mounts((PKI, "Directory", True), (conf, "File", True)))  # fmt: skip
 
 
-def _proxy(node: Node, config: File) -> File:
+def _proxy(node: Node, config: File) -> StaticPod:
     flags = {"config": PROXY_CONFIG, "hostname-override": node.name, **node.settings.kube_proxy_extra_args}
     mounts = _mounts(
         (PROXY_CONFIG, "File", True),
@@ -153,56 +178,64 @@ def _proxy(node: Node, config: File) -> File:
         ("/run/xtables.lock", "FileOrCreate", False),
     )
     return _pod(node, "kube-proxy", flags, tier="node", privileged=True, mounts=mounts,
-                revision=_hash(config.content))  # fmt: skip
+                reads=config.content)  # fmt: skip
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def _authentication() -> File:
+    return File(AUTHENTICATION, render("kubernetes/authentication.yaml.j2"))
 
 
-def node_files(node: Node) -> list[File]:
-    """What every node gets: kube-proxy."""
-    config = File(PROXY_CONFIG, render("kubernetes/kube-proxy.yaml.j2", kubeconfig=f"{KUBERNETES}/kube-proxy.conf"))
-    return [config, _user(node, "kube-proxy", "system:kube-proxy"), _proxy(node, config)]
+def _proxy_config() -> File:
+    text = render("kubernetes/kube-proxy.yaml.j2", kubeconfig=f"{KUBERNETES}/kube-proxy.conf")
+    return File(PROXY_CONFIG, text)
 
 
-def master_files(node: Node) -> list[File]:
-    """What a master gets besides."""
-    authentication = File(AUTHENTICATION, render("kubernetes/authentication.yaml.j2"))
-    return [
-        authentication,
-        _user(node, "admin", "kubernetes-admin"),
-        _user(node, "super-admin", "kubernetes-super-admin"),
-        _user(node, "controller-manager", "system:kube-controller-manager"),
-        _user(node, "scheduler", "system:kube-scheduler"),
-        _apiserver(node, authentication),
-        _controller_manager(node),
-        _scheduler(node),
-    ]
+def static_pods(node: Node) -> list[StaticPod]:
+    """The static pods of a node, in the order in which they can come up."""
+    proxy = _proxy(node, _proxy_config())
+    if not node.is_master:
+        return [proxy]
+    return [_apiserver(node, _authentication()), _controller_manager(node), _scheduler(node), proxy]
 
 
 def wanted_files(node: Node) -> list[File]:
-    """All files of this phase on a node; manifests last, for the kubelet acts on them at once."""
-    return (master_files(node) if node.is_master else []) + node_files(node)
+    """All files of this phase on a node."""
+    config = [_proxy_config(), _user(node, "kube-proxy", "system:kube-proxy")]
+    if node.is_master:
+        config += [
+            _authentication(),
+            _user(node, "admin", "kubernetes-admin"),
+            _user(node, "super-admin", "kubernetes-super-admin"),
+            _user(node, "controller-manager", "system:kube-controller-manager"),
+            _user(node, "scheduler", "system:kube-scheduler"),
+        ]
+    return [*config, *(pod.manifest for pod in static_pods(node))]
 
 
 def apply(node: Node) -> None:
-    """Pull the images side by side, write the manifests, wait for the API."""
-    pods = (*MASTER_PODS, "kube-proxy") if node.is_master else ("kube-proxy",)
-    images = [pause(node), *(component_image(node, name) for name in pods)]
-    limit = node.settings.timeout_for_services
+    """Pull the images side by side, write the manifests, wait for each program that they name."""
+    pods = static_pods(node)
+    images = [pause(node), *(component_image(node, pod.name) for pod in pods)]
     pulled(name="Pull Kubernetes", daemon="main", images=images, limit=node.settings.timeout_for_images)
     wrote = files(name="Write static pods and kubeconfigs", wanted=wanted_files(node))
-    if node.is_master:
+    by_name = {pod.name: pod for pod in pods}
+    # over all names: pyinfra tells an operation on one host from that on another by its place in the loop
+    for name in node.host.loop(HEALTH):  # type: ignore[no-untyped-call]
+        if name not in by_name:
+            continue
+        pod = by_name[name]
+        of_pod = f"--filter label=io.kubernetes.container.name={pod.name}"
         wait_for(
-            name="Wait for the API",
-            what="the API to be ready",
-            test=f"docker exec kubelet kubectl --kubeconfig {SUPER_ADMIN} get --raw /readyz",
-            limit=limit,
-            evidence=f"{docker('main')} ps -a --filter label=io.kubernetes.container.name=kube-apiserver "
-            "--format '{{.Names}} {{.Status}}'; docker logs --tail 15 $(docker ps -aq --filter "
-            "label=io.kubernetes.container.name=kube-apiserver | head -n 1)",
-            further="docker ps -a --filter label=io.kubernetes.container.name=kube-apiserver",
+            name=f"Wait for {pod.name}",
+            what=f"{pod.name} to be healthy",
+            # the pod's sandbox carries the revision: the program before would answer too
+            test="docker ps -q --no-trunc --filter label=io.kubernetes.docker.type=podsandbox "
+            f"--filter label=annotation.{REVISION}={pod.revision} | grep -q . && "
+            f"docker exec {KUBELET_CONTAINER} curl -fsk -m 5 {HEALTH[pod.name].format(address=node.address)}",
+            limit=node.settings.timeout_for_services,
+            evidence=f"docker ps -a {of_pod} --format '{{{{.Names}}}} {{{{.Status}}}}'; "
+            f"docker logs --tail 12 $(docker ps -aql {of_pod}) 2>&1",
+            further=f"docker ps -a {of_pod}, then docker logs of the newest one",
             when=[wrote],
         )
 

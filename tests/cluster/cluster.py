@@ -27,6 +27,7 @@ WEB = (
     "trap 'exit 0' TERM; httpd -f -p 8080 -h /www & wait $!"
 )
 """Answers with its name, with 4 MB, and with who asked."""
+GET = "curl -fsS -m 5"
 HOST_PORT = 18080
 NODE_PORT = 30080
 
@@ -64,14 +65,18 @@ class Cluster:
         self.kubectl("delete", "--ignore-not-found", "--wait=true", "--grace-period=1", *words, timeout=120)
 
     def in_pod(self, host: Host, pod: str, command: str, check: bool = True, timeout: float = 60) -> str:
-        """Run a shell command in a pod by its host's Docker: without the API, whose paths are tests of their own."""
+        """Run a shell command in a pod's client by its host's Docker, not by the API: that is a test of its own."""
         script = (
             f"c=$(docker ps -q --filter label=io.kubernetes.pod.name={pod} "
-            "--filter label=io.kubernetes.docker.type=container | head -n 1); "
+            "--filter label=io.kubernetes.container.name=client | head -n 1); "
             f'[ -n "$c" ] || {{ echo "no container of {pod} runs" >&2; exit 1; }}; '
-            f"docker exec -i $c sh -c {shlex.quote(command)}"
+            f"docker exec -i $c bash -c {shlex.quote(command)}"
         )
         return host.run(script, check=check, timeout=timeout).stdout
+
+    def node_image(self) -> str:
+        """The image that the kubelet runs in: it has curl and a real resolver, which busybox has not."""
+        return self.master.run("docker inspect -f '{{.Config.Image}}' kubelet").stdout.strip()
 
     def address(self, pod: str) -> str:
         """A pod's address."""
@@ -85,7 +90,7 @@ class Cluster:
         """A web server on each node; a Service of all, and one of each alone."""
         objects = [_service("web", {"app": "web"}, NODE_PORT)]
         for host in self.hosts:
-            objects += [web_pod(host.name), _service(web(host), {"on": host.name})]
+            objects += [web_pod(host.name, self.node_image()), _service(web(host), {"on": host.name})]
         self.apply(*objects)
         self.kubectl("wait", "--for=condition=Ready", "--timeout=50s", "pod", "-l", "app=web")
 
@@ -96,9 +101,8 @@ class Cluster:
         """
         addresses = {host.name: self._web_address(host) for host in self.hosts}
         for host in self.hosts:
-            tests = [f"[ $(wget -qO- -T 3 http://{a}:8080/name) = web-{n} ]" for n, a in addresses.items()]
-            tests.append("wget -qO- -T 3 http://web:8080/name")
-            tests.append("nslookup kubernetes.default.svc.cluster.local")
+            tests = [f'[ "$({GET} http://{a}:8080/name)" = web-{n} ]' for n, a in addresses.items()]
+            tests.append(f"{GET} http://web:8080/name http://web-{host.name}:8080/name")
             self.in_pod(host, web(host), " && ".join(tests))
         return True
 
@@ -140,11 +144,14 @@ def web(host: Host) -> str:
     return f"web-{host.name}"
 
 
-def web_pod(node: str) -> dict[str, Any]:
-    """The web server on a node; it writes a line a second."""
+def web_pod(node: str, client: str) -> dict[str, Any]:
+    """The web server on a node, which writes a line a second, and beside it a client with curl."""
     say = "(i=0; while true; do i=$((i+1)); echo line $i; sleep 1; done) & "
     ports = [{"containerPort": 8080, "hostPort": HOST_PORT}]
-    return pod(f"web-{node}", node, say + WEB, labels={"app": "web", "on": node}, ports=ports)
+    found = pod(f"web-{node}", node, say + WEB, labels={"app": "web", "on": node}, ports=ports)
+    wait = "trap 'exit 0' TERM; sleep infinity & wait"
+    found["spec"]["containers"].append({"name": "client", "image": client, "command": ["bash", "-c", wait]})
+    return found
 
 
 def pod(

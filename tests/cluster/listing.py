@@ -60,7 +60,8 @@ part routes; ip route show table all; ip rule
 for c in iptables ip6tables; do for t in raw mangle nat filter security; do
   part "$c $t"; $c-save -t $t 2>/dev/null; done; done
 part sysctls
-for k in net/ipv4/ip_forward net/ipv4/conf/all/route_localnet net/ipv4/conf/all/rp_filter net/ipv4/conf/default/rp_filter \
+for k in net/ipv4/ip_forward net/ipv4/conf/all/route_localnet net/ipv4/conf/all/rp_filter \
+  net/ipv4/conf/default/rp_filter \
   net/ipv6/conf/all/forwarding net/ipv4/vs/conntrack net/bridge/bridge-nf-call-iptables \
   net/bridge/bridge-nf-call-ip6tables net/netfilter/nf_conntrack_tcp_timeout_established \
   net/netfilter/nf_conntrack_tcp_timeout_close_wait net/netfilter/nf_conntrack_tcp_be_liberal \
@@ -96,7 +97,8 @@ RULES: tuple[Rule, ...] = (
     Rule("units", r"^(session-\S+\.scope|user@|user-\S+\.slice|user-runtime-dir@|run-user-|sshd?@|ssh-\S+@)",
          "a login's session"),
     Rule("mounts", r"^/run/user/", "a login's session"),
-    Rule("processes", r" (sshd|sshd-session|\(sd-pam\)|bash|sh|ps|awk|sort|find|xargs|sudo)$", "the connection that asks"),
+    Rule("processes", r" (sshd|sshd-session|\(sd-pam\)|bash|sh|ps|awk|sort|find|xargs|sudo)$",
+         "the connection that asks"),
     # ---- what systemd and the clock change
     Rule("files|contents", r"/var/log/journal/|/var/log/[^/|]+\.log", "daemons write their log"),
     Rule("files|contents", r"/var/lib/systemd/|/var/lib/private/|/var/cache/(private|ldconfig)|/var/lib/dbus",
@@ -109,7 +111,8 @@ RULES: tuple[Rule, ...] = (
          "started by timers, on demand or at boot, not by a run; what is mounted is a section of its own"),
     Rule("run", r"/run/(systemd|lock|log|udev|dbus|credentials|initctl|shm|mount|tmpfiles\.d|blkid|network|motd|"
          r"agetty|ssh\b|ssh\.pid|ssh-unix-local|host|varlink|nologin|\.containerenv)", "systemd's and its units' own"),
-    Rule("processes", r" (systemd\S*|init|agetty|dbus-daemon|login|unattended\S*|apt\S*)$", "systemd's own and its timers'"),
+    Rule("processes", r" (systemd\S*|init|agetty|dbus-daemon|login|unattended\S*|apt\S*)$",
+         "systemd's own and its timers'"),
     Rule("mounts", r"^/run/(credentials|lock|systemd)|^/proc|^/sys|^/dev", "systemd's and the container's own"),
     # ---- what Docker and containerd change by themselves
     Rule("run", r"/run/(docker|containerd)/", "a daemon's own, with random names"),
@@ -118,12 +121,13 @@ RULES: tuple[Rule, ...] = (
     Rule("docker images", r"^<none>:<none> ", "layers without a name; the named ones hold them"),
     Rule("containerd", r"leases", "content that containerd's own collector takes away"),
     Rule("mounts", r"/run/docker/netns/\S+", "a random name a container, anew at each start", "/run/docker/netns/N"),
-    Rule("mounts", r"/overlay2/[0-9a-z]+/", "a container's layer; containers are a section of their own", "/overlay2/N/"),
-    Rule("mounts", rf"/containers/{_ID}/", "a container's own; containers are a section of their own", "/containers/N/"),
+    Rule("mounts", r"/overlay2/[0-9a-z]+/", "a container's layer", "/overlay2/N/"),
+    Rule("mounts", rf"/containers/{_ID}/", "a container's own", "/containers/N/"),
     Rule("links|addresses|routes", r"\bveth\w+(@if\d+)?", "a random name, anew at each start of a container", "veth"),
     Rule("addresses", r" inet6 fe80:", "made of a random MAC address"),
     Rule("routes", r" fe80::|^fe80|ff00::|local fe80", "made of a random MAC address"),
-    Rule("links|routes", r"\b(state|linkdown)\b( \w+)?|,?(NO-CARRIER|LOWER_UP),?", "whether a container is plugged in", ""),
+    Rule("links|routes", r"\b(state|linkdown)\b( \w+)?|,?(NO-CARRIER|LOWER_UP),?",
+         "whether a container is plugged in", ""),
     Rule("links", r"[0-9a-f]{2}(:[0-9a-f]{2}){5}|link-netnsid \d+|\b(\w*timer|gc_timer|tcn_timer|hello_timer|"
          r"topology_change_timer) +[\d.]+|bridge_id \S+|designated_root \S+|root_id \S+|port_id \S+|port_no \S+|"
          r"designated_\w+ \S+|if\d+\b", "random, or a clock", "*"),

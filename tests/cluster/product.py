@@ -59,8 +59,7 @@ class Run:
         """The plan, of a run with --json."""
         plan: list[dict[str, Any]] = json.loads(self.stdout)["plan"]
         return [
-            Step(op["name"], tuple(op["hosts_with_change"]), tuple(op["hosts_with_conditional_change"]))
-            for op in plan
+            Step(op["name"], tuple(op["hosts_with_change"]), tuple(op["hosts_with_conditional_change"])) for op in plan
         ]
 
     @property

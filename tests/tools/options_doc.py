@@ -61,8 +61,8 @@ APISERVER_EXTRA_ARGS='{{"v": "4"}}' pyinfra inventory.py deploys/master.py
 
 ## Two traps
 
-- **`--data k8s_version={minor}` arrives as a number.** pyinfra reads `--data` values that look like numbers as
-  numbers, so 1.30 becomes 1.3. Such a value is refused with this sentence:
+- **`--data k8s_version=1.30` arrives as a number.** pyinfra reads `--data` values that look like numbers as
+  numbers, and 1.30 becomes 1.3. Such a value is refused with this sentence:
   `{float_error}`
 - **A master and its workers must be told the same.** Put what concerns the cluster into group_data, not on the
   command line of one run: the next run without it would plan to set it back.
@@ -82,8 +82,7 @@ A name that is almost one of these is refused, with the name that was probably m
 def text() -> str:
     """The whole page."""
     newest = releases.newest()
-    minor = newest.removeprefix("v").rpartition(".")[0]
-    head = _HEAD.format(newest=newest, minor=minor, float_error=_refusal("k8s_version", float(minor)))
+    head = _HEAD.format(newest=newest, float_error=_refusal("k8s_version", 1.30))
     rows = [
         f"| `{name}` | {_value(option)} | {_default(option)} | {_help(option)} |" for name, option in OPTIONS.items()
     ]

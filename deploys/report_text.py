@@ -1,0 +1,37 @@
+"""A status as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .report import NodeReport
+
+HEADER = ("NODE", "ROLE", "ADDRESS", "STATE", "KUBERNETES", "DOCKER", "SUBNET", "CERTIFICATES")
+
+
+def _row(report: NodeReport) -> tuple[str, ...]:
+    days = "" if report.certificate_days is None else f"{report.certificate_days} days"
+    subnet = report.subnet.get("record", "")
+    return (report.node, report.role, report.address, report.state, report.kubernetes, report.docker, subnet, days)
+
+
+def table(reports: Sequence[NodeReport], strangers: Sequence[str]) -> str:
+    """The table, and below it what is wrong with whom and what to do."""
+    rows = [HEADER, *(_row(r) for r in reports)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    for report in reports:
+        if report.problems or report.drift or report.next_step:
+            lines += ["", f"{report.node} is {report.state}:"]
+        lines += [f"  problem: {problem}" for problem in report.problems]
+        for drift in report.drift:
+            lines.append(f"  an apply would: {drift['operation']}")
+            lines += [f"    {line}" for line in drift["plan"]]
+        lines += [f"  next: {report.next_step}"] if report.next_step else []
+    for name in strangers:
+        lines += [
+            "",
+            f"{name} is a node in the API, but not in the inventory:",
+            f"  next: put it back, or take it out of the API: kubectl delete node {name}",
+        ]
+    return "\n".join(lines)

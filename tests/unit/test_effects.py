@@ -1,0 +1,83 @@
+"""Each option has its effect on what a run does; an option without a row here fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import deploys
+import pytest
+from deploys import x509
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.etcd import EtcdSubnets, Subnets
+from deploys.facts.files import HostFiles
+from deploys.facts.kernel import Kernel
+from deploys.facts.kubernetes import ClusterNodes, Objects, ObjectsState
+from deploys.facts.leftovers import Leftovers
+from deploys.operations.files import File
+from deploys.record import PKI
+from deploys.settings import OPTIONS
+from deploys.x509 import Certificate
+from pyinfra.api import DeployError
+
+from . import machines
+from .effects import EFFECTS, Effect
+from .harness import Shell, World, logged, plain
+from .known import daemons, host_files, left
+from .samples import lines
+
+CA = x509.new_authority("kubernetes")
+ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin"), CA, 1)
+INSTALLED = host_files(File(f"{PKI}/ca.crt", CA.certificate), File(f"{PKI}/admin.crt", ADMIN.certificate))
+
+BEFORE: Mapping[Any, Any] = {
+    DaemonsFact: daemons("daemons-fresh"), HostFiles: host_files(), Kernel: Kernel().process(lines("kernel-fresh")),
+    Leftovers: Leftovers().process(lines("leftovers-fresh")), EtcdSubnets: Subnets(False, ""),
+    ClusterNodes: None, Objects: ObjectsState(False, (), "", ()),
+}  # fmt: skip
+AFTER: Mapping[Any, Any] = {**BEFORE, DaemonsFact: daemons(), HostFiles: INSTALLED, Leftovers: left()}
+
+
+def outcome(effect: Effect, data: Mapping[str, Any], worker_data: Mapping[str, Any]) -> str:
+    """All that the plans of a master and a worker say, and the first command of each operation."""
+    world = World(
+        masters=["m1"],
+        workers={"w1": dict(worker_data)},
+        data={**effect.beside, **data},
+        platforms={"w1": machines.found("w1", "10.0.0.12", **effect.machine)},
+        facts=dict(AFTER if effect.entry in ("turndown", "kubeconfig") else BEFORE),
+    )
+    said: list[str] = []
+    for name in ("m1", "w1"):
+        with world.on(name) as host, logged() as log:
+            try:
+                getattr(deploys, effect.entry)()
+            except DeployError as error:
+                said.append(str(error))
+            for operation in world.state.ops[host].values():
+                first = next(iter(operation.command_generator()), None)
+                if first is not None and isinstance(command := plain(first), Shell):
+                    said.append(command.text)
+            said += log
+    return "\n".join(said)
+
+
+def test_every_option_has_a_row_and_every_row_an_option() -> None:
+    assert set(EFFECTS) == set(OPTIONS)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_changes_what_is_done(name: str) -> None:
+    effect = EFFECTS[name]
+    assert effect.comes or effect.goes
+    chosen = {name: effect.value}
+    per_host = OPTIONS[name]["per_host"]
+    without = outcome(effect, {}, {})
+    with_it = outcome(effect, {} if per_host else chosen, chosen if per_host else {})
+    for text in effect.comes:
+        assert text in with_it
+        # a setting's own line in the list of settings is no effect
+        assert text not in without or f"{name.upper()} is set to" in text
+    for text in effect.goes:
+        assert text in without
+        assert text not in "\n".join(x for x in with_it.splitlines() if " is set to: " not in x)

@@ -1,0 +1,139 @@
+"""The main Docker: its own command with our flags, whatever unit and drop-ins the host has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from deploys.facts.daemons import LABEL, DaemonsFact
+from deploys.phases import docker
+
+from . import machines
+from .harness import World
+from .known import daemons
+from .samples import lines
+
+OURS = "/etc/systemd/system/docker.service.d/zz-docker-multinode.conf"
+CE = ["# /lib/systemd/system/docker.service", "[Unit]", "Description=Docker Application Container Engine", "[Service]",
+      "Type=notify", "# the default is not to use systemd for cgroups because the delegate issues still",
+      "ExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock", "ExecReload=/bin/kill -s HUP $MAINPID"]  # fmt: skip
+
+
+def drop_in(path: str, *text: str) -> list[str]:
+    """A drop-in as systemctl cat prints it."""
+    return ["", f"# {path}", "[Service]", *text]
+
+
+@pytest.mark.parametrize(
+    ("unit", "command"),
+    [
+        (CE, "/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock"),
+        (CE + drop_in(OURS, "ExecStart=", "ExecStart=/usr/bin/dockerd --bip=${FLANNEL_SUBNET}"),
+         "/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock"),
+        (CE + drop_in("/etc/systemd/system/docker.service.d/a.conf", "ExecStart=", "ExecStart=/usr/bin/dockerd -H x"),
+         "/usr/bin/dockerd -H x"),
+        (CE + drop_in("/etc/systemd/system/docker.service.d/env.conf", "Environment=A=1"),
+         "/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock"),
+        (CE + drop_in(OURS, "ExecStart=", "ExecStart=/x") + drop_in("/run/z.conf", "ExecStart=", "ExecStart=/y"), "/y"),
+        (["# /lib/systemd/system/docker.service", "ExecStart=/usr/bin/dockerd \\", "  -H fd:// \\", "  --a=1",
+          "ExecReload=/bin/x"], "/usr/bin/dockerd -H fd:// --a=1"),
+        (["# /lib/systemd/system/docker.service", "ExecStart = /usr/bin/dockerd"], "/usr/bin/dockerd"),
+        (CE + drop_in("/etc/systemd/system/docker.service.d/off.conf", "ExecStart="), None),
+        (["# /lib/systemd/system/docker.service", "[Service]", "ExecStartPre=/bin/x"], None),
+        ([], None),
+    ],
+    ids=["docker-ce", "with-ours", "foreign", "foreign-without-command", "foreign-after-ours", "continued", "spaced",
+         "cleared", "none", "empty"],
+)  # fmt: skip
+def test_the_command_is_the_one_of_the_unit_and_foreign_drop_ins(unit: list[str], command: str | None) -> None:
+    assert docker.command_of(tuple(unit), OURS) == command
+
+
+def test_the_command_of_debians_unit_is_the_same_before_and_after_our_drop_in() -> None:
+    debian = "/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock $DOCKER_OPTS"
+    for sample in ("platform-fresh-docker26", "platform-fresh-docker28", "platform-master", "platform-worker"):
+        text = lines(sample)
+        start = text.index("== docker-unit") + 1
+        unit = text[start : text.index("== foreign-kubernetes")]
+        assert docker.command_of(tuple(unit), OURS) == debian, sample
+
+
+def node(**machine: Any) -> Any:
+    """A master on such a machine."""
+    data = machine.pop("data", {})
+    return World(data=data, platforms={"m1": machines.found("m1", "10.0.0.11", **machine)}).node()
+
+
+BASE = ("--ip-masq=false", "--userland-proxy=false", "--log-opt=max-size=10m", "--log-opt=max-file=3")
+
+
+def test_docker_26_gets_no_flag_that_it_does_not_know() -> None:
+    assert docker.flags(node()) == BASE
+    assert not docker.drops_routed(node())
+    assert "DOCKER-USER" not in docker.drop_in(node()).content
+
+
+def test_docker_28_5_is_told_to_let_routed_packets_in() -> None:
+    late = node(sample="platform-fresh-docker28")
+    assert set(docker.flags(late)) == {*BASE, "--allow-direct-routing"}
+    text = docker.drop_in(late).content
+    assert "ExecStartPost=" in text
+    assert "DOCKER-USER -i flannel.1 -o docker0 -s 10.1.0.0/16" in text
+
+
+@pytest.mark.parametrize(
+    ("said", "version", "drops"),
+    [("26.1.5+dfsg1", "26.1.5", False), ("28.2.0", "28.2.0", True), ("28.5.2+dfsg4", "28.5.2", True),
+     ("27.5.1-1~debian", "27.5.1", False), ("29.0.0-rc.1", "29.0.0", True), ("dev", "0", False), ("", "0", False)],
+)  # fmt: skip
+def test_versions_as_distributions_write_them(said: str, version: str, drops: bool) -> None:
+    host = node(docker=said)
+    assert str(docker.docker_version(host)) == version
+    assert docker.drops_routed(host) is drops
+
+
+def test_what_daemon_json_says_already_is_left_to_it() -> None:
+    flags = docker.flags(node(daemon_json={"userland-proxy": False, "log-opts": {"max-size": "1m"}}))
+    assert flags == ("--ip-masq=false",)
+    late = node(sample="platform-fresh-docker28", daemon_json={"allow-direct-routing": True})
+    assert "--allow-direct-routing" not in docker.flags(late)
+
+
+def test_docker_masquerades_where_flannel_does_not() -> None:
+    assert "--ip-masq=true" in docker.flags(node(data={"flannel_ipmasq": False}))
+
+
+def test_the_drop_in_is_text_that_does_not_change_with_the_subnet() -> None:
+    text = docker.drop_in(node()).content
+    assert "EnvironmentFile=/var/lib/docker-multinode/subnet.env" in text
+    assert "--bip=${FLANNEL_SUBNET} --mtu=${FLANNEL_MTU}" in text
+    lines_ = text.splitlines()
+    assert lines_.index("ExecStart=") + 1 == next(i for i, x in enumerate(lines_) if x.startswith("ExecStart=/"))
+    after = node(subnet__env="FLANNEL_SUBNET=10.1.7.1/24")
+    assert docker.drop_in(after).content == text
+
+
+CONTAINERS = [
+    {"name": "/web", "restart": "no", "labels": {}},
+    {"name": "/db", "restart": "always", "labels": None},
+    {"name": "/kubelet", "restart": "unless-stopped", "labels": {LABEL: "[]"}},
+    {"name": "/k8s_x", "restart": "no", "labels": {"io.kubernetes.docker.type": "container"}},
+]
+
+
+def test_containers_of_others_that_a_restart_bounces_and_those_that_stay_down() -> None:
+    host = node(containers=CONTAINERS)
+    assert docker.bounced(host) == ("db", "web")
+    assert docker.lost(host) == ("web",)
+
+
+def test_a_restart_is_due_before_the_first_run_and_after_a_change_of_flags_only() -> None:
+    record = "FLANNEL_SUBNET=10.1.1.1/24"
+    for machine, due in (({}, True), ({"subnet__env": record}, False)):
+        world = World(platforms={"m1": machines.found("m1", "10.0.0.11", **machine)}, facts={DaemonsFact: daemons()})
+        with world.on() as host:
+            assert docker.restart_due(world.node(host.name)) is due
+    world = World(data={"flannel_ipmasq": False}, facts={DaemonsFact: daemons()},
+                  platforms={"m1": machines.found("m1", "10.0.0.11", subnet__env=record)})  # fmt: skip
+    with world.on() as host:
+        assert docker.restart_due(world.node(host.name))
