@@ -11,7 +11,6 @@ from ..record import (
     BOOTSTRAP_DATA,
     BOOTSTRAP_RUN,
     BOOTSTRAP_SOCKET,
-    DIRECTORIES,
     ETCD_DATA,
     FLANNEL_RUN,
     KUBELET,
@@ -29,8 +28,6 @@ PATHS = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid"
 _SCRIPT = rf"""
 echo "== paths"; for p in {" ".join(PATHS)}; do [ -e $p ] || continue
   if [ -d $p ] && mountpoint -q $p && [ -z "$(ls -A $p)" ]; then continue; fi; echo $p; done
-echo "== directories"; [ ! -f {DIRECTORIES} ] || while read -r d; do
-  [ -d "$d" ] && [ -z "$(find "$d" -type f 2>/dev/null | head -n 1)" ] && echo "$d"; done < {DIRECTORIES}
 echo "== links"; ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1
 echo "== chains"; for c in iptables ip6tables; do
   $c-save 2>/dev/null | awk '/^\*/{{t=substr($1,2)}} /^:/{{print t, substr($1,2)}}'; done | sort -u
@@ -49,8 +46,6 @@ class Left:
     """What is there of us besides files and our own containers."""
 
     paths: frozenset[str]
-    directories: tuple[str, ...]
-    """Directories that the record says we made and that hold no file by now."""
     links: frozenset[str]
     chains: tuple[str, ...]
     """``table chain``"""
@@ -78,7 +73,6 @@ class Leftovers(FactBase[Left]):
         chains = tuple(line for line in sections.get("chains", []) if line.count(" ") == 1)
         return Left(
             frozenset(sections.get("paths", [])),
-            tuple(sections.get("directories", [])),
             frozenset(sections.get("links", [])),
             chains,
             tuple(sections.get("rules", [])),

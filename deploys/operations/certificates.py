@@ -92,7 +92,8 @@ def certificates(wanted: Sequence[Certificate], authority: Host, days: int) -> C
     for certificate, reason in stale.items():
         say(f"Will issue {certificate.path}.crt, {reason}:", *certificate.describe(days))
     for copy in copies:
-        say(f"Will copy {copy.path} from {authority.name}")
+        verb = "replace" if found.ours(copy.path) else "copy"
+        say(f"Will {verb} {copy.path} from {authority.name}" + (", another authority's" if verb == "replace" else ""))
     if not stale and not copies and not modes:
         host.noop(f"{len(wanted)} certificates are good")
         return
@@ -115,14 +116,17 @@ def _stale(found: Files, signers: Files, certificate: Certificate) -> str | None
         return "which is not there"
     if not _has_key(found, certificate.path):
         return "whose key is not there"
-    reason = x509.why_not(pem, certificate, signers.content(certificate.signer + ".crt"))
+    signer = signers.content(certificate.signer + ".crt")
+    if not signer:
+        return f"because {certificate.signer}.crt is made anew"
+    reason = x509.why_not(pem, certificate, signer)
     return f"because {reason}" if reason else None
 
 
 def _copies(found: Files, signers: Files, paths: set[str]) -> list[File]:
     wanted = [File(path + ".crt", signers.content(path + ".crt")) for path in sorted(paths)]
     # before the first run the authority's text is not known yet, only that it will be copied
-    return [f for f in wanted if not found.ours(f.path) or (f.content and found.content(f.path) != f.content)]
+    return [f for f in wanted if not found.ours(f.path) or found.content(f.path) != f.content]
 
 
 @operation

@@ -122,19 +122,24 @@ def main_daemon(node: Node, flags: tuple[str, ...], drop_in: str, bounced: tuple
 
 
 @operation
-def main_daemon_restored(restart: RestartStrategy, command: str) -> Commands:
+def main_daemon_restored(restart: RestartStrategy, command: str, bounced: tuple[str, ...]) -> Commands:
     """
     Start the main Docker without our drop-in, which is gone by now; docker0 gets its old address.
 
     + restart: how, on this host
     + command: what docker's unit runs without us
+    + bounced: running containers of others, named in the plan
     """
     now = observe(DaemonsFact)
     ours = any(word.startswith("--bip=") for word in now.main.command)
     if not ours and not now.main.needs_reload:
         host.noop("the main Docker runs without us")
         return
-    say("Will restart the main Docker, twice: once to give docker0 its old address, then as it was before us")
+    who = f"the running containers {', '.join(bounced)}" if bounced else "no container of others"
+    say(
+        f"Will restart the main Docker, twice, and with it {who}: once to give docker0 its old address, then as it "
+        "was before us"
+    )
     stop = f"{restart.stop.format(unit='docker.socket')} 2>/dev/null; {restart.stop.format(unit=MAIN)}"
     # Without --bip dockerd keeps the address that docker0 has or, since 28, had at its last start (measured
     # on 28.5.2, also with the bridge deleted): so it is started once with the old one.

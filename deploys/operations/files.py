@@ -63,12 +63,19 @@ def write(files: Sequence[File]) -> StringCommand:
     return StringCommand(WRITE.strip(), _stdin=archive(files))
 
 
+# deepest first; one that is not empty stays, and stays recorded
+EMPTY_DIRECTORIES = (
+    f'[ ! -f {DIRECTORIES} ] || sort -ru {DIRECTORIES} | while read -r d; do rmdir "$d" 2>/dev/null; done; true'
+)
+
+
 def remove_files(paths: Sequence[str]) -> StringCommand:
-    """The command that removes these files and strikes them from the record."""
+    """The command that removes these files, strikes them from the record, and removes directories that we
+    made and that are empty then."""
     quoted = " ".join(map(shlex.quote, paths))
     return StringCommand(
         f"rm -f -- {quoted}; [ ! -f {FILES} ] || {{ printf '%s\\n' {quoted} | "
-        f"grep -vxFf - {FILES} > {FILES}.new || true; mv -f {FILES}.new {FILES}; }}"
+        f"grep -vxFf - {FILES} > {FILES}.new || true; mv -f {FILES}.new {FILES}; }}; {EMPTY_DIRECTORIES}"
     )
 
 

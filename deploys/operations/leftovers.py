@@ -11,7 +11,8 @@ from pyinfra.api import StringCommand
 from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation
 from ..plan import say
-from ..record import DIRECTORIES, RECORD
+from ..record import RECORD
+from .files import EMPTY_DIRECTORIES
 
 # the jumps to our chains first, then the chains; rules of others in the same tables are not touched
 _NO_CHAINS = """
@@ -106,21 +107,12 @@ def no_pods() -> Commands:
 
 
 @operation
-def no_record(purge: bool) -> Commands:
+def no_record() -> Commands:
     """
-    Ensure that directories that we made and that are empty by now are gone, and with the data the record.
-
-    + purge: the record goes too
+    Ensure that the record is gone, and with it the directories that we made, where they are empty by now.
     """
-    found = observe(Leftovers)
-    if RECORD not in found.paths or (not purge and not found.directories):
+    if RECORD not in observe(Leftovers).paths:
         host.noop("no record is there")
         return
-    if found.directories:
-        say("Will remove empty directories of ours:", *found.directories)
-    if purge:
-        say(f"Will remove {RECORD}")
-    yield StringCommand(
-        f'[ ! -f {DIRECTORIES} ] || sort -r {DIRECTORIES} | while read -r d; do rmdir "$d" 2>/dev/null; done; '
-        + (f"rm -rf {RECORD}" if purge else "true")
-    )
+    say(f"Will remove {RECORD} and the directories that it says we made, where they are empty")
+    yield StringCommand(f"{EMPTY_DIRECTORIES}; rm -rf {RECORD}")

@@ -141,6 +141,11 @@ def restart_due(node: Node) -> bool:
     return expected is None or why_restart(observe(DaemonsFact, node.host), flags(node), expected) is not None
 
 
+def runs_ours(node: Node) -> bool:
+    """Whether the main Docker runs on the pod network now, so that a turndown restarts it."""
+    return any(flag.startswith("--bip=") for flag in node.found.docker_flags)
+
+
 def apply(node: Node) -> None:
     """Write the drop-in and restart the main Docker on the node's subnet; all its changes are here."""
     remembered(name="Record the images that are there")
@@ -159,5 +164,7 @@ def remove(node: Node) -> None:
     path = drop_in_path(node)
     files(name="Remove docker's drop-in", wanted=(), absent=(path,))
     command = command_of(node.found.docker_unit, path) or f"{node.found.dockerd} -H fd://"
-    main_daemon_restored(name="Run the main Docker as before", restart=node.restart, command=command)
+    main_daemon_restored(
+        name="Run the main Docker as before", restart=node.restart, command=command, bounced=bounced(node)
+    )
     no_rules(name="Remove our iptables rules")

@@ -41,4 +41,5 @@ def remove(node: Node) -> None:
         absent=(MODULES_FILE, SYSCTL_FILE, NODE),
     )
     kernel_restored(name="Put sysctls back")
-    no_record(name="Remove the record", purge=node.settings.purge_data)
+    if node.settings.purge_data:
+        no_record(name="Remove the record")

@@ -298,8 +298,17 @@ def etcd_has_its_authority(node: Node) -> str | None:
 
 def docker_restart(node: Node) -> str | None:
     """The restart of the main Docker takes down nothing for good that nobody announced."""
+    return _unannounced(node) if docker.lost(node) and docker.restart_due(node) else None
+
+
+def docker_restart_back(node: Node) -> str | None:
+    """The same, where a turndown restarts it as it was."""
+    return _unannounced(node) if docker.lost(node) and docker.runs_ours(node) else None
+
+
+def _unannounced(node: Node) -> str | None:
     lost = docker.lost(node)
-    if lost and not node.settings.allow_docker_restart and docker.restart_due(node):
+    if not node.settings.allow_docker_restart:
         return (
             f"the main Docker must be restarted, and {', '.join(lost)} would stay down for want of a restart "
             "policy; give them one (docker update --restart=unless-stopped), or set allow_docker_restart=true"
@@ -313,7 +322,7 @@ CHECKS: tuple[Check, ...] = (
     version_change, recorded_network,
     routes, ports, docker_restart,
 )  # fmt: skip
-REMOVE_CHECKS: tuple[Check, ...] = (root,)
+REMOVE_CHECKS: tuple[Check, ...] = (root, docker_restart_back)
 
 
 def problems(node: Node, checks: tuple[Check, ...]) -> Iterator[str]:

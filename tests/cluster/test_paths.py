@@ -11,7 +11,6 @@ import pytest
 from tests.lab.hosts import Host
 
 from .cluster import BUSYBOX, GET, HOST_PORT, KUBECTL, NODE_PORT, Cluster, web
-from .waiting import until
 
 pytestmark = pytest.mark.core
 
@@ -171,7 +170,9 @@ def port_forward_by_kubectl(e: Ends) -> None:
 
 def copy_by_kubectl(e: Ends) -> None:
     pod = f"{web(e.there)}:/tmp/copied"
-    e.cluster.master.run(f"docker exec kubelet bash -c 'seq 50000 > /tmp/origin'; {KUBECTL} cp /tmp/origin {pod} -c main")
+    e.cluster.master.run(
+        f"docker exec kubelet bash -c 'seq 50000 > /tmp/origin'; {KUBECTL} cp /tmp/origin {pod} -c main"
+    )
     e.cluster.master.run(f"{KUBECTL} cp {pod} /tmp/back -c main 2>/dev/null")
     e.cluster.master.run("docker exec kubelet bash -c 'cmp /tmp/origin /tmp/back; rm /tmp/origin /tmp/back'")
 
@@ -199,8 +200,8 @@ def plain_containers(cluster: Cluster) -> Iterator[None]:
     serve = "busybox httpd -f -p 7000 -h /www"
     for host in cluster.hosts:
         host.run(
-            f"docker rm -f {PLAIN} >/dev/null 2>&1; c=$(docker create {BUSYBOX}) && docker cp $c:/bin/busybox /tmp/busybox "
-            f"&& docker rm $c >/dev/null && docker run -d --name {PLAIN} --restart=unless-stopped -p 7001:7000 "
+            f"docker rm -f {PLAIN} >/dev/null 2>&1; c=$(docker create {BUSYBOX}) && "
+            f"docker cp $c:/bin/busybox /tmp/busybox && docker rm $c >/dev/null && docker run -d --name {PLAIN} --restart=unless-stopped -p 7001:7000 "
             f"-v /tmp/busybox:/bin/busybox:ro {cluster.node_image()} "
             f"bash -c 'mkdir -p /www; echo {host.name} > /www/here; exec {serve}' >/dev/null"
         )
@@ -213,4 +214,4 @@ def plain_containers(cluster: Cluster) -> Iterator[None]:
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__.replace("_", " "))
 def test_path(path: Callable[[Ends], None], direction: str, cluster: Cluster, plain_containers: None) -> None:
     here, there = cluster.hosts if direction.startswith("from master") else cluster.hosts[::-1]
-    until("the path", 15, lambda: path(Ends(cluster, here, there)) or True)
+    path(Ends(cluster, here, there))

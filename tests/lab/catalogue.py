@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .binaries import Binary
 from .images import Run
-from .programs import CProgram, DebianProgram, GoBuild
+from .programs import CProgram, GoBuild
 from .rows import ImageRow
 
 
@@ -97,51 +97,10 @@ def _etcd_image() -> ImageRow:
     return ImageRow("registry.k8s.io/etcd:3.7.0-0", programs=programs)
 
 
-_APPLETS = (
-    *(
-        "sh",
-        "cat",
-        "chmod",
-        "cp",
-        "date",
-        "echo",
-        "env",
-        "grep",
-        "head",
-        "hostname",
-        "httpd",
-        "id",
-        "ip",
-        "kill",
-    ),
-    *(
-        "ls",
-        "mkdir",
-        "mount",
-        "mv",
-        "nc",
-        "nslookup",
-        "ping",
-        "printf",
-        "ps",
-        "rm",
-        "sed",
-        "seq",
-        "sleep",
-        "tail",
-    ),
-    *("tee", "test", "touch", "traceroute", "true", "false", "uname", "vi", "wc", "wget"),
-)
-
 # In the order in which a cluster needs them: the first build of all of them takes a while.
 ROWS: list[ImageRow | Binary] = [
     ImageRow("docker.io/library/debian:trixie-slim", base="debian", run=Run(command=("bash",))),
-    ImageRow(
-        "docker.io/library/busybox:1.37",
-        programs={"/bin/busybox": DebianProgram("busybox")},
-        links={f"/bin/{name}": "busybox" for name in _APPLETS},
-        run=Run(command=("sh",)),
-    ),
+    ImageRow("docker.io/library/busybox:1.37", base="busybox", run=Run(command=("sh",))),
     ImageRow(
         "registry.k8s.io/pause:3.10.2",
         programs={"/pause": CProgram("pause")},

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from . import store
-from .paths import CACHE, HERE
+from .paths import HERE, RUN
 from .shell import LabError, progress, run
 
 COMMANDS = {
@@ -89,7 +89,7 @@ def tool_environment() -> dict[str, str]:
 
 def runtime() -> Path:
     """runc-lab for the outer dockerd, told where runc is. A copy, since a checkout may go away."""
-    folder = CACHE / "tools"
+    folder = RUN
     shutil.copyfile(HERE / "runc-lab", folder / "runc-lab.pl")
     path = folder / "runc-lab"
     path.write_text(f'#!/bin/sh\nRUNC_LAB_REAL={tool("runc")} exec /usr/bin/perl {folder}/runc-lab.pl "$@"\n')

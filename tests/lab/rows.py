@@ -19,12 +19,22 @@ apt-get install -yq iptables conntrack kmod iproute2
 """
 """What kube-proxy and flannel call."""
 
+BUSYBOX = """
+apt-get update -q
+apt-get install -yq busybox
+mkdir -p /usr/local/bin
+for applet in $(busybox --list); do ln -sf /bin/busybox /usr/local/bin/$applet; done
+"""
+"""The dynamic one: a static glibc's resolver crashes where its C library is not of the same release."""
+
+SCRIPTS = {"network": NETWORK, "busybox": BUSYBOX}
+
 
 def _bases(name: str) -> list[Layer]:
     if name == "scratch":
         return []
     debian = layers.debian()
-    return [debian] if name == "debian" else [debian, layers.script("network", [debian], NETWORK)]
+    return [debian] if name == "debian" else [debian, layers.script(name, [debian], SCRIPTS[name])]
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,11 @@ class ImageRow:
     def _mark(self) -> Path:
         name = self.ref.replace("/", "_").replace(":", "_")
         programs = {path: program.key for path, program in self.programs.items()}
-        return CACHE / "made" / f"{name}-{store.key(self.base, NETWORK, programs, self.links, self.run)}"
+        return (
+            CACHE
+            / "made"
+            / f"{name}-{store.key(self.base, SCRIPTS.get(self.base, ''), programs, self.links, self.run)}"
+        )
 
     def _build(self) -> Image:
         below = _bases(self.base)

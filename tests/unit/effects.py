@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deploys.record import PKI
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -27,6 +29,8 @@ class Effect:
     machine: Mapping[str, Any] = field(default_factory=dict)
 
 
+NEXT = "\n      +     "
+"""From one line of a new file to the next, in a plan."""
 TWO_ADDRESSES = {
     "addresses": "1: lo inet 127.0.0.1/8 scope host lo\n2: eth0 inet 10.0.0.12/24 scope global eth0\n"
     "3: eth1 inet 10.7.0.12/24 scope global eth1",
@@ -42,7 +46,7 @@ EFFECTS: Mapping[str, Effect] = {
     "flannel_network": Effect("10.200.0.0/16", ('"Network": "10.200.0.0/16"', "FLANNEL_SUBNET=10.200.1.1/24"),
                               ("FLANNEL_SUBNET=10.1.1.1/24",)),
     "flannel_backend": Effect("host-gw", ('"Type": "host-gw"', "FLANNEL_MTU=1500"), ("FLANNEL_MTU=1450",)),
-    "flannel_ipmasq": Effect(False, ("--ip-masq=true", "FLANNEL_IPMASQ=false"), ("FLANNEL_IPMASQ=true",)),
+    "flannel_ipmasq": Effect(False, ("argument --ip-masq=false", "FLANNEL_IPMASQ=false"), ("FLANNEL_IPMASQ=true",)),
     "service_network": Effect("10.222.0.0/16", ("--service-cluster-ip-range=10.222.0.0/16", "10.222.0.10"),
                               ("10.96.0.0/12",)),
     "dns_domain": Effect("k8s.lan", ("clusterDomain: k8s.lan", "kubernetes k8s.lan in-addr.arpa",
@@ -70,11 +74,11 @@ EFFECTS: Mapping[str, Effect] = {
     "no_proxy": Effect(".corp", (".cluster.local,.corp",), beside={"http_proxy": "http://p.lan:1"}),
     "apiserver_cert_sans": Effect("k8s.example.org", ("k8s.example.org",)),
     "certificate_days": Effect(30, ("lifetime: 30 days",), ("lifetime: 365 days",)),
-    "apiserver_extra_args": Effect({"v": "7"}, ("kube-apiserver.yaml", '- "--v=7"')),
-    "controller_manager_extra_args": Effect({"v": "7"}, ('- "--v=7"',)),
-    "scheduler_extra_args": Effect({"v": "7"}, ('- "--v=7"',)),
-    "kubelet_extra_args": Effect({"v": "7"}, ("argument --v=7",)),
-    "kube_proxy_extra_args": Effect({"v": "7"}, ('- "--v=7"',)),
+    "apiserver_extra_args": Effect({"v": "7"}, (f'{PKI}/apiserver.key"{NEXT}- "--v=7"',)),
+    "controller_manager_extra_args": Effect({"v": "7"}, (f'account-credentials=true"{NEXT}- "--v=7"',)),
+    "scheduler_extra_args": Effect({"v": "7"}, (f'--profiling=false"{NEXT}- "--v=7"',)),
+    "kubelet_extra_args": Effect({"v": "7"}, ("argument --node-ip=10.0.0.12\n      + argument --v=7",)),
+    "kube_proxy_extra_args": Effect({"v": "7"}, (f'--hostname-override=w1"{NEXT}- "--v=7"',)),
     "etcd_extra_args": Effect({"quota-backend-bytes": "1"}, ("argument --quota-backend-bytes=1",)),
     "addons": Effect("coredns", (), ("metrics-server", "headlamp")),
     "allow_docker_restart": Effect(True, ("restarts the running containers web",), ("allow_docker_restart=true",),
@@ -84,5 +88,6 @@ EFFECTS: Mapping[str, Effect] = {
     "kubeconfig_path": Effect("/nowhere/config", ("/nowhere/config",), entry="kubeconfig"),
     "kubeconfig_server": Effect("k8s.lan", ("https://k8s.lan:6443",), ("https://10.0.0.11:6443",), entry="kubeconfig",
                                 beside={"apiserver_cert_sans": "k8s.lan"}),
+    "status_format": Effect("json", ('"nodes": [',), entry="status"),
     "purge_data": Effect(True, ("/var/lib/etcd",), entry="turndown"),
 }  # fmt: skip

@@ -76,6 +76,8 @@ class Outcome:
     said: str
     commands: tuple[str, ...]
     """First lines of the commands that hosts were given."""
+    operations: Mapping[str, int] = field(default_factory=dict)
+    """Host → how many operations it has; told by runs through the API."""
 
 
 Groups = Mapping[str, tuple[H, ...]]
@@ -121,7 +123,8 @@ def through_api(
         ctx_inventory.set(before[0])
         ctx_config.set(before[1])
     executed = [c for h in inventory for c in getattr(getattr(h, "connector", None), "executed_commands", ())]
-    return Outcome(code, said, tuple(c.splitlines()[0][:100] for c in executed))
+    operations = {host.name: len(found) for host, found in state.ops.items()}
+    return Outcome(code, said, tuple(c.splitlines()[0][:100] for c in executed), operations)
 
 
 def through_cli(

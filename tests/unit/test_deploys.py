@@ -1,0 +1,102 @@
+"""Whole deploys against @fake hosts: who is touched, in which order, how often a host is asked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deploys.phases import PHASES
+
+from .bad_input import PAIR
+from .runs import ROOT, H, _environment, master, through_api, through_cli, worker
+
+
+def plan(place: Path, entry: str, *options: str) -> dict[str, list[str]]:
+    """Operation → hosts that it changes, in the order of the plan, by the real command."""
+    outcome = through_cli(place, entry, PAIR, options=("--dry", "--json", *options))
+    assert outcome.code == 0, outcome.said
+    text = outcome.said[outcome.said.index("{") :]
+    found = json.JSONDecoder().raw_decode(text)[0]["plan"]
+    return {op["name"]: sorted(op["hosts_with_change"]) for op in found}
+
+
+@pytest.fixture(scope="module")
+def cluster_plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The plan of a first run of both roles."""
+    return plan(tmp_path_factory.mktemp("plan"), "cluster")
+
+
+def test_a_first_plan_shows_a_change_on_every_host_that_is_concerned(cluster_plan: dict[str, list[str]]) -> None:
+    both, one = ["@fake/m1", "@fake/w1"], ["@fake/m1"]
+    by_words = {name.rsplit("| ", 1)[1]: hosts for name, hosts in cluster_plan.items()}
+    assert by_words["Run flannel"] == by_words["Issue certificates"] == both
+    assert by_words["Run kubelet and cri-dockerd"] == by_words["Run the main Docker on the pod network"] == both
+    assert by_words["Run etcd"] == by_words["Make authorities"] == by_words["Apply addons"] == one
+
+
+def test_operations_come_in_the_order_of_the_phases(cluster_plan: dict[str, list[str]]) -> None:
+    titles = [name.split(" | ")[1] for name in cluster_plan]
+    order = [phase.TITLE for phase in PHASES]
+    assert [order.index(title) for title in titles] == sorted(order.index(title) for title in titles)
+
+
+def test_a_masters_run_leaves_workers_alone_and_a_workers_run_masters() -> None:
+    for entry, touched, left_alone in (("master", "m1", "w1"), ("worker", "w1", "m1")):
+        outcome = through_api(entry, PAIR)
+        assert (outcome.code, outcome.said) == (0, "")
+        assert outcome.operations[f"@fake/{touched}"] > 10
+        assert outcome.operations[f"@fake/{left_alone}"] == 0
+
+
+def test_each_phase_has_both_ways_and_a_title() -> None:
+    for phase in PHASES:
+        assert callable(phase.apply)
+        assert callable(phase.remove)
+        assert phase.TITLE
+    assert len({phase.TITLE for phase in PHASES}) == len(PHASES)
+    assert PHASES[0].TITLE == "preflight"
+
+
+def test_no_host_is_asked_more_than_ten_times_for_a_plan() -> None:
+    for entry in ("cluster", "turndown"):
+        outcome = through_api(entry, {"masters": (master(),)})
+        assert 0 < len(outcome.commands) <= 10
+    three = {"masters": (master(),), "workers": (worker(), H("w2", "10.0.0.13"))}
+    assert len(through_api("cluster", three).commands) <= 30
+
+
+def test_a_turndown_of_hosts_that_have_nothing_changes_nothing(tmp_path: Path) -> None:
+    assert not any(plan(tmp_path, "turndown").values())
+
+
+def test_a_plan_with_diff_shows_no_key(tmp_path: Path) -> None:
+    outcome = through_cli(tmp_path, "cluster", PAIR, options=("--dry", "--diff", "-vv"))
+    assert outcome.code == 0, outcome.said
+    assert "Will create /etc/kubernetes/manifests/kube-apiserver.yaml" in outcome.said
+    assert "PRIVATE KEY" not in outcome.said
+    assert "subject: CN=kube-apiserver" in outcome.said
+
+
+def test_the_shipped_inventory_says_what_to_set_when_nothing_is_set() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", "from pyinfra_cli.main import main; main()", "inventory.py", "deploys/master.py", "-y"],
+        cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, env=_environment({}),
+    )  # fmt: skip
+    said = ran.stdout + ran.stderr
+    assert ran.returncode == 1
+    assert "Traceback" not in said
+    assert "MASTER_IP" in said
+    assert 'masters = ["192.168.1.10"]' in said
+
+
+@pytest.mark.parametrize("value", ["192.168.1.10", "192.168.1.10,192.168.1.11", " 192.168.1.10 , 192.168.1.11 "])
+def test_the_shipped_inventory_takes_addresses_from_the_environment(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER_IP", "192.168.1.9")
+    monkeypatch.setenv("WORKER_IPS", value)
+    names: dict[str, object] = {}
+    exec((ROOT / "inventory.py").read_text(), names)
+    assert names["masters"] == ["192.168.1.9"]
+    assert names["workers"] == [ip.strip() for ip in value.split(",")]

@@ -1,0 +1,136 @@
+"""What is known of a host: asked once, until something changed there; and never guessed."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+from deploys.facts.kernel import Kernel, KernelState
+from deploys.observe import Commands, changes, observe, operation
+from deploys.operations.changes import changed
+from deploys.plan import fail, unknown
+from pyinfra.api import DeployError, StringCommand
+
+from .harness import Fails, Meta, Shell, World, plain
+
+KERNEL = KernelState(frozenset(), {}, {})
+
+
+@operation
+def touching(times: int) -> Commands:
+    """Look, then change something so many times."""
+    observe(Kernel)
+    for _ in range(times):
+        yield StringCommand("true")
+        observe(Kernel)
+
+
+def test_a_fact_is_asked_once_in_a_plan() -> None:
+    world = World(facts={Kernel: KERNEL})
+    with world.on():
+        assert observe(Kernel) is observe(Kernel)
+    assert world.asked == ["Kernel of m1"]
+
+
+def test_other_arguments_are_another_question() -> None:
+    world = World(facts={Kernel: KERNEL})
+    with world.on():
+        observe(Kernel, keys=("a",))
+        observe(Kernel, keys=("b",))
+        observe(Kernel, keys=("a",))
+    assert len(world.asked) == 2
+
+
+def test_what_the_plan_saw_is_asked_again_at_run_time() -> None:
+    world = World(facts={Kernel: KERNEL})
+    with world.on():
+        observe(Kernel)
+        world.state.is_executing = True
+        observe(Kernel)
+        observe(Kernel)
+    assert len(world.asked) == 2
+
+
+def test_each_command_that_ran_makes_what_is_known_of_that_host_old() -> None:
+    world = World(workers=["w1"], facts={Kernel: KERNEL}, executing=True)
+    with world.on("w1"):
+        observe(Kernel)
+    world.asked.clear()
+    world.run(touching, times=3)
+    assert world.asked == ["Kernel of m1"] * 4
+    with world.on("w1"):
+        observe(Kernel)
+    assert len(world.asked) == 4
+
+
+def test_a_plan_changes_nothing_so_what_is_known_stays() -> None:
+    world = World(facts={Kernel: KERNEL})
+    world.run(touching, times=3)
+    assert world.asked == ["Kernel of m1"]
+
+
+def test_another_host_is_asked_for_the_current_one() -> None:
+    world = World(workers=["w1"], facts={Kernel: KERNEL})
+    with world.on("w1"):
+        observe(Kernel, world.host("m1"))
+    assert world.asked == ["Kernel of m1"]
+
+
+def test_hosts_that_ask_a_third_one_at_the_same_time_ask_once() -> None:
+    world = World(workers=["w1", "w2"], facts={Kernel: KERNEL})
+    told = world._fact
+
+    def slow(*args: object, **kwargs: object) -> object:
+        gevent.sleep(0.01)
+        return told(*args, **kwargs)  # type: ignore[arg-type]
+
+    world._fact = slow  # type: ignore[method-assign]
+    with world.on("w1"):
+        gevent.joinall([gevent.spawn(observe, Kernel, world.host("m1")) for _ in range(5)])
+    assert world.asked == ["Kernel of m1"]
+
+
+def test_a_host_that_could_not_be_asked_is_never_taken_for_an_empty_one() -> None:
+    world = World(facts={Kernel: KERNEL})
+    world.state.failed_hosts.add(world.host("m1"))
+    with world.on(), pytest.raises(DeployError, match="m1 could not be asked"):
+        observe(Kernel)
+
+
+def test_at_run_time_it_fails_that_host_and_stops_no_other() -> None:
+    world = World(facts={Kernel: KERNEL}, executing=True)
+    world.state.failed_hosts.add(world.host("m1"))
+    (step,) = world.run(touching, times=1)
+    assert isinstance(step, Fails)
+    assert "could not be asked" in step.reason
+
+
+def test_operations_of_a_run_are_remembered_per_host_for_the_checks_at_its_end() -> None:
+    world = World(workers=["w1"], facts={Kernel: KERNEL})
+    with world.on("m1") as host:
+        touching(name="a", times=1)
+        touching(name="b", times=0)
+        metas = changes(host)
+        assert [changed([m]) for m in metas] == [True, False]
+        assert changed(metas)
+    assert changes(world.host("w1")) == []
+
+
+def test_changed_asks_the_plan_before_and_the_result_after() -> None:
+    assert changed([Meta(False), Meta(True)])
+    assert changed([Meta(True, complete=True)])
+    assert not changed([Meta(False), Meta(False, complete=True)])
+    assert not changed([])
+
+
+def test_an_unknown_change_is_one_that_could_not_run() -> None:
+    step = plain(unknown("whatever"))
+    assert isinstance(step, Shell)
+    assert step.text == "false # planned: whatever"
+
+
+def test_a_failure_is_a_sentence_and_a_false() -> None:
+    command = fail("no etcd here")
+    world = World()
+    with world.on() as host:
+        assert command.function(world.state, host, *command.args) is False
+    assert plain(command) == Fails("no etcd here")

@@ -1,0 +1,150 @@
+"""Each check passes a healthy host and stops at what it is for."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from deploys.facts.daemons import DaemonsFact
+from deploys.phases import preflight
+from deploys.phases.preflight import CHECKS, REFUSED_KEYS, REMOVE_CHECKS
+
+from . import machines
+from .harness import World
+from .known import daemons
+
+NODE_RECORD = {"name": "m1", "role": "master", "address": "10.0.0.11"}
+
+
+def problem(check: preflight.Check, data: dict[str, Any] | None = None, **machine: Any) -> str | None:
+    """What a check says of a master on such a machine."""
+    world = World(data=data or {}, platforms={"m1": machines.found("m1", "10.0.0.11", **machine)},
+                  facts={DaemonsFact: daemons("daemons-fresh")})  # fmt: skip
+    with world.on():
+        return check(world.node())
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("sample", ["platform-fresh-docker26", "platform-fresh-docker28"])
+def test_a_healthy_host_passes(check: preflight.Check, sample: str) -> None:
+    assert problem(check, sample=sample) is None
+
+
+FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    ("root", {}, {"user": "1000"}, "_sudo = True"),
+    ("tools", {}, {"without_tools": ("docker",)}, "install Docker"),
+    ("tools", {}, {"without_tools": ("tar", "iptables")}, "iptables, tar"),
+    ("docker_runs", {}, {"docker_version": "Cannot connect to the Docker daemon"}, "systemctl status docker"),
+    ("docker_api", {}, {"docker": "24.0.9", "api": "1.43"}, "Docker 25 or newer"),
+    ("docker_api", {}, {"docker": "28.0.0", "api": "1.48"}, "28.2 or newer"),
+    ("docker_api", {}, {"docker": "28.1.1+dfsg1", "api": "1.49"}, "28.2 or newer"),
+    ("docker_api", {"flannel_backend": "host-gw"}, {"docker": "28.2.0", "api": "1.50"}, "vxlan"),
+    ("daemon_json", {}, {"daemon_json": "{"}, "not a JSON object"),
+    ("daemon_json", {}, {"daemon_json": {"bip": "10.0.0.1/24"}}, "sets bip"),
+    ("docker_unit", {}, {"docker_unit": ""}, "ExecStart"),
+    ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --mtu 1400"}, "--mtu"),
+    ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd -b br0"}, "-b"),
+    ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --log-driver journald"}, "log-driver"),
+    ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --iptables=false"}, "iptables"),
+    ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd 'unclosed"}, "can't be read"),
+    ("docker_options", {}, {"info": {"SecurityOptions": ["name=rootless"]}}, "rootless"),
+    ("docker_options", {}, {"info": {"Swarm": {"LocalNodeState": "active"}}}, "swarm"),
+    ("arch_exists", {}, {"machine": "armv7l"}, "arm"),
+    ("cgroups", {}, {"cgroup_controllers": "cpu io"}, "cgroup_enable=memory"),
+    ("shared_mounts", {}, {"propagation": "/ private"}, "mount --make-rshared /"),
+    ("clock", {}, {"time": "0"}, "NTP"),
+    ("clock", {}, {"time": str(int(time.time()) + 3600)}, "ahead of"),
+    ("memory", {}, {"memory": "900000"}, "a master needs"),
+    ("firewall", {}, {"active": "docker\nfirewalld"}, "firewalld"),
+    ("foreign_kubernetes", {}, {"foreign_kubernetes": "/etc/kubernetes/admin.conf"}, "kubeadm reset"),
+    ("etcd_has_its_authority", {}, {"etcd_data": "yes"}, "/etc/kubernetes/pki/etcd/ca.crt"),
+    ("same_node", {}, {"record": {**NODE_RECORD, "name": "old"}}, "old"),
+    ("recorded_network", {}, {"subnet__env": "FLANNEL_NETWORK=10.9.0.0/16"}, "10.9.0.0/16"),
+    ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.1.0.0/24 dev tun0"}, "by tun0"),
+    ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.96.3.0/24 dev docker0"}, "service_network"),
+    ("ports", {}, {"listening": "192B"}, "6443"),
+    ("ports", {}, {"listening": "280A"}, "10250"),
+    ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "no"}]}, "web"),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "machine", "says"), FAILS)
+def test_a_check_stops_at_what_it_is_for(name: str, data: dict[str, Any], machine: dict[str, Any], says: str) -> None:
+    found = problem(getattr(preflight, name), data, **machine)
+    assert found is not None
+    assert says in found
+    assert "\n" not in found
+
+
+def test_every_check_has_a_host_that_it_stops() -> None:
+    tested = {name for name, *_ in FAILS} | {"version_change", "docker_too_new"}
+    assert {c.__name__ for c in CHECKS} <= tested
+
+
+PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("docker_api", {}, {"docker": "25.0.0", "api": "1.44"}),
+    ("docker_api", {}, {"docker": "27.5.1", "api": "1.47"}),
+    ("docker_api", {}, {"docker": "28.2.0", "api": "1.50"}),
+    ("docker_api", {"flannel_backend": "host-gw"}, {"docker": "27.5.1", "api": "1.47"}),
+    ("shared_mounts", {}, {"propagation": "/ private\n/var/lib/kubelet shared"}),
+    ("cgroups", {}, {"cgroup_controllers": ""}),
+    ("memory", {}, {"memory": ""}),
+    ("etcd_has_its_authority", {}, {"etcd_data": "yes", "ca": "yes"}),
+    ("same_node", {}, {"record": NODE_RECORD}),
+    ("ports", {}, {"listening": "192B\n280A", "record": NODE_RECORD}),
+    ("routes", {"flannel_network": "172.17.0.0/16"}, {}),
+    ("routes", {}, {"routes": "default dev eth0\nunreachable 10.1.0.0/16\nblackhole 10.96.0.0/12\ngarbage"}),
+    ("docker_restart", {"allow_docker_restart": True}, {"containers": [{"name": "/web", "restart": "no"}]}),
+    ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "always"}]}),
+    ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --data-root=/srv/docker -H fd://"}),
+    ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --log-driver=json-file --iptables=true"}),
+    ("docker_options", {}, {"info": {"SecurityOptions": None, "Swarm": None}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "data", "machine"), PASSES)
+def test_a_check_lets_through_what_works(name: str, data: dict[str, Any], machine: dict[str, Any]) -> None:
+    assert problem(getattr(preflight, name), data, **machine) is None
+
+
+HOST_GW = """default via 10.0.0.1 dev eth0
+10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.11
+10.1.1.0/24 dev docker0 proto kernel scope link src 10.1.1.1
+10.1.2.0/24 via 10.0.0.12 dev eth0"""
+VXLAN = HOST_GW.replace("via 10.0.0.12 dev eth0", "via 10.1.2.0 dev flannel.1 onlink")
+RECORD = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24"
+
+
+@pytest.mark.parametrize(("backend", "routes"), [("vxlan", VXLAN), ("host-gw", HOST_GW)])
+def test_flannels_own_routes_do_not_stop_a_second_run(backend: str, routes: str) -> None:
+    assert problem(preflight.routes, {"flannel_backend": backend}, routes=routes, subnet__env=RECORD) is None
+    assert problem(preflight.routes, {"flannel_backend": backend}, routes=HOST_GW) is not None
+
+
+@pytest.mark.parametrize("key", REFUSED_KEYS)
+def test_each_key_of_daemon_json_is_refused_or_allowed_by_its_value(key: str) -> None:
+    why, allowed = REFUSED_KEYS[key]
+    said = problem(preflight.daemon_json, daemon_json={key: "something else"})
+    assert said is not None
+    assert key in said
+    assert why in said
+    for value in allowed:
+        assert problem(preflight.daemon_json, daemon_json={key: value}) is None
+
+
+def test_daemon_json_may_say_anything_else() -> None:
+    harmless = {"registry-mirrors": ["https://m"], "data-root": "/srv", "log-opts": {"max-size": "1m"}, "debug": True}
+    assert problem(preflight.daemon_json, daemon_json=harmless) is None
+
+
+def test_a_turndown_asks_for_no_more_than_root() -> None:
+    assert REMOVE_CHECKS == (preflight.root,)
+
+
+@pytest.mark.parametrize("have", ["v1.36.4", "v1.38.0"])
+def test_another_minor_version_is_no_change_of_a_setting(have: str) -> None:
+    record = {**NODE_RECORD, "kubernetes": have}
+    assert "upgrade" in str(problem(preflight.version_change, record=record))
+    assert problem(preflight.version_change, record={**NODE_RECORD, "kubernetes": "v1.37.0"}) is None
+    assert problem(preflight.version_change, record=NODE_RECORD) is None
