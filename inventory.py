@@ -9,8 +9,8 @@ Write your own for anything more, with the groups `masters` and `workers`:
 import os
 import sys
 
-masters = [ip for ip in os.environ.get("MASTER_IP", "").split(",") if ip]
-workers = [ip for ip in os.environ.get("WORKER_IPS", "").split(",") if ip]
+masters = [ip.strip() for ip in os.environ.get("MASTER_IP", "").split(",") if ip.strip()]
+workers = [ip.strip() for ip in os.environ.get("WORKER_IPS", "").split(",") if ip.strip()]
 
 if not masters and not workers:
     sys.exit(

@@ -137,14 +137,22 @@ def _flags_of_others(node: Node, command: str) -> str | None:
     except ValueError:
         return f"docker.service's command can't be read: {command}"
     running = node.found.docker_flags if not node.found.subnet_env else ()
-    for word in (*words[1:], *running):
-        name, equals, value = word.removeprefix("--").partition("=")
-        if word.startswith("--") and name in REFUSED_KEYS:
-            why, allowed = REFUSED_KEYS[name]
-            parsed: object = value == "true" if value in ("", "true", "false") and value != "" else value
-            if (not equals and True not in allowed) or (equals and parsed not in allowed):
-                return f"docker.service runs dockerd with {word}, but {why}; take it out"
+    for name, value in _flags((*words[1:], *running)):
+        if name in REFUSED_KEYS and value not in REFUSED_KEYS[name][1]:
+            return f"docker.service runs dockerd with --{name}={value}, but {REFUSED_KEYS[name][0]}; take it out"
     return None
+
+
+def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, object]]:
+    """Flags with their values: ``--a=b``, ``--a b``, ``--a`` (true), ``-b c`` (dockerd's short --bridge)."""
+    for word, following in zip(words, (*words[1:], "-"), strict=True):
+        name, equals, value = word.partition("=")
+        if not word.startswith("-"):
+            continue
+        if not equals:
+            value = "true" if following.startswith("-") else following
+        name = "bridge" if name == "-b" else name.removeprefix("--")
+        yield name, {"true": True, "false": False}.get(value, value)
 
 
 def docker_options(node: Node) -> str | None:

@@ -201,7 +201,8 @@ def plain_containers(cluster: Cluster) -> Iterator[None]:
     for host in cluster.hosts:
         host.run(
             f"docker rm -f {PLAIN} >/dev/null 2>&1; c=$(docker create {BUSYBOX}) && "
-            f"docker cp $c:/bin/busybox /tmp/busybox && docker rm $c >/dev/null && docker run -d --name {PLAIN} --restart=unless-stopped -p 7001:7000 "
+            f"docker cp $c:/bin/busybox /tmp/busybox && docker rm $c >/dev/null && "
+            f"docker run -d --name {PLAIN} --restart=unless-stopped -p 7001:7000 "
             f"-v /tmp/busybox:/bin/busybox:ro {cluster.node_image()} "
             f"bash -c 'mkdir -p /www; echo {host.name} > /www/here; exec {serve}' >/dev/null"
         )

@@ -33,7 +33,13 @@ def run(words: list[str], cwd: Path, **environment: str) -> subprocess.Completed
 
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MASTER_IP")}
     return subprocess.run(
-        words, cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300, env={**env, **environment}
+        words,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+        env={**env, **environment},
     )
 
 
@@ -148,7 +154,9 @@ def test_every_deploy_can_be_imported_from_a_wheel(user: Path, installed: Path, 
 
 
 def test_a_deploy_can_be_named_without_a_deploy_file(user: Path, installed: Path) -> None:
-    ran = pyinfra(user, sys.executable, "inventory.py", "docker_multinode.roles.master", *PLAN, PYTHONPATH=str(installed))
+    ran = pyinfra(
+        user, sys.executable, "inventory.py", "docker_multinode.roles.master", *PLAN, PYTHONPATH=str(installed)
+    )
     assert ran.returncode == 0, ran.stderr
     assert "Will create /etc/kubernetes/manifests/kube-apiserver.yaml" in ran.stderr
 

@@ -13,7 +13,9 @@ from .runs import Outcome, through_cli
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cli_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Outcome]]]:
+def cli_runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Outcome]]]:
     """Title → the run of that row by the pyinfra command, for the rows that were selected."""
 
     def start(row: Row) -> Outcome:

@@ -93,7 +93,9 @@ def test_the_shipped_inventory_says_what_to_set_when_nothing_is_set() -> None:
 
 
 @pytest.mark.parametrize("value", ["192.168.1.10", "192.168.1.10,192.168.1.11", " 192.168.1.10 , 192.168.1.11 "])
-def test_the_shipped_inventory_takes_addresses_from_the_environment(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_inventory_takes_addresses_from_the_environment(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MASTER_IP", "192.168.1.9")
     monkeypatch.setenv("WORKER_IPS", value)
     names: dict[str, object] = {}

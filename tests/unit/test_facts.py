@@ -81,7 +81,8 @@ def test_a_second_default_route_does_not_count() -> None:
 
 def test_a_vlan_interface_is_named_without_its_parent() -> None:
     found = machines.found(
-        addresses="5: eth0.7@eth0    inet 10.7.0.5/24 scope global eth0.7", links="5: eth0.7@eth0: <UP> mtu 1496 qdisc x"
+        addresses="5: eth0.7@eth0    inet 10.7.0.5/24 scope global eth0.7",
+        links="5: eth0.7@eth0: <UP> mtu 1496 qdisc x",
     )
     assert found.interfaces == (Interface("eth0.7", "10.7.0.5", 24, 1496),)
 

@@ -37,6 +37,7 @@ MASTER = host_files(*pair(CA, CA_PAIR), *pair(WANTED.path, ADMIN))
 @contextmanager
 def keys(**by_path: str) -> Iterator[None]:
     """What the first master's keys are, read without printing."""
+
     def read(host: object, command: str) -> str:
         return by_path.get(command.removeprefix(f"cat {PKI}/").removesuffix(".key").replace("-", "_"), "")
 
@@ -180,7 +181,9 @@ def test_a_kubelet_gets_its_first_certificate_and_the_link_that_it_moves_itself(
 
 
 def test_what_the_kubelet_rotated_by_itself_is_left_alone() -> None:
-    rotated = x509.issue(Certificate(CLIENT.path, CA, CLIENT.common_name, CLIENT.organizations, ("any.name",)), CA_PAIR, 1)
+    rotated = x509.issue(
+        Certificate(CLIENT.path, CA, CLIENT.common_name, CLIENT.organizations, ("any.name",)), CA_PAIR, 1
+    )
     here = World(facts={HostFiles: Files(MASTER.files, {}, rotated.certificate)})
     assert client(here) == []
 

@@ -58,7 +58,10 @@ def test_an_image_is_built_from_stdin_on_the_hosts_network() -> None:
                           arguments={"http_proxy": "http://p:1"}, limit=900)  # fmt: skip
     assert isinstance(step, Shell)
     assert step.stdin == DOCKERFILE
-    assert f"timeout 900 {MAIN} build --network=host --force-rm --build-arg=http_proxy=http://p:1 -t x/node:1 - " in step.text
+    assert (
+        f"timeout 900 {MAIN} build --network=host --force-rm --build-arg=http_proxy=http://p:1 -t x/node:1 - "
+        in step.text
+    )
     assert "the node image was not built; the last lines:" in step.text
 
 

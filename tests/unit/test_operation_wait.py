@@ -18,7 +18,9 @@ def sh(script: str) -> subprocess.CompletedProcess[str]:
 
 def wait(*when: Meta) -> list[object]:
     """Run the operation."""
-    return [*World().run(wait_for, what="etcd", test="true", limit=3, evidence="id", further="docker logs etcd", when=when)]
+    return [
+        *World().run(wait_for, what="etcd", test="true", limit=3, evidence="id", further="docker logs etcd", when=when)
+    ]
 
 
 def test_nothing_is_waited_for_when_nothing_changed() -> None:

@@ -19,7 +19,14 @@ EACH = pytest.mark.parametrize("release", RELEASES, ids=lambda r: r.minor)
 def test_each_release_has_all_that_belongs_to_it(release: Release) -> None:
     assert release.patches == tuple(sorted(set(release.patches)))
     assert release.arches
-    for tag in (release.etcd, release.coredns, release.pause, release.flannel, release.metrics_server, release.headlamp):
+    for tag in (
+        release.etcd,
+        release.coredns,
+        release.pause,
+        release.flannel,
+        release.metrics_server,
+        release.headlamp,
+    ):
         assert re.fullmatch(r"v?\d+\.\d+(\.\d+)?(-\d+)?", tag), tag
     assert all(re.fullmatch(r"[0-9a-f]{64}", s) for s in release.cri_dockerd.sha256.values())
     assert set(release.cri_dockerd.sha256) <= set(release.arches)

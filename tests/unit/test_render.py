@@ -93,7 +93,9 @@ def test_the_node_image_is_checked_by_checksum_and_compiled_where_nobody_publish
 
     amd = World().node()
     ppc = World(platforms={"m1": machines.found("m1", "10.0.0.11", machine="ppc64le")}).node()
-    assert "c94c3d6de364a13375d8d7448e4c64f5cb12960fbb1cdd7ac708bece418e4dba  cri-dockerd.tgz" in node_phase.dockerfile(amd)
+    assert "c94c3d6de364a13375d8d7448e4c64f5cb12960fbb1cdd7ac708bece418e4dba  cri-dockerd.tgz" in node_phase.dockerfile(
+        amd
+    )
     assert "go build" not in node_phase.dockerfile(amd)
     assert "go build" in node_phase.dockerfile(ppc)
     assert "/bin/linux/ppc64le/kubelet" in node_phase.dockerfile(ppc)

@@ -159,7 +159,10 @@ def pull(place: Path, docker: str) -> subprocess.CompletedProcess[str]:
 
 def test_pulls_run_side_by_side(tmp_path: Path) -> None:
     # each waits for the other: one after the other they would never end
-    ran = pull(tmp_path / "bin", f'touch {tmp_path}/$(basename "$5"); until [ -e {tmp_path}/a:1 -a -e {tmp_path}/b:2 ]; do sleep 0.05; done')  # noqa: E501
+    ran = pull(
+        tmp_path / "bin",
+        f'touch {tmp_path}/$(basename "$5"); until [ -e {tmp_path}/a:1 -a -e {tmp_path}/b:2 ]; do sleep 0.05; done',
+    )  # noqa: E501
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 

@@ -1,0 +1,100 @@
+"""Hosts and daemons that restart: the cluster comes back by itself, and there is nothing to mend (issue 3, g)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.lab.hosts import Host
+
+from .cluster import Cluster
+from .neighbours import CONTAINERS
+from .product import assert_empty
+from .waiting import until
+
+Figure = Callable[[str, float], None]
+
+
+def _back(cluster: Cluster, figure: Figure, what: str) -> None:
+    """The cluster is back by itself: pods reach each other, own containers run, and a plan is empty."""
+    figure(f"seconds: {what}, until pods reach each other and are Ready", cluster.wait_works())
+    for host in cluster.hosts:
+        until(f"the user's containers on {host.name}", 30, lambda host=host: _own_run(host))  # type: ignore[misc]
+    assert_empty(cluster.product.plan())
+
+
+def _own_run(host: Host) -> bool:
+    return set(CONTAINERS) <= set(host.run("docker ps --format '{{.Names}}'").stdout.split())
+
+
+def _figured_reboot(host: Host, figure: Figure, what: str) -> None:
+    begin = time.monotonic()
+    host.reboot()
+    figure(f"seconds: {what}, until ssh answers again", time.monotonic() - begin)
+
+
+@pytest.mark.core
+def test_the_worker_reboots(cluster: Cluster, figure: Figure) -> None:
+    _figured_reboot(cluster.workers[0], figure, "reboot of the worker")
+    _back(cluster, figure, "reboot of the worker")
+
+
+@pytest.mark.core
+def test_the_master_reboots(cluster: Cluster, figure: Figure) -> None:
+    _figured_reboot(cluster.master, figure, "reboot of the master")
+    _back(cluster, figure, "reboot of the master")
+
+
+def test_both_reboot_and_the_worker_is_up_first(cluster: Cluster, figure: Figure) -> None:
+    cluster.master.power_off()
+    cluster.workers[0].reboot()
+    until("the worker's own containers, without a master", 60, lambda: _own_run(cluster.workers[0]))
+    cluster.master.power_on()
+    _back(cluster, figure, "both reboot, the worker first")
+
+
+def test_the_worker_reboots_while_the_master_is_gone(cluster: Cluster, figure: Figure) -> None:
+    worker, address = cluster.workers[0], _bridge(cluster.workers[0])
+    cluster.master.power_off()
+    try:
+        begin = time.monotonic()
+        worker.reboot()
+        until("the worker's own containers", 60, lambda: _own_run(worker))
+        figure("seconds: reboot of the worker without a master, until its own containers run", time.monotonic() - begin)
+        assert _bridge(worker) == address
+        assert "root" in worker.run("curl -fs http://127.0.0.1:8000/passwd").stdout
+        # its pods as well: the kubelet has no API to ask, so Docker's restart policy has none to start, but
+        # nothing may keep the host from serving what is its own
+    finally:
+        cluster.master.power_on()
+    _back(cluster, figure, "the master comes back after the worker's reboot")
+
+
+def _bridge(host: Host) -> str:
+    return host.run("ip -4 -o addr show dev docker0 | awk '{print $4}'").stdout.strip()
+
+
+def test_power_cut_of_both(cluster: Cluster, figure: Figure) -> None:
+    for host in cluster.hosts:
+        host.power_off()
+    for host in cluster.hosts:
+        host.power_on()
+    _back(cluster, figure, "power cut of both")
+
+
+@pytest.mark.parametrize("unit", ["docker", "docker-bootstrap"])
+def test_a_daemon_restarts(unit: str, cluster: Cluster, figure: Figure) -> None:
+    for host in cluster.hosts:
+        host.run(f"systemctl restart {unit}")
+    _back(cluster, figure, f"systemctl restart {unit} on both")
+
+
+def test_the_bootstrap_daemon_restarts_without_its_containers(cluster: Cluster) -> None:
+    command = "docker -H unix:///run/docker-bootstrap.sock ps -q --no-trunc"
+    before = [host.run(command).stdout for host in cluster.hosts]
+    for host in cluster.hosts:
+        host.run("systemctl restart docker-bootstrap")
+    assert [host.run(command).stdout for host in cluster.hosts] == before
+    cluster.wait_works()
