@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyinfra.api import StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
-from pyinfra.api.state import State
-
-from .observe import this_host
 
 
-def _real_state() -> State:
-    found: State = this_host().state
-    return found
+def connector_arguments(host: Host) -> dict[str, Any]:
+    """How commands of this run's operations are run on a host: sudo, shell, environment."""
+    arguments, _ = pop_global_arguments(host.state, host, {})
+    return {k: v for k, v in arguments.items() if k in CONNECTOR_ARGUMENT_KEYS}
 
 
 def run(host: Host, command: str, stdin: str | None = None) -> tuple[bool, str, str]:
@@ -22,8 +22,7 @@ def run(host: Host, command: str, stdin: str | None = None) -> tuple[bool, str, 
     """
     if not host.connected:
         host.connect(raise_exceptions=True)
-    arguments, _ = pop_global_arguments(_real_state(), host, {})
-    connector = {k: v for k, v in arguments.items() if k in CONNECTOR_ARGUMENT_KEYS}
+    connector = connector_arguments(host)
     if stdin is not None:
         connector["_stdin"] = stdin
     ok, output = host.run_shell_command(

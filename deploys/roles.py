@@ -13,6 +13,7 @@ from pyinfra import host, state
 from pyinfra.api import DeployError, deploy
 from pyinfra.api.state import State
 
+from .lock import one_run_at_a_time
 from .observe import this_host
 from .operations.kubeconfig import kubeconfig_fetched
 from .phases import PHASES, pki
@@ -48,6 +49,7 @@ def _titled(title: str, step: Callable[[Node], None], node: Node) -> None:
 
 def _bring_up() -> None:
     node = _this_node()
+    one_run_at_a_time(node.host)
     if node.is_first_master or state.print_noop_info:
         for line in node.settings.printed():
             host.log(line)
@@ -126,5 +128,6 @@ def turndown() -> None:
     """Take away what was made, in reverse; data stays unless ``purge_data`` is set."""
     _fast()
     node = _this_node()
+    one_run_at_a_time(node.host)
     for phase in _in_order(tuple(reversed(PHASES))):
         _titled(phase.TITLE, phase.remove, node)

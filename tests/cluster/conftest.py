@@ -118,6 +118,19 @@ def _kept(lab: Lab) -> dict[str, dict[str, tuple[str, ...]]] | None:
 
 
 @pytest.fixture(scope="session")
+def was_there(hosts: tuple[Host, Host]) -> bool:
+    """Whether the hosts were kept from an earlier run and are nodes already."""
+    return hosts[0].run("test -e /var/lib/docker-multinode", check=False).returncode == 0
+
+
+@pytest.fixture
+def untouched(was_there: bool) -> None:
+    """For tests of the first plan: they are skipped where there was none."""
+    if was_there:
+        pytest.skip("the hosts were kept from an earlier run (KEEP=1)")
+
+
+@pytest.fixture(scope="session")
 def before(lab: Lab, hosts: tuple[Host, Host]) -> dict[str, Listing]:
     """Host → its listing before the product was ever there."""
     kept = _kept(lab)
@@ -135,15 +148,16 @@ def inventory(lab: Lab, hosts: tuple[Host, Host], tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="session")
-def product(hosts: tuple[Host, Host], inventory: Path, before: dict[str, Listing]) -> Product:
+def product(hosts: tuple[Host, Host], inventory: Path, before: dict[str, Listing], was_there: bool) -> Product:
     """The product on both hosts, with the ready-made node image if the lab has it; nothing is installed yet."""
     product = Product(inventory)
-    runs = hosts[0].run("docker inspect -f '{{.Config.Image}}' kubelet", check=False).stdout.strip()
-    if not runs:
+    if was_there:
+        image = hosts[0].run("docker inspect -f '{{.Config.Image}}' kubelet").stdout.strip()
+    else:
         image = node_image.of_plan(product.plan())
-        runs = node_image.in_registry(image) if node_image.is_published(image) else ""
-    if runs.startswith(REGISTRY):
-        product.data["node_image"] = runs
+        image = node_image.in_registry(image) if node_image.is_published(image) else image
+    if image.startswith(REGISTRY):
+        product.data["node_image"] = image
     return product
 
 

@@ -10,11 +10,22 @@ CONTAINERS = ("diary", "shop")
 """The user's own containers on each host."""
 
 
+def run_on(host: Host) -> bool:
+    """Whether the user's containers run, and answer.
+
+    :raises Exception: one does not answer.
+    """
+    names = set(host.run("docker ps --format '{{.Names}}'").stdout.split())
+    return set(CONTAINERS) <= names and host.run("curl -fsS -m 5 http://127.0.0.1:8000/").stdout == "open\n"
+
+
 def settle(host: Host) -> None:
     """Give the host a life of its own: containers, a network, a volume, firewall rules, files."""
     host.run(
         f"docker pull -q {BUSYBOX} >/dev/null && docker network create own --subnet 192.168.77.0/24 >/dev/null && "
-        f"docker run -d --name shop --restart=always -p 8000:8000 {BUSYBOX} httpd -f -p 8000 -h /etc >/dev/null && "
+        f"docker run -d --name shop --restart=always -p 8000:8000 {BUSYBOX} "
+        "sh -c 'mkdir -p /www; echo open > /www/index.html; trap exit TERM; httpd -f -p 8000 -h /www & wait' "
+        ">/dev/null && "
         f"docker run -d --name diary --restart=unless-stopped --network own -v diary:/diary {BUSYBOX} "
         "sh -c 'date >> /diary/starts; trap exit TERM; sleep infinity & wait' >/dev/null && "
         "iptables -A INPUT -s 192.0.2.1/32 -j DROP && iptables -t mangle -A POSTROUTING -d 192.0.2.2/32 -j ACCEPT"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import pytest
 
 from tests.lab.hosts import Host
 
-from .cluster import BUSYBOX, GET, HOST_PORT, KUBECTL, NODE_PORT, Cluster, web
+from .cluster import GET, HOST_PORT, KUBECTL, NODE_PORT, Cluster, web
 
 pytestmark = pytest.mark.core
 
@@ -60,7 +61,8 @@ def pod_to_pod_on_the_same_node(e: Ends) -> None:
 
 
 def pod_to_pod_keeps_its_own_address(e: Ends) -> None:
-    assert e.pod(f"{GET} http://{e.pod_address(e.there)}:8080/cgi-bin/from").strip() == e.pod_address(e.here)
+    seen = e.pod(f"{GET} http://{e.pod_address(e.there)}:8080/cgi-bin/from").strip()
+    assert seen.strip("[]").removeprefix("::ffff:") == e.pod_address(e.here)
 
 
 def pod_to_pod_with_much_data(e: Ends) -> None:
@@ -161,20 +163,20 @@ def attach_by_kubectl(e: Ends) -> None:
 
 
 def port_forward_by_kubectl(e: Ends) -> None:
+    forward = KUBECTL.replace("kubelet kubectl", "kubelet timeout 5 kubectl")
+    port = 18990 + e.cluster.hosts.index(e.there)
     command = (
-        f"timeout 20 {KUBECTL} port-forward pod/{web(e.there)} 18999:8080 >/dev/null 2>&1 & trap 'kill $!' EXIT; "
-        f"for i in $(seq 40); do {GET} http://127.0.0.1:18999/name 2>/dev/null && exit; sleep 0.2; done; exit 1"
+        f"{forward} port-forward pod/{web(e.there)} {port}:8080 >/dev/null 2>&1 & "
+        f"for i in $(seq 40); do {GET} http://127.0.0.1:{port}/name 2>/dev/null && exit; sleep 0.1; done; exit 1"
     )
     assert e.cluster.master.run(command).stdout.strip() == web(e.there)
 
 
 def copy_by_kubectl(e: Ends) -> None:
-    pod = f"{web(e.there)}:/tmp/copied"
-    e.cluster.master.run(
-        f"docker exec kubelet bash -c 'seq 50000 > /tmp/origin'; {KUBECTL} cp /tmp/origin {pod} -c main"
-    )
-    e.cluster.master.run(f"{KUBECTL} cp {pod} /tmp/back -c main 2>/dev/null")
-    e.cluster.master.run("docker exec kubelet bash -c 'cmp /tmp/origin /tmp/back; rm /tmp/origin /tmp/back'")
+    pod, master = f"{web(e.there)}:/tmp/copied", e.cluster.master
+    master.run("docker exec kubelet bash -c 'seq 50000 > /tmp/origin; rm -f /tmp/back'")
+    master.run(f"{KUBECTL} cp /tmp/origin {pod} -c client && {KUBECTL} cp {pod} /tmp/back -c client")
+    master.run("docker exec kubelet bash -c 'cmp /tmp/origin /tmp/back; rm /tmp/origin /tmp/back'")
 
 
 def _outside(host: Host, port: int) -> str:
@@ -197,18 +199,16 @@ PATHS: tuple[Callable[[Ends], None], ...] = (
 @pytest.fixture(scope="module")
 def plain_containers(cluster: Cluster) -> Iterator[None]:
     """A container of the user's on each host, with a client and a server in it."""
-    serve = "busybox httpd -f -p 7000 -h /www"
     for host in cluster.hosts:
+        # a server of bash alone: the image has no other
+        serve = f"while true; do echo -e 'HTTP/1.0 200 OK\\n\\n{host.name}' | socat - TCP-LISTEN:7000,reuseaddr; done"
         host.run(
-            f"docker rm -f {PLAIN} >/dev/null 2>&1; c=$(docker create {BUSYBOX}) && "
-            f"docker cp $c:/bin/busybox /tmp/busybox && docker rm $c >/dev/null && "
-            f"docker run -d --name {PLAIN} --restart=unless-stopped -p 7001:7000 "
-            f"-v /tmp/busybox:/bin/busybox:ro {cluster.node_image()} "
-            f"bash -c 'mkdir -p /www; echo {host.name} > /www/here; exec {serve}' >/dev/null"
+            f"docker rm -f {PLAIN} >/dev/null 2>&1; docker run -d --name {PLAIN} --restart=unless-stopped "
+            f"-p 7001:7000 {cluster.node_image()} bash -c {shlex.quote(serve)} >/dev/null"
         )
     yield
     for host in cluster.hosts:
-        host.run(f"docker rm -f {PLAIN} >/dev/null; rm -f /tmp/busybox")
+        host.run(f"docker rm -f {PLAIN} >/dev/null")
 
 
 @pytest.mark.parametrize("direction", ["from master to worker", "from worker to master"])

@@ -150,12 +150,12 @@ class World:
         groups = {"masters": self.masters, "workers": self.workers}
         rows = {g: list(m.items()) if isinstance(m, Mapping) else [(n, {}) for n in m] for g, m in groups.items()}
         names = [row for members in rows.values() for row in members]
-        self.inventory = Inventory(
+        self.inventory = Inventory(  # type: ignore[no-untyped-call]
             (names, {}),
             override_data=self.data,
             **{group: (members, {}) for group, members in rows.items() if members},
         )
-        self.state = State(self.inventory, Config(DIFF=self.diff))
+        self.state = State(self.inventory, Config(DIFF=self.diff))  # type: ignore[no-untyped-call]
         self.state.cwd = "/"
         self.state.is_executing = self.executing
         for number, (name, _) in enumerate(names, 11):
@@ -181,7 +181,7 @@ class World:
     def on(self, name: str | None = None) -> Iterator[Host]:
         """Run what is inside as if pyinfra ran it for this host."""
         host = self.host(name or next(iter(self.inventory)).name)
-        contexts = {
+        contexts: dict[Any, Any] = {
             ctx_state: self.state,
             ctx_inventory: self.inventory,
             ctx_config: self.state.config,

@@ -8,7 +8,7 @@ from typing import Any
 
 from deploys.facts.daemons import ContainerState, Daemons, DaemonsFact
 from deploys.facts.files import Files, FileState
-from deploys.facts.leftovers import Leftovers, Left
+from deploys.facts.leftovers import Left, Leftovers
 from deploys.operations.containers import Spec
 from deploys.operations.files import File
 

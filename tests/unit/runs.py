@@ -12,14 +12,15 @@ from pprint import pformat
 from typing import Any
 from unittest.mock import patch
 
-import deploys
-from deploys.settings import OPTIONS
 from pyinfra.api import Config, Inventory, State
 from pyinfra.api.connect import connect_all
 from pyinfra.api.deploy import add_deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_config, ctx_inventory
+
+import deploys
+from deploys.settings import OPTIONS
 
 from . import machines
 
@@ -55,7 +56,7 @@ class H:
         words = self.answer
         if words is None:
             words = machines.answer(**{"name": self.name, "address": self.address, **self.machine})
-        return f"@fake/{self.name}", {**machines.fake(words), **self.data}  # type: ignore[arg-type]
+        return f"@fake/{self.name}", {**machines.fake(words), **self.data}
 
 
 def master(machine: Mapping[str, Any] | None = None, **data: Any) -> H:
@@ -97,12 +98,12 @@ def through_api(
 ) -> Outcome:
     """Prepare a run; the operations are not executed."""
     rows = {group: [h.row() for h in hosts] for group, hosts in groups.items()}
-    inventory = Inventory(
+    inventory = Inventory(  # type: ignore[no-untyped-call]
         ([row for members in rows.values() for row in members], {}),
         override_data=dict(data or {}),
         **{group: (members, {}) for group, members in rows.items() if members},
     )
-    state = State(inventory, Config())
+    state = State(inventory, Config())  # type: ignore[no-untyped-call]
     state.cwd = str(ROOT)
     if limit:
         state.limit_hosts = [h for h in inventory if h.name == f"@fake/{limit}"]
@@ -110,9 +111,10 @@ def through_api(
     connect_all(state)
     state.set_stage(StateStage.Prepare)
     deploy: Callable[..., Any] = getattr(deploys, entry)
-    before = (ctx_inventory.get(), ctx_config.get())
-    ctx_inventory.set(inventory)
-    ctx_config.set(state.config)
+    contexts: tuple[tuple[Any, Any], ...] = ((ctx_inventory, inventory), (ctx_config, state.config))
+    before = [context.get() for context, _ in contexts]
+    for context, value in contexts:
+        context.set(value)
     code, said = 0, ""
     try:
         with patch.dict(os.environ, _environment(environment or {}), clear=True):
@@ -120,8 +122,8 @@ def through_api(
     except PyinfraError as error:
         code, said = 1, str(error)
     finally:
-        ctx_inventory.set(before[0])
-        ctx_config.set(before[1])
+        for (context, _), value in zip(contexts, before, strict=True):
+            context.set(value)
     executed = [c for h in inventory for c in getattr(getattr(h, "connector", None), "executed_commands", ())]
     operations = {host.name: len(found) for host, found in state.ops.items()}
     return Outcome(code, said, tuple(c.splitlines()[0][:100] for c in executed), operations)

@@ -6,6 +6,8 @@ import re
 from concurrent.futures import Future
 
 import pytest
+from pyinfra.api import FactBase, StringCommand
+
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets
 from deploys.facts.files import HostFiles
@@ -13,7 +15,6 @@ from deploys.facts.kernel import Kernel
 from deploys.facts.kubernetes import ClusterNodes, Objects
 from deploys.facts.leftovers import Leftovers
 from deploys.facts.platform import Platform
-from pyinfra.api import FactBase, StringCommand
 
 from .bad_input import PAIR, ROWS, Row
 from .runs import Outcome, through_api
@@ -21,7 +22,8 @@ from .runs import Outcome, through_api
 FACTS: tuple[type[FactBase[object]], ...] = (
     Platform, DaemonsFact, HostFiles, Kernel, Leftovers, EtcdSubnets, ClusterNodes,
 )  # type: ignore[assignment]  # fmt: skip
-READING = tuple(StringCommand(f().command()).get_raw_value()[:60].splitlines()[0] for f in FACTS) + (
+READING = (
+    *(StringCommand(f().command()).get_raw_value()[:60].splitlines()[0] for f in FACTS),
     StringCommand(Objects().command(manifest="")).get_raw_value()[:9],
 )
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from deploys.phases import PHASES
 
 from .bad_input import PAIR

@@ -8,8 +8,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import deploys
 import pytest
+from pyinfra.api import DeployError
+
+import deploys
 from deploys import x509
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
@@ -21,7 +23,6 @@ from deploys.operations.files import File
 from deploys.record import PKI
 from deploys.settings import OPTIONS
 from deploys.x509 import Certificate
-from pyinfra.api import DeployError
 
 from . import machines
 from .effects import EFFECTS, Effect

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
+from pyinfra.api import FactBase, FactProcessError, StringCommand
+
 from deploys.facts.daemons import LABEL, DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
@@ -13,13 +16,12 @@ from deploys.facts.kernel import Kernel
 from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects
 from deploys.facts.leftovers import Leftovers
 from deploys.facts.platform import Interface, Platform
-from pyinfra.api import FactBase, FactProcessError, StringCommand
 
 from . import machines
 from .samples import edited, lines
 
 
-def asked(fact: FactBase[object], **arguments: object) -> str:
+def asked(fact: FactBase[Any], **arguments: object) -> str:
     """The shell command of a fact."""
     return StringCommand(fact.command(**arguments)).get_raw_value()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gevent
 import pytest
+from pyinfra.api import DeployError, StringCommand
+
 from deploys.facts.kernel import Kernel, KernelState
 from deploys.observe import Commands, changes, observe, operation
 from deploys.operations.changes import changed
 from deploys.plan import fail, unknown
-from pyinfra.api import DeployError, StringCommand
 
 from .harness import Fails, Meta, Shell, World, plain
 
@@ -115,10 +118,15 @@ def test_operations_of_a_run_are_remembered_per_host_for_the_checks_at_its_end()
     assert changes(world.host("w1")) == []
 
 
+def metas(*of_a_run: Meta) -> Any:
+    """Earlier operations."""
+    return list(of_a_run)
+
+
 def test_changed_asks_the_plan_before_and_the_result_after() -> None:
-    assert changed([Meta(False), Meta(True)])
-    assert changed([Meta(True, complete=True)])
-    assert not changed([Meta(False), Meta(False, complete=True)])
+    assert changed(metas(Meta(False), Meta(True)))
+    assert changed(metas(Meta(True, complete=True)))
+    assert not changed(metas(Meta(False), Meta(False, complete=True)))
     assert not changed([])
 
 

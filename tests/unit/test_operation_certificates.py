@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pytest
 from cryptography import x509 as cx509
+
 from deploys import x509
 from deploys.facts.files import Files, HostFiles
 from deploys.operations import certificates as module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
@@ -116,14 +117,20 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
 
 def test_docker_is_restored_by_one_start_with_its_old_address_and_one_without_us() -> None:
     here = World(facts={DaemonsFact: daemons()})
-    command = text(here.run(main_daemon_restored, restart=SYSTEMD, command="/usr/bin/dockerd -H fd://"))  # type: ignore[arg-type]
+    command = text(here.run(main_daemon_restored, restart=SYSTEMD, command="/usr/bin/dockerd -H fd://", bounced=()))  # type: ignore[arg-type]
     assert command.startswith("before=$(cat /var/lib/docker-multinode/before/docker0 2>/dev/null); systemctl daemon-")
     assert "systemctl stop docker.socket 2>/dev/null; systemctl stop docker" in command
     assert "'/usr/bin/dockerd -H fd://' \"--bip=$before\"" in command
     assert "before us it was $before" in command
 
 
+def test_the_plan_of_a_turndown_names_the_containers_that_it_bounces() -> None:
+    here = World(facts={DaemonsFact: daemons()})
+    said = here.says(main_daemon_restored, restart=SYSTEMD, command="x", bounced=("db", "web"))
+    assert "the running containers db, web" in said
+
+
 def test_a_docker_that_runs_without_us_needs_no_restoring() -> None:
     here = World(facts={DaemonsFact: daemons("daemons-fresh")})
-    assert here.run(main_daemon_restored, restart=SYSTEMD, command="x") == []
+    assert here.run(main_daemon_restored, restart=SYSTEMD, command="x", bounced=()) == []
     assert here.noops == ["the main Docker runs without us"]

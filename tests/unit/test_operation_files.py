@@ -50,7 +50,9 @@ def test_absent_files_of_ours_are_removed_and_struck_from_the_record() -> None:
             "rm -f -- /etc/systemd/system/x.service; [ ! -f /var/lib/docker-multinode/files ] || "
             "{ printf '%s\\n' /etc/systemd/system/x.service | grep -vxFf - /var/lib/docker-multinode/files > "
             "/var/lib/docker-multinode/files.new || true; "
-            "mv -f /var/lib/docker-multinode/files.new /var/lib/docker-multinode/files; }"
+            "mv -f /var/lib/docker-multinode/files.new /var/lib/docker-multinode/files; }; "
+            "[ ! -f /var/lib/docker-multinode/directories ] || sort -ru /var/lib/docker-multinode/directories | "
+            'while read -r d; do rmdir "$d" 2>/dev/null; done; true'
         )
     ]
 

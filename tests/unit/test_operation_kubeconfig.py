@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import yaml
+
 from deploys import x509
 from deploys.facts.files import HostFiles
 from deploys.operations import kubeconfig as module

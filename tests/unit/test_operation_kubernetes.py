@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.kubernetes import KUBECTL, ClusterNodes, NodeState, Objects, ObjectsState
@@ -97,7 +99,7 @@ def test_a_node_gets_the_labels_that_it_may_not_give_itself() -> None:
 
 
 def test_a_check_runs_only_where_something_changed() -> None:
-    arguments = {"what": "DNS", "test": "true", "limit": 5, "evidence": "id", "further": "id"}
+    arguments: dict[str, Any] = {"what": "DNS", "test": "true", "limit": 5, "evidence": "id", "further": "id"}
     assert World().run(verified, **arguments, when=[UNCHANGED]) == []
     (step,) = World().run(verified, **arguments, when=[UNCHANGED, CHANGED])
     assert isinstance(step, Shell)

@@ -62,13 +62,11 @@ def test_containers_of_pods_are_removed_by_the_kubelets_label() -> None:
     assert world(pods=()).run(no_pods) == []
 
 
-def test_the_record_goes_only_with_the_data_and_directories_only_when_empty() -> None:
-    here = world(directories=("/etc/docker-bootstrap",))
-    (keep,), (purge,) = here.run(no_record, purge=False), here.run(no_record, purge=True)
-    assert isinstance(keep, Shell)
-    assert isinstance(purge, Shell)
-    assert "rm -rf" not in keep.text
-    assert "rmdir" in keep.text
-    assert purge.text.endswith("rm -rf /var/lib/docker-multinode")
-    assert world(directories=()).run(no_record, purge=False) == []
-    assert world(paths=frozenset()).run(no_record, purge=True) == []
+def test_the_record_goes_and_with_it_directories_that_are_empty() -> None:
+    here = world()
+    (step,) = here.run(no_record)
+    assert isinstance(step, Shell)
+    assert "rmdir" in step.text
+    assert step.text.endswith("; rm -rf /var/lib/docker-multinode")
+    assert "Will remove /var/lib/docker-multinode" in here.says(no_record)
+    assert world(paths=frozenset()).run(no_record) == []

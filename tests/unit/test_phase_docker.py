@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from deploys.facts.daemons import LABEL, DaemonsFact
 from deploys.phases import docker
 
@@ -14,9 +15,14 @@ from .known import daemons
 from .samples import lines
 
 OURS = "/etc/systemd/system/docker.service.d/zz-docker-multinode.conf"
-CE = ["# /lib/systemd/system/docker.service", "[Unit]", "Description=Docker Application Container Engine", "[Service]",
-      "Type=notify", "# the default is not to use systemd for cgroups because the delegate issues still",
-      "ExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock", "ExecReload=/bin/kill -s HUP $MAINPID"]  # fmt: skip
+CE = """# /lib/systemd/system/docker.service
+[Unit]
+Description=Docker Application Container Engine
+[Service]
+Type=notify
+# the default is not to use systemd for cgroups because the delegate issues still
+ExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock
+ExecReload=/bin/kill -s HUP $MAINPID""".splitlines()
 
 
 def drop_in(path: str, *text: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
+
 from deploys.platforms import ARCHES, KNOWN_INITS, REFUSED_ARCHES, RESTART_STRATEGIES
 
 

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+
 from deploys.facts.daemons import DaemonsFact
 from deploys.phases import preflight
 from deploys.phases.preflight import CHECKS, REFUSED_KEYS, REMOVE_CHECKS
@@ -138,8 +139,12 @@ def test_daemon_json_may_say_anything_else() -> None:
     assert problem(preflight.daemon_json, daemon_json=harmless) is None
 
 
-def test_a_turndown_asks_for_no_more_than_root() -> None:
-    assert REMOVE_CHECKS == (preflight.root,)
+def test_a_turndown_works_on_a_broken_host_too() -> None:
+    broken: dict[str, Any] = {"daemon_json": "{", "docker_version": "", "docker_info": "", "active": "", "memory": "1",
+              "record": {**NODE_RECORD, "name": "old"}, "time": "0", "docker_unit": ""}  # fmt: skip
+    for check in REMOVE_CHECKS:
+        assert problem(check, **broken) is None
+    assert preflight.root in REMOVE_CHECKS
 
 
 @pytest.mark.parametrize("have", ["v1.36.4", "v1.38.0"])

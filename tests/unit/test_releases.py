@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from packaging.version import Version
+
 from deploys.phases import addons, control_plane, etcd, flannel
 from deploys.phases import node as node_phase
 from deploys.releases import RELEASES, Release, find, known_versions, newest
-from packaging.version import Version
 
 from .harness import World
 

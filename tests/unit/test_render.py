@@ -7,12 +7,13 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+
 from deploys.phases import addons, bootstrap, control_plane, docker
 from deploys.phases import node as node_phase
 from deploys.render import render
 
-from .harness import World
 from .bad_input import PAIR
+from .harness import World
 from .runs import ROOT, through_api
 
 HOSTILE = {"v": "4", "x": "a: b # c 'd' \"e\" {f} %s é $(g) \\"}

@@ -9,8 +9,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pyinfra.api import StringCommand
+
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
+from deploys.facts.kernel import Kernel, KernelState
 from deploys.facts.leftovers import Leftovers
 from deploys.facts.platform import Platform
 from deploys.operations.files import WRITE, File, archive, remove_files
@@ -18,7 +21,6 @@ from deploys.operations.images import pulled
 from deploys.operations.kernel import kernel
 from deploys.operations.leftovers import no_chains, no_record
 from deploys.record import OWN_PLACES
-from pyinfra.api import StringCommand
 
 from .harness import Shell, World
 from .known import daemons, left
@@ -162,7 +164,7 @@ def test_pulls_run_side_by_side(tmp_path: Path) -> None:
     ran = pull(
         tmp_path / "bin",
         f'touch {tmp_path}/$(basename "$5"); until [ -e {tmp_path}/a:1 -a -e {tmp_path}/b:2 ]; do sleep 0.05; done',
-    )  # noqa: E501
+    )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
@@ -173,8 +175,6 @@ def test_a_pull_that_fails_says_which_image_and_why(tmp_path: Path) -> None:
 
 
 def test_what_the_kernel_was_before_is_written_line_by_line(tmp_path: Path) -> None:
-    from deploys.facts.kernel import Kernel, KernelState
-
     state = KernelState(frozenset(), {"net.ipv4.ip_forward": "0"}, {})
     (step, *_) = World(facts={Kernel: state}).run(kernel, modules=("vxlan",), sysctls={})
     assert isinstance(step, Shell)
@@ -219,7 +219,7 @@ def test_directories_of_ours_go_when_empty_children_first(tmp_path: Path) -> Non
     record(tmp_path).mkdir(parents=True)
     made = [f"{tmp_path}/etc/x", f"{tmp_path}/etc/full", f"{tmp_path}/etc/x/y"]
     (record(tmp_path) / "directories").write_text("".join(f"{d}\n" for d in made))
-    (step,) = World(facts={Leftovers: left(directories=tuple(made))}).run(no_record, purge=True)
+    (step,) = World(facts={Leftovers: left()}).run(no_record)
     assert isinstance(step, Shell)
     assert sh(below(tmp_path, step.text)).returncode == 0
     assert not (tmp_path / "etc/x").exists()

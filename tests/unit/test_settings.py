@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploys.settings import OPTIONS, Settings, load
 from pyinfra.api import DeployError
+
+from deploys.settings import OPTIONS, Settings, load
 
 from .runs import ROOT, _environment
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from deploys.facts.etcd import Subnets
 from deploys.subnets import NoSubnetLeftError, allocate, environment, gateway
 

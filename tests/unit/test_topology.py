@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from deploys.topology import active_nodes, role_of, the_first_master
 from pyinfra.api import DeployError
+
+from deploys.topology import active_nodes, role_of, the_first_master
 
 from . import machines
 from .harness import World

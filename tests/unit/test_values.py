@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from deploys import values
 from deploys.settings import OPTIONS
 
@@ -48,11 +49,13 @@ BAD: list[tuple[values.Parser, Any, str]] = [
     (V.tag, 1.1, "text"), (V.tag, "", "image tag"), (V.tag, "a b", "image tag"), (V.tag, "a/b", "image tag"),
     (V.tag, "-a", "image tag"), (V.tag, "a" * 129, "image tag"), (V.tag, "a;reboot", "image tag"),
     (V.boolean, "yes", "true or false"), (V.boolean, 0, "true or false"), (V.boolean, "", "true or false"),
-    (V.seconds, 0, "1 to 86400"), (V.seconds, 86401, "86400"), (V.seconds, True, "seconds"), (V.seconds, "1.5", "whole"),
-    (V.seconds, "９", "whole"), (V.seconds, "9" * 5000, "whole"), (V.days, 3651, "3650"), (V.days, "-1", "3650"),
+    (V.seconds, 0, "1 to 86400"), (V.seconds, 86401, "86400"), (V.seconds, True, "seconds"),
+    (V.seconds, "1.5", "whole"),
+    (V.seconds, "\uff19", "whole"), (V.seconds, "9" * 5000, "whole"), (V.days, 3651, "3650"), (V.days, "-1", "3650"),
     (V.ip_address, "10.0.0", "192.168.1.10"), (V.ip_address, "::1", "IPv4"), (V.ip_address, 10, "IPv4"),
     (V.ip_address, "127.0.0.1", "reach"), (V.ip_address, "0.0.0.0", "reach"), (V.ip_address, "224.0.0.1", "reach"),
-    (V.ip_address, "255.255.255.255", "reach"), (V.ip_address, "10.0.0.01", "IPv4"), (V.ip_address, "10.0.0.1/24", "IPv4"),
+    (V.ip_address, "255.255.255.255", "reach"), (V.ip_address, "10.0.0.01", "IPv4"),
+    (V.ip_address, "10.0.0.1/24", "IPv4"),
     (V.network, "10.0.0.1/8", "10.0.0.0/8"), (V.network, "10.0.0.0", "10.1.0.0/16"), (V.network, "1.1.0.0/16", "10."),
     (V.network, "127.0.0.0/8", "10."), (V.network, "169.254.0.0/16", "10."), (V.network, "0.0.0.0/8", "10."),
     (V.network, "240.0.0.0/8", "10."), (V.network, "10.0.0.0/255.0.0.0", "10.0.0.0/8"), (V.network, None, "IPv4"),
@@ -66,7 +69,8 @@ BAD: list[tuple[values.Parser, Any, str]] = [
     (V.registry, "https://r.lan", "without the scheme"), (V.registry, "r.lan:port", "registry.lan:5000"),
     (V.registry, "r.lan:99999", "registry.lan:5000"), (V.registry, "r.lan/UPPER", "registry.lan:5000"),
     (V.registry, "", "registry.lan:5000"), (V.registry, "a b", "registry.lan:5000"),
-    (V.image, "node", "tag or a digest"), (V.image, "r:5000/node", "tag or a digest"), (V.image, "a b:1", "must be an image"),
+    (V.image, "node", "tag or a digest"), (V.image, "r:5000/node", "tag or a digest"),
+    (V.image, "a b:1", "must be an image"),
     (V.image, "n@sha256:00", "must be an image"), (V.image, 7, "must be an image"),
     (V.url, "p.lan:3142", "http://"), (V.url, "http://u:p@p.lan", "password"), (V.url, "http://p.lan/a b", "http://"),
     (V.url, "http://`x`", "http://"), (V.url, 'http://"', "http://"), (V.url, "", "http://"),
@@ -77,7 +81,8 @@ BAD: list[tuple[values.Parser, Any, str]] = [
     (V.some_of("a", "b"), "c", "a, b"), (V.some_of("a", "b"), "a,a", "twice"), (V.some_of("a"), 5, "list"),
     (V.some_of("a"), [["a"]], "a"), (V.some_of("a"), {"a": 1}, "list"),
     (V.extra_args, "v=4", "mapping"), (V.extra_args, "[]", "mapping"), (V.extra_args, ["v"], "mapping"),
-    (V.extra_args, {"--v": "4"}, "without dashes"), (V.extra_args, {"V": "4"}, "flag"), (V.extra_args, {1: "4"}, "flag"),
+    (V.extra_args, {"--v": "4"}, "without dashes"), (V.extra_args, {"V": "4"}, "flag"),
+    (V.extra_args, {1: "4"}, "flag"),
     (V.extra_args, {"v": 1.5}, "text"), (V.extra_args, {"v": None}, "text"), (V.extra_args, {"v": "a\nb"}, "one line"),
     (V.extra_args, {"v": ["a"]}, "text"),
 ]  # fmt: skip
@@ -93,8 +98,8 @@ def test_a_bad_value_is_refused_with_what_to_write(parse: values.Parser, value: 
     assert sentence[0].islower(), "it follows the setting's name"
 
 
-HOSTILE = (None, True, 0, -1, 1e308, float("nan"), "", " ", "\x00", "a" * 100_000, "é", [], [None], {}, {None: None},
-           object(), b"x", "$(reboot)", "'; reboot; '", '"', "\n", "{{ x }}", "%n", "../../etc/passwd")  # fmt: skip
+HOSTILE: tuple[Any, ...] = (None, True, 0, -1, 1e308, float("nan"), "", " ", "\x00", "a" * 100_000, "é", [], [None],
+           {}, {None: None}, object(), b"x", "$(reboot)", "'; reboot; '", '"', "\n", "{{ x }}", "%n", "../../etc/passwd")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OPTIONS)

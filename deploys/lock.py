@@ -1,0 +1,97 @@
+"""One run at a time on a host: a lock that lives as long as the run's connection.
+
+A process on the host holds it with flock(1) and ends when the control machine's end goes away, or says
+nothing for a minute. So there is nothing to clear up after a run that was killed.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import socket
+import time
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import gevent
+from pyinfra.api import DeployError, StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import BaseStateCallback, State
+from pyinfra.connectors.util import extract_control_arguments, make_unix_command_for_host
+
+from .remote import connector_arguments
+
+PATH = "/run/docker-multinode.lock"
+BEAT = 20
+"""Seconds between two signs of life; the host waits for three of them."""
+
+_HOLD = rf"""
+exec 9>>{PATH}; flock -n 9 || {{ cat {PATH}; exit 1; }}
+printf '%s\n' "$1" > {PATH}; echo held
+while [ "$(timeout {3 * BEAT} dd bs=1 count=1 2>/dev/null)" = . ]; do :; done; : > {PATH}
+""".strip()
+
+_held: WeakKeyDictionary[State, list[Any]] = WeakKeyDictionary()
+
+
+def _who() -> str:
+    since = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+    return f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()}), since {since}"
+
+
+def _acquire(state: State, host: Host) -> Any:
+    """Hold the lock of a host.
+
+    :returns: what keeps it: the input of the process on the host; None where there is no ssh.
+    :raises DeployError: another run has it.
+    """
+    client = getattr(host.connector, "client", None)
+    if client is None:
+        return None
+    script = StringCommand(f"sh -c {shlex.quote(_HOLD)} lock {shlex.quote(_who())}")
+    arguments: Any = connector_arguments(host)
+    extract_control_arguments(arguments)  # time limits and the like: not for the command itself
+    command = make_unix_command_for_host(state, host, script, **arguments)
+    stdin, stdout, stderr = client.exec_command(command.get_raw_value())
+    answer = stdout.readline().strip()
+    if answer == "held":
+        return stdin
+    if not answer and (why := stderr.readline().strip()):
+        raise DeployError(f"{host.name}: the lock {PATH} can't be taken: {why}")
+    raise DeployError(
+        f"{host.name}: another run is at work there: {answer or 'its name is not known'}. Wait for it; if it died, "
+        f"its lock ends within {3 * BEAT} s"
+    )
+
+
+def _beat(state: State) -> None:
+    while True:
+        gevent.sleep(BEAT)
+        for stdin in _held.get(state, []):
+            try:
+                stdin.write(".")
+                stdin.flush()
+            except OSError:
+                continue  # that host's connection is gone, its operations say so
+
+
+class _Locking(BaseStateCallback):
+    """Takes the locks before the first operation runs; a plan takes none."""
+
+    @staticmethod
+    def operation_start(state: State, op_hash: str) -> None:
+        if state in _held:
+            return
+        _held[state] = []
+        for host in sorted(state.inventory.get_active_hosts(), key=lambda h: h.name):
+            if stdin := _acquire(state, host):
+                _held[state].append(stdin)
+        gevent.spawn(_beat, state)
+
+
+def one_run_at_a_time(host: Host) -> None:
+    """Let this run refuse to start where another one is at work on one of its hosts."""
+    state: State = host.state
+    if not any(isinstance(handler, _Locking) for handler in state.callback_handlers):
+        state.add_callback_handler(_Locking())  # type: ignore[no-untyped-call]

@@ -1,0 +1,206 @@
+"""What is open, who is answered, and where keys and tokens are not (issue 3, k)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.lab.hosts import Host
+
+from .cluster import BOOTSTRAP, KUBECTL, Cluster
+from .product import Run
+
+pytestmark = pytest.mark.core
+
+EVERY_NODE = {"tcp 22", "tcp 10250", "udp 8472"}
+MASTER = {"tcp 6443", "tcp 2379", "tcp 2380"}
+"""What may listen on more than loopback, besides what users publish."""
+
+ANONYMOUS = ("/livez", "/readyz", "/healthz", "/version")
+
+
+def test_nothing_else_listens_beyond_loopback(cluster: Cluster) -> None:
+    for host in cluster.hosts:
+        allowed = EVERY_NODE | (MASTER if host is cluster.master else set())
+        found = _listening(host)
+        assert found <= allowed, f"{host.name}: {found - allowed}"
+        assert found >= allowed - {"udp 8472"}
+
+
+def _listening(host: Host) -> set[str]:
+    published = set()
+    for line in host.run("docker ps --format '{{.Ports}}'").stdout.splitlines():
+        published |= {f"tcp {port}" for port in re.findall(r":(\d+)->", line)}
+    found = set()
+    for line in host.run("ss -Hltnu | awk '{print $1, $5}'").stdout.splitlines():
+        protocol, _, place = line.partition(" ")
+        address, _, port = place.rpartition(":")
+        if not address.startswith(("127.", "[::1]")):
+            found.add(f"{protocol} {port}")
+    return found - published
+
+
+@pytest.mark.parametrize("path", ANONYMOUS)
+def test_health_and_version_are_for_everyone(path: str, cluster: Cluster) -> None:
+    assert _status(f"https://{cluster.master.address}:6443{path}") == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/apis", "/metrics", "/api/v1/nodes", "/api/v1/secrets", "/openapi/v3",
+                                  "/logs", "/.well-known/openid-configuration", "/livez/ping"])  # fmt: skip
+def test_everything_else_of_the_api_is_not(path: str, cluster: Cluster) -> None:
+    assert _status(f"https://{cluster.master.address}:6443{path}") in (401, 403)
+
+
+@pytest.mark.parametrize("path", ["/pods", "/metrics", "/healthz", "/exec/default/x/y", "/runningpods/", "/configz"])
+def test_the_kubelet_answers_nobody_unknown(path: str, cluster: Cluster) -> None:
+    for host in cluster.hosts:
+        assert _status(f"https://{host.address}:10250{path}") in (401, 403)
+
+
+def test_etcd_wants_a_client_certificate(cluster: Cluster) -> None:
+    for port in (2379, 2380):
+        command = ("curl", "-ksS", "-m", "5", "--noproxy", "*", f"https://{cluster.master.address}:{port}/version")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert "certificate" in done.stderr
+        assert not done.stdout
+
+
+def test_a_token_of_a_pod_reads_no_secret(cluster: Cluster) -> None:
+    token = cluster.kubectl("create", "token", "default").strip()
+    header = f"Authorization: Bearer {token}"
+    assert _status(f"https://{cluster.master.address}:6443/api/v1/secrets", header) == 403
+    for host in cluster.hosts:
+        assert _status(f"https://{host.address}:10250/pods", header) == 403
+
+
+def test_a_node_reads_what_is_another_nodes_not(cluster: Cluster) -> None:
+    worker = cluster.workers[0]
+    kubectl = KUBECTL.replace("super-admin.conf", "kubelet.conf")
+    label = f"label node {cluster.master.name} taken=over"
+    assert worker.run(f"{kubectl} get node {worker.name}", check=False).returncode == 0
+    done = worker.run(f"{kubectl} {label}", check=False)
+    assert done.returncode != 0
+    assert "is not allowed to modify" in done.stderr or "orbidden" in done.stderr
+
+
+def _status(url: str, *headers: str) -> int:
+    words = [word for header in headers for word in ("-H", header)]
+    command = ("curl", "-ks", "-m", "10", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", *words, url)
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+# ---- where keys are, and where they are not
+
+
+def secrets(host: Host) -> dict[str, str]:
+    """Path of each key on a host → a piece of it, as it would be seen in a listing, a log or a file."""
+    command = (
+        "grep -rlI 'PRIVATE KEY' /etc /var/lib/kubelet/pki /var/lib/docker-multinode /root /home /opt 2>/dev/null "
+        "| grep -v ^/etc/ssh | while read -r f; do echo \"$f $(grep -A2 'PRIVATE KEY' $f | sed -n 2p)\"; done"
+    )
+    found = dict(line.split(" ", 1) for line in host.run(command).stdout.splitlines())
+    assert found
+    return {path: piece[-40:] for path, piece in found.items()}
+
+
+def forms(piece: str) -> list[str]:
+    """A piece of a key as text, and as base64 of that text in each of its three alignments."""
+    encoded = [base64.b64encode(b"x" * shift + piece.encode()).decode()[4:48] for shift in range(3)]
+    return [piece, *encoded]
+
+
+def test_keys_are_in_their_files_only_and_for_root_only(cluster: Cluster) -> None:
+    for host in cluster.hosts:
+        for path in secrets(host):
+            stat = host.run(f"stat -L -c '%a %u:%g' {shlex.quote(path)}").stdout.strip()
+            assert stat == "600 0:0", f"{host.name} {path}: {stat}"
+            assert re.match(r"/etc/kubernetes/pki/|/var/lib/kubelet/pki/", path), f"{host.name}: a key in {path}"
+
+
+def test_no_key_is_in_a_command_line_an_environment_or_docker_inspect(cluster: Cluster) -> None:
+    look = (
+        "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; "
+        f"docker inspect $(docker ps -aq); {BOOTSTRAP} inspect $({BOOTSTRAP} ps -aq); "
+        "docker image inspect $(docker images -q); cat /var/lib/docker-multinode/* /var/lib/docker-multinode/*/* "
+        "2>/dev/null; journalctl -q --no-pager; find /tmp /var/tmp /run -xdev -type f -size -1024k "
+        "-not -path '/run/log/*' -not -path '/run/credentials/*' -exec cat {} + 2>/dev/null"
+    )
+    for host in cluster.hosts:
+        seen = host.run(look, timeout=120).stdout
+        _assert_absent(host, seen)
+
+
+def _assert_absent(host: Host, seen: str) -> None:
+    for path, piece in secrets(host).items():
+        assert not any(form in seen for form in forms(piece)), f"{host.name}: {path} is seen"
+
+
+def test_a_workers_disk_has_no_key_of_an_authority(cluster: Cluster) -> None:
+    worker = cluster.workers[0]
+    for name in ("ca", "etcd/ca", "front-proxy-ca", "sa"):
+        assert worker.run(f"test -e /etc/kubernetes/pki/{name}.key", check=False).returncode != 0
+
+
+@pytest.fixture(scope="module")
+def loud_run(cluster: Cluster) -> Run:
+    """A run that issues certificates again, with all that pyinfra can print."""
+    for host in cluster.hosts:
+        host.run("rm /etc/kubernetes/pki/kube-proxy.crt /etc/kubernetes/pki/kube-proxy.key")
+    cluster.master.run("rm /etc/kubernetes/pki/scheduler.crt /etc/kubernetes/pki/scheduler.key")
+    return cluster.product.run("cluster", "-y", "-vvv", "--diff").check()
+
+
+def test_the_loudest_output_holds_no_key(cluster: Cluster, loud_run: Run) -> None:
+    assert len(loud_run.text) > 10000
+    assert "PRIVATE KEY" not in re.sub(r"['\"/]-?[^\n]*BEGIN[^\n]*", "", loud_run.text)
+    for host in cluster.hosts:
+        _assert_absent(host, loud_run.text)
+        _assert_absent(host, "".join(_decoded(loud_run.text)))
+
+
+def _decoded(text: str) -> list[str]:
+    """Everything in a text that is base64, of gzipped data too, as it was before."""
+    import gzip
+
+    found = []
+    for word in re.findall(r"(?:[A-Za-z0-9+/=]{60,}\s*)+", text):
+        try:
+            data = base64.b64decode(re.sub(r"\s", "", word) + "==")
+            found.append(gzip.decompress(data).decode("latin1") if data[:2] == b"\x1f\x8b" else data.decode("latin1"))
+        except (ValueError, OSError, EOFError):
+            continue
+    return found
+
+
+def test_no_key_stays_on_the_control_machine(cluster: Cluster, loud_run: Run) -> None:
+    pieces = [form for host in cluster.hosts for piece in secrets(host).values() for form in forms(piece)]
+    places = (cluster.product.cwd, cluster.product.inventory.parent, Path("/tmp"), Path.home())
+    for place in places:
+        done = subprocess.run(
+            ("grep", "-rlFI", "--exclude-dir=.cache", "--exclude-dir=bash_jobs*", "-f", "-", str(place)),
+            input="\n".join(pieces), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.stdout == "", f"keys are in {done.stdout}"
+
+
+def test_no_secret_of_a_service_account_lies_in_the_api(cluster: Cluster) -> None:
+    found = [s for s in cluster.get("secrets", "-A") if s["type"] == "kubernetes.io/service-account-token"]
+    assert [s["metadata"]["name"] for s in found] == []
+
+
+def test_pods_of_ours_that_need_no_power_have_none(cluster: Cluster) -> None:
+    pods = cluster.get("pods", "-n", "kube-system")
+    privileged = {
+        p["metadata"]["name"]
+        for p in pods
+        for c in p["spec"]["containers"]
+        if (c.get("securityContext") or {}).get("privileged")
+    }
+    assert privileged == {f"kube-proxy-{host.name}" for host in cluster.hosts}, json.dumps(sorted(privileged))
