@@ -101,7 +101,7 @@ class HostFiles(FactBase[Files]):
         files = {}
         for line in sections.get("stat", []):
             words = line.split(" ", 3)
-            if len(words) == 4 and words[2].isdigit():
+            if len(words) == 4 and words[2].isascii() and words[2].isdigit():
                 mode, owner, size, path = words
                 files[path] = FileState(mode, owner, int(size), path in ours, contents.get(path))
         env = dict(line.split("=", 1) for line in sections.get("subnet.env", []) if "=" in line)

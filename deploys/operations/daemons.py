@@ -66,36 +66,40 @@ def no_bootstrap_daemon(restart: RestartStrategy) -> Commands:
     )
 
 
-def why_restart(now: Daemons, flags: tuple[str, ...], bip: str) -> str | None:
+def why_restart(now: Daemons, flags: tuple[str, ...], bip: str, revision: str) -> str | None:
     """Why the main Docker must be restarted to run with these flags; None where it need not.
 
     :param flags: what must stand in its command line.
     :param bip: the address that docker0 must have, with prefix length.
+    :param revision: hash of the environment that it must have from us; empty where it has none.
     """
     if not now.main.active:
         return "it is not running"
     missing = [flag for flag in flags if flag not in now.main.command]
     if missing:
         return f"it runs without {' '.join(missing)}"
+    if now.main.environment.get(REVISION, "") != revision:
+        return "its proxy settings changed"
     if now.docker0 != bip:
         return f"docker0 has {now.docker0 or 'no address'} instead of {bip}"
     return None
 
 
 @operation
-def main_daemon(node: Node, flags: tuple[str, ...], drop_in: str, bounced: tuple[str, ...]) -> Commands:
+def main_daemon(node: Node, flags: tuple[str, ...], revision: str, drop_in: str, bounced: tuple[str, ...]) -> Commands:
     """
     Ensure that the main Docker runs on the pod network. If it does not come up so, the drop-in is
     taken away and Docker is started as it was.
 
     + node: whose subnet docker0 gets, by whose restart strategy
     + flags: what must stand in its command line
+    + revision: hash of the environment that it must have from us
     + drop_in: path of our drop-in, for the way back
     + bounced: running containers of others, named in the plan
     """
     restart, now = node.restart, observe(DaemonsFact)
     bip = gateway(subnet_of(node, observe(EtcdSubnets, node.first_master)))
-    why = why_restart(now, flags, bip)
+    why = why_restart(now, flags, bip, revision)
     if why is None:
         if now.main.needs_reload:
             say("Will let systemd read docker's unit again; docker is not restarted")

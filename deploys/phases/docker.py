@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from packaging.version import InvalidVersion, Version
 
 from ..facts.daemons import LABEL, DaemonsFact
@@ -80,6 +83,12 @@ def flags(node: Node) -> tuple[str, ...]:
     return tuple(result)
 
 
+def revision(node: Node) -> str:
+    """Tells the environment that Docker runs with from another one; empty where it gets none from us."""
+    environment = proxies(node)
+    return hashlib.sha256(json.dumps(environment).encode()).hexdigest()[:12] if environment else ""
+
+
 def bip(node: Node) -> str | None:
     """docker0's address according to the record; None before the first run."""
     for line in node.found.subnet_env.splitlines():
@@ -110,6 +119,7 @@ def drop_in(node: Node) -> File:
         f"{node.restart.init}/docker-drop-in.conf.j2",
         subnet_env=SUBNET_ENV,
         environment=proxies(node),
+        revision=revision(node),
         command=command_of(node.found.docker_unit, path) or f"{node.found.dockerd} -H fd://",
         flags=flags(node),
         rules=_rules(node),
@@ -138,7 +148,10 @@ def lost(node: Node) -> tuple[str, ...]:
 def restart_due(node: Node) -> bool:
     """Whether an apply restarts the main Docker, as far as it is known before the run."""
     expected = bip(node)
-    return expected is None or why_restart(observe(DaemonsFact, node.host), flags(node), expected) is not None
+    return (
+        expected is None
+        or why_restart(observe(DaemonsFact, node.host), flags(node), expected, revision(node)) is not None
+    )
 
 
 def runs_ours(node: Node) -> bool:
@@ -154,6 +167,7 @@ def apply(node: Node) -> None:
         name="Run the main Docker on the pod network",
         node=node,
         flags=flags(node),
+        revision=revision(node),
         drop_in=drop_in_path(node),
         bounced=bounced(node),
     )

@@ -99,7 +99,7 @@ def test_a_bad_value_is_refused_with_what_to_write(parse: values.Parser, value: 
 
 
 HOSTILE: tuple[Any, ...] = (None, True, 0, -1, 1e308, float("nan"), "", " ", "\x00", "a" * 100_000, "é", [], [None],
-           {}, {None: None}, object(), b"x", "$(reboot)", "'; reboot; '", '"', "\n", "{{ x }}", "%n", "../../etc/passwd")  # fmt: skip
+           {}, {None: None}, object(), b"x", "$(reboot)", "'; reboot; '", '"', "\n", "{{ x }}", "%n")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OPTIONS)
