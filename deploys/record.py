@@ -21,8 +21,10 @@ KUBELET = "/var/lib/kubelet"
 KUBELET_CLIENT = f"{KUBELET}/pki/kubelet-client-current.pem"
 ETCD_DATA = "/var/lib/etcd"
 BOOTSTRAP_CONFIG = "/etc/docker-bootstrap/daemon.json"
-BOOTSTRAP_DATA = "/var/lib/docker-bootstrap"
-BOOTSTRAP_RUN = "/run/docker-bootstrap"
+BOOTSTRAP_DATA = "/var/lib/bootstrap-docker"
+"""Not /var/lib/docker-…: a dockerd that stops or starts unmounts what lies under its own root by the
+text of its path alone, so the main one would take the rootfs of etcd and flannel away (measured on 26.1.5)."""
+BOOTSTRAP_RUN = "/run/bootstrap-docker"
 BOOTSTRAP_SOCKET = "/run/docker-bootstrap.sock"
 FLANNEL_RUN = "/run/flannel"
 

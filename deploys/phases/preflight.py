@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from packaging.version import InvalidVersion, Version
 from pyinfra.api import DeployError
 
+from ..record import BOOTSTRAP_DATA
 from ..settings import Settings
 from ..topology import Node, active_nodes, refuse_twins, settings_of
 from . import docker
@@ -164,6 +165,14 @@ def docker_options(node: Node) -> str | None:
     swarm = node.found.docker_info.get("Swarm") or {}
     if isinstance(swarm, dict) and swarm.get("LocalNodeState") not in (None, "", "inactive"):
         return "Docker is part of a swarm; leave it first with: docker swarm leave"
+    return None
+
+
+def docker_root(node: Node) -> str | None:
+    """dockerd unmounts what begins with the text of its root's path; the bootstrap daemon's must not."""
+    root = node.docker_root
+    if BOOTSTRAP_DATA.startswith(root.rstrip("/")):
+        return f"Docker's data-root is {root}, of which {BOOTSTRAP_DATA} would be a part; move it to /var/lib/docker"
     return None
 
 
@@ -325,7 +334,7 @@ def _unannounced(node: Node) -> str | None:
 
 
 CHECKS: tuple[Check, ...] = (
-    root, tools, docker_runs, docker_api, daemon_json, docker_unit, docker_options, arch_exists, cgroups,
+    root, tools, docker_runs, docker_api, daemon_json, docker_unit, docker_options, docker_root, arch_exists, cgroups,
     shared_mounts, clock, memory, firewall, foreign_kubernetes, etcd_has_its_authority, same_node,
     version_change, recorded_network,
     routes, ports, docker_restart,

@@ -18,7 +18,7 @@ from .shell import LabError, Result, run
 
 VOLUMES = (
     "/var/lib/docker",
-    "/var/lib/docker-bootstrap",
+    "/var/lib/bootstrap-docker",
     "/var/lib/containerd",
     "/var/lib/kubelet",
     "/var/lib/etcd",

@@ -44,10 +44,10 @@ class Result:
 
 
 def read(junit: Path, figures: Path) -> tuple[list[Case], dict[str, Any]]:
-    """The cases of a pytest run, and the figures that its tests wrote; nothing where there are none."""
+    """The cases of a pytest run, and what tests/cluster/report.py wrote; nothing where there are none."""
     cases = [_case(node) for node in ElementTree.parse(junit).iter("testcase")] if junit.exists() else []
-    found = json.loads(figures.read_text()) if figures.exists() else {}
-    return cases, found if isinstance(found, dict) else {}
+    found = json.loads(figures.read_text())["figures"] if figures.exists() else {}
+    return cases, found
 
 
 def _case(node: ElementTree.Element) -> Case:

@@ -71,7 +71,7 @@ EFFECTS: Mapping[str, Effect] = {
     "http_proxy": Effect("http://p.lan:1", ('"HTTP_PROXY=http://p.lan:1"', "--build-arg=http_proxy=http://p.lan:1",
                                             "NO_PROXY=127.0.0.1,localhost,10.0.0.0/24,10.1.0.0/16,10.96.0.0/12")),
     "https_proxy": Effect("http://p.lan:2", ('"HTTPS_PROXY=http://p.lan:2"', "--build-arg=https_proxy=http://p.lan:2")),
-    "no_proxy": Effect(".corp", (".cluster.local,.corp",), beside={"http_proxy": "http://p.lan:1"}),
+    "no_proxy": Effect(".corp", (".svc,.corp",), beside={"http_proxy": "http://p.lan:1"}),
     "apiserver_cert_sans": Effect("k8s.example.org", ("k8s.example.org",)),
     "certificate_days": Effect(30, ("lifetime: 30 days",), ("lifetime: 365 days",)),
     "apiserver_extra_args": Effect({"v": "7"}, (f'{PKI}/apiserver.key"{NEXT}- "--v=7"',)),

@@ -12,7 +12,7 @@ import pytest
 from deploys.phases import PHASES
 
 from .bad_input import PAIR
-from .runs import ROOT, H, _environment, master, through_api, through_cli, worker
+from .runs import ROOT, H, Outcome, _environment, master, through_api, through_cli, worker
 
 
 def plan(place: Path, entry: str, *options: str) -> dict[str, list[str]]:
@@ -103,3 +103,37 @@ def test_the_shipped_inventory_takes_addresses_from_the_environment(
     exec((ROOT / "inventory.py").read_text(), names)
     assert names["masters"] == ["192.168.1.9"]
     assert names["workers"] == [ip.strip() for ip in value.split(",")]
+
+
+def unreachable_master(place: Path, entry: str, *options: str) -> Outcome:
+    """A run of a worker whose master nobody can reach: nothing listens on port 1."""
+    groups = (
+        'masters = [("10.0.0.11", {"ssh_hostname": "127.0.0.1", "ssh_port": 1, "ssh_look_for_keys": False})]\n'
+        f"workers = [{worker().row()!r}]\n"
+    )
+    return through_cli(place, entry, groups, limit="@fake/w1", options=options)
+
+
+def test_an_unreachable_master_is_named(tmp_path: Path) -> None:
+    outcome = unreachable_master(tmp_path, "worker", "-y")
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.said
+    (sentence,) = [line for line in outcome.said.splitlines() if "error in" in line]
+    assert "10.0.0.11" in sentence
+    assert "master" in sentence
+
+
+def test_a_worker_can_be_turned_down_while_its_master_is_gone(tmp_path: Path) -> None:
+    outcome = unreachable_master(tmp_path, "turndown", "--dry")
+    assert "Traceback" not in outcome.said
+    assert outcome.code == 0, outcome.said
+
+
+def test_a_worker_that_can_not_be_reached_keeps_no_other_host_from_its_plan(tmp_path: Path) -> None:
+    gone = ("10.0.0.99", {"ssh_hostname": "127.0.0.1", "ssh_port": 1, "ssh_look_for_keys": False})
+    groups = f"masters = [{master().row()!r}]\nworkers = [{gone!r}, {worker().row()!r}]\n"
+    outcome = through_cli(tmp_path, "cluster", groups, options=("--dry", "--json"))
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.said
+    found = json.JSONDecoder().raw_decode(outcome.said[outcome.said.index("{") :])[0]["plan"]
+    assert {h for op in found for h in op["hosts_with_change"]} == {"@fake/m1", "@fake/w1"}

@@ -74,11 +74,18 @@ BIP = "10.1.1.1/24"
 
 def test_the_main_docker_is_restarted_for_a_reason_only() -> None:
     flags = ("--ip-masq=false", "--userland-proxy=false", "--log-opt=max-size=10m")
-    assert why_restart(daemons(), flags, BIP) is None
-    assert why_restart(daemons(), (*flags, "--x=1"), BIP) == "it runs without --x=1"
-    assert why_restart(daemons(), flags, "10.1.9.1/24") == f"docker0 has {BIP} instead of 10.1.9.1/24"
-    assert why_restart(daemons(docker0=""), flags, BIP) == f"docker0 has no address instead of {BIP}"
-    assert why_restart(daemons(main={"active": False}), flags, BIP) == "it is not running"
+    assert why_restart(daemons(), flags, BIP, "") is None
+    assert why_restart(daemons(), (*flags, "--x=1"), BIP, "") == "it runs without --x=1"
+    assert why_restart(daemons(), flags, "10.1.9.1/24", "") == f"docker0 has {BIP} instead of 10.1.9.1/24"
+    assert why_restart(daemons(docker0=""), flags, BIP, "") == f"docker0 has no address instead of {BIP}"
+    assert why_restart(daemons(main={"active": False}), flags, BIP, "") == "it is not running"
+
+
+def test_the_main_docker_is_restarted_when_its_proxy_changes() -> None:
+    proxied = daemons(main={"environment": {"DOCKER_MULTINODE_REVISION": "abc"}})
+    assert why_restart(proxied, FLAGS, BIP, "abc") is None
+    for found, revision in ((proxied, "def"), (proxied, ""), (daemons(), "abc")):
+        assert why_restart(found, FLAGS, BIP, revision) == "its proxy settings changed"
 
 
 def world(found: object, **etcd: dict[str, str]) -> World:
@@ -89,7 +96,7 @@ def world(found: object, **etcd: dict[str, str]) -> World:
 
 def run(here: World, bounced: tuple[str, ...] = ()) -> list[object]:
     """Run the operation for the master."""
-    return [*here.run(main_daemon, node=here.node(), flags=FLAGS, drop_in="/d/zz.conf", bounced=bounced)]
+    return [*here.run(main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=bounced)]
 
 
 def test_a_main_docker_on_the_pod_network_is_left_alone() -> None:
@@ -110,7 +117,9 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     assert "systemctl restart docker" in rest.split(" || ")[0]
     assert "mv -f /d/zz.conf /d/zz.conf.failed; systemctl daemon-reload; " in rest
     assert f"grep -qF ' {BIP} '" in rest
-    said = here.says(main_daemon, node=here.node(), flags=FLAGS, drop_in="/d/zz.conf", bounced=("db", "web"))
+    said = here.says(
+        main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=("db", "web")
+    )
     assert "Will restart the main Docker because it runs without --ip-masq=false --userland-proxy=false" in said
     assert "which restarts the running containers db, web" in said
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api import StringCommand
 
+from deploys import lock
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel, KernelState
@@ -225,3 +226,37 @@ def test_directories_of_ours_go_when_empty_children_first(tmp_path: Path) -> Non
     assert not (tmp_path / "etc/x").exists()
     assert (tmp_path / "etc/full/theirs").exists()
     assert not record(tmp_path).exists()
+
+
+def hold(path: Path, who: str) -> subprocess.Popen[str]:
+    """The process on a host that holds the lock of a run."""
+    script = lock._HOLD.replace(lock.PATH, str(path))
+    pipe = subprocess.PIPE
+    return subprocess.Popen(["sh", "-c", script, "lock", who], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_a_run_holds_its_lock_until_its_end_of_the_line_closes(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    first = hold(path, "ann@desk (process 7), since noon")
+    assert first.stdout is not None
+    assert first.stdin is not None
+    assert first.stdout.readline() == "held\n"
+    first.stdin.write("..")
+    first.stdin.flush()
+    second = hold(path, "bob@sofa")
+    assert second.communicate(timeout=10)[0] == "ann@desk (process 7), since noon\n"
+    assert second.returncode == 1
+    first.communicate(timeout=10)
+    third = hold(path, "bob@sofa")
+    assert third.communicate(timeout=10)[0] == "held\n"
+    assert path.read_text() == ""
+
+
+def test_a_run_that_was_killed_leaves_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    first = hold(path, "ann@desk")
+    assert first.stdout is not None
+    assert first.stdout.readline() == "held\n"
+    first.kill()
+    first.communicate(timeout=10)
+    assert hold(path, "bob@sofa").communicate(timeout=10)[0] == "held\n"
