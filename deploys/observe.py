@@ -21,6 +21,7 @@ from pyinfra.api import DeployError, FactBase
 from pyinfra.api import operation as pyinfra_operation
 from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
@@ -68,12 +69,23 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
     key = (fact, tuple(sorted(arguments.items())), state.is_executing)
     with known.lock:
         if key not in known.facts:
-            known.facts[key] = real.get_fact(fact, **arguments)
+            try:
+                known.facts[key] = real.get_fact(fact, **arguments)
+            except ConnectError as error:
+                raise UnreadableError(f"{real.name} can't be reached: {error}") from error
             if real in real.state.failed_hosts:
                 # pyinfra goes on with the fact's default, which would read as "nothing is there"
                 del known.facts[key]
                 raise UnreadableError(f"{real.name} could not be asked: see the error above")
         return known.facts[key]  # type: ignore[no-any-return]
+
+
+def ask(fact: type[FactBase[T]], host: Host, **arguments: Any) -> T | None:
+    """What :func:`observe` says, or None where the host can't be asked: for what must go on without it."""
+    try:
+        return observe(fact, host, **arguments)
+    except UnreadableError:
+        return None
 
 
 def forget(host: Host) -> None:

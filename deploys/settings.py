@@ -267,11 +267,12 @@ def _check_together(settings: Settings) -> None:
 #: Flags that the deploy sets itself and that other parts rely on.
 _OWNED: Mapping[str, tuple[str, ...]] = {
     "apiserver_extra_args": ("advertise-address", "secure-port", "etcd-servers", "service-cluster-ip-range",
-                             "client-ca-file", "tls-cert-file", "tls-private-key-file"),
+                             "client-ca-file", "authentication-config", "anonymous-auth", "etcd-cafile",
+                             "etcd-certfile", "etcd-keyfile", "service-account-issuer", "tls-cert-file", "tls-private-key-file"),
     "controller_manager_extra_args": ("kubeconfig", "root-ca-file", "cluster-signing-cert-file",
                                       "cluster-signing-key-file"),
     "scheduler_extra_args": ("kubeconfig",),
-    "kubelet_extra_args": ("config", "kubeconfig", "hostname-override", "node-ip"),
+    "kubelet_extra_args": ("config", "kubeconfig", "hostname-override", "node-ip", "container-runtime-endpoint"),
     "kube_proxy_extra_args": ("config", "hostname-override"),
     "etcd_extra_args": ("name", "data-dir", "listen-client-urls", "client-cert-auth", "trusted-ca-file"),
 }  # fmt: skip

@@ -16,7 +16,7 @@ from pyinfra.api.state import State
 
 from . import platforms, releases, settings
 from .facts.platform import Found, Interface, Platform
-from .observe import observe, this_host
+from .observe import ask, observe, this_host
 from .platforms import RestartStrategy
 from .releases import Release
 from .settings import Settings
@@ -134,9 +134,6 @@ def node_of(host: Host) -> Node:
     release = releases.find(wanted.k8s_version)
     assert release is not None  # settings.load refuses what the catalogue does not have
     interface = _interface(host.name, wanted, found)
-    master_address = wanted.master_ip
-    if not master_address:
-        master_address = interface.address if host is first_master else _address(first_master)
     return Node(
         host=host,
         role=role,
@@ -149,12 +146,17 @@ def node_of(host: Host) -> Node:
         found=found,
         restart=_restart(host.name, found),
         first_master=first_master,
-        master_address=master_address,
+        master_address=wanted.master_ip or _master_address(host, first_master, interface, found),
     )
 
 
-def _address(host: Host) -> str:
-    return _interface(host.name, settings_of(host), observe(Platform, host)).address
+def _master_address(host: Host, first_master: Host, interface: Interface, found: Found) -> str:
+    if host is first_master:
+        return interface.address
+    master = ask(Platform, first_master)
+    if master is None:
+        return str(found.record.get("master", ""))  # a turndown goes on without a master
+    return _interface(first_master.name, settings_of(first_master), master).address
 
 
 def _host_name(host: str, name: str) -> str:

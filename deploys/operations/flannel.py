@@ -13,7 +13,7 @@ from .. import subnets
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, RESERVATIONS, EtcdSubnets, Subnets
 from ..facts.files import HostFiles
-from ..observe import Commands, forget, observe, operation
+from ..observe import Commands, ask, forget, observe, operation
 from ..plan import fail, say, say_diff
 from ..record import FLANNEL_RUN, SUBNET_ENV
 from ..remote import run
@@ -54,7 +54,7 @@ def network_configured(config: str) -> Commands:
         host.noop("flannel's network is configured")
         return
     say_diff("Will configure flannel's network in etcd", [known.config] if known.config else [], [config])
-    yield StringCommand(f"{ETCDCTL} put {FLANNEL_PREFIX}/config '{config}' >/dev/null")
+    yield StringCommand(f"{ETCDCTL} put {FLANNEL_PREFIX}/config '{config}'")
 
 
 def recorded(text: str) -> str | None:
@@ -149,8 +149,8 @@ def subnet_released(node: Node) -> Commands:
 
     + node: the node
     """
-    known = observe(EtcdSubnets, node.first_master) if not node.is_first_master else Subnets(False, "")
-    if node.name not in known.reservations and node.address not in known.leases:
+    known = None if node.is_first_master else ask(EtcdSubnets, node.first_master)
+    if known is None or (node.name not in known.reservations and node.address not in known.leases):
         host.noop("etcd knows no subnet of this node")
         return
     say(f"Will delete the reservation of node {node.name} in etcd")

@@ -12,7 +12,7 @@ from pyinfra.api.operation import OperationMeta
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects
-from ..observe import Commands, observe, operation
+from ..observe import Commands, ask, observe, operation
 from ..plan import say, unknown
 from ..subnets import gateway
 from ..topology import Node, active_nodes
@@ -144,7 +144,7 @@ def node_removed(node: Node, limit: int) -> Commands:
     + limit: seconds for the drain
     """
     goes_too = any(n.is_first_master for n in active_nodes())
-    known = None if goes_too else observe(ClusterNodes, node.first_master)
+    known = None if goes_too else ask(ClusterNodes, node.first_master)
     if node.name not in (known or {}):
         host.noop("no API stays that knows the node")
         return

@@ -19,7 +19,13 @@ _HEADER = "# Written by docker-multinode: the pod network needs this.\n"
 
 
 def _files(node: Node) -> list[File]:
-    who = {"name": node.name, "role": node.role, "address": node.address, "kubernetes": node.settings.k8s_version}
+    who = {
+        "name": node.name,
+        "role": node.role,
+        "address": node.address,
+        "kubernetes": node.settings.k8s_version,
+        "master": node.master_address,
+    }
     return [
         File(MODULES_FILE, _HEADER + "".join(f"{m}\n" for m in MODULES)),
         File(SYSCTL_FILE, _HEADER + "".join(f"{k} = {v}\n" for k, v in SYSCTLS.items())),

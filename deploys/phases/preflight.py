@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from packaging.version import InvalidVersion, Version
 from pyinfra.api import DeployError
 
+from ..facts.platform import Platform
+from ..observe import ask
 from ..record import BOOTSTRAP_DATA
 from ..settings import Settings
 from ..topology import Node, active_nodes, refuse_twins, settings_of
@@ -41,6 +43,16 @@ def root(node: Node) -> str | None:
     """Operations run as root."""
     if node.found.uid != 0:
         return "the login is not root; set _sudo = True for it in the inventory, or run pyinfra with --sudo"
+    return None
+
+
+def master_answers(node: Node) -> str | None:
+    """A worker joins by its master: certificates, the subnet, the API."""
+    if ask(Platform, node.first_master) is None:
+        return (
+            f"its master {node.first_master.name} can't be reached over ssh; start it, or mend its address in the "
+            "inventory"
+        )
     return None
 
 
@@ -334,10 +346,9 @@ def _unannounced(node: Node) -> str | None:
 
 
 CHECKS: tuple[Check, ...] = (
-    root, tools, docker_runs, docker_api, daemon_json, docker_unit, docker_options, docker_root, arch_exists, cgroups,
-    shared_mounts, clock, memory, firewall, foreign_kubernetes, etcd_has_its_authority, same_node,
-    version_change, recorded_network,
-    routes, ports, docker_restart,
+    root, master_answers, tools, docker_runs, docker_api, daemon_json, docker_unit, docker_options, docker_root,
+    arch_exists, cgroups, shared_mounts, clock, memory, firewall, foreign_kubernetes, etcd_has_its_authority,
+    same_node, version_change, recorded_network, routes, ports, docker_restart,
 )  # fmt: skip
 REMOVE_CHECKS: tuple[Check, ...] = (root, docker_restart_back)
 

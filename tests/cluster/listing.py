@@ -28,7 +28,7 @@ find /etc /root /home /opt /srv /usr/local /var/lib -path /var/lib/docker -prune
   -o -type f -size -1024k -print0 2>/dev/null | xargs -0 sha256sum 2>/dev/null
 part run; find /run -mindepth 1 -maxdepth 2 -printf '%p|%y|%m|%U:%G\n' 2>/dev/null
 part docker-root; find /var/lib/docker /var/lib/bootstrap-docker -mindepth 1 -maxdepth 1 -printf '%p\n' 2>/dev/null
-for d in docker bootstrap-docker; do
+for d in docker docker-bootstrap; do
   s=/run/$d.sock; [ -S $s ] || continue
   d1="timeout 20 docker -H unix://$s"
   part "$d options"; $d1 info --format '{{.Driver}} {{.CgroupDriver}} {{.LoggingDriver}} {{.LiveRestoreEnabled}}
@@ -170,7 +170,7 @@ def normalised(listing: Listing, rules: Collection[Rule] = RULES) -> dict[str, t
 
 def _kept(section: str, line: str, rules: Collection[Rule]) -> str | None:
     for rule in rules:
-        if not re.fullmatch(rule.sections, section.removeprefix("bootstrap-docker ").removeprefix("docker ")) and (
+        if not re.fullmatch(rule.sections, section.removeprefix("docker-bootstrap ").removeprefix("docker ")) and (
             not re.fullmatch(rule.sections, section)
         ):
             continue

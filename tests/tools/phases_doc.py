@@ -14,11 +14,11 @@ BEGIN, END = "<!-- phases: written by `make docs` -->", "<!-- end of phases -->"
 
 def table() -> str:
     """A row a phase, in the order of a run."""
-    rows = ["| | phase | what it brings | what taking it away does |", "|---|---|---|---|"]
+    rows = ["| | phase | what it is about | bringing up | turning down |", "|---|---|---|---|---|"]
     for number, phase in enumerate(PHASES, 1):
         file = phase.__name__.rpartition(".")[2]
-        apply, remove = (_sentence(function) for function in (phase.apply, phase.remove))
-        rows.append(f"| {number} | [{phase.TITLE}](../deploys/phases/{file}.py) | {apply} | {remove} |")
+        about, apply, remove = (_sentence(thing) for thing in (phase, phase.apply, phase.remove))
+        rows.append(f"| {number} | [{phase.TITLE}](../deploys/phases/{file}.py) | {about} | {apply} | {remove} |")
     return "\n".join(rows)
 
 

@@ -1,0 +1,82 @@
+"""What somebody changed behind our back: the plan names it, the apply mends it (issue 3, f)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from .cluster import BOOTSTRAP, KUBECTL, Cluster
+from .product import assert_empty
+
+ETCDCTL = (
+    f"{BOOTSTRAP} exec etcd etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt "
+    "--cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key"
+)
+MANIFESTS = "/etc/kubernetes/manifests"
+UNITS = "/etc/systemd/system"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Something that is done on a host, and words of the plan's lines that name it."""
+
+    role: str
+    done: str
+    named: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """What a failing test is called."""
+        return f"{self.role}: {self.done[:70]}"
+
+
+CORE = (
+    Drift("worker", "docker stop -t 1 kubelet", ("start container kubelet",)),
+    Drift("master", f"rm {MANIFESTS}/kube-scheduler.yaml", (f"create {MANIFESTS}/kube-scheduler.yaml",)),
+    Drift("worker", "chmod 644 /etc/kubernetes/pki/kube-proxy.key", ("kube-proxy.key", "600")),
+)
+MORE = (
+    Drift("master", f"{BOOTSTRAP} stop etcd", ("start container etcd",)),
+    Drift("worker", f"{BOOTSTRAP} rm -f flannel", ("create container flannel",)),
+    Drift("master", "docker rm -f kubelet", ("create container kubelet",)),
+    Drift("worker", f"sed -i s/RestartSec=2/RestartSec=9/ {UNITS}/docker-bootstrap.service",
+          ("-RestartSec=9", "+RestartSec=2")),
+    Drift("worker", f"echo '# theirs' >> {UNITS}/docker.service.d/zz-docker-multinode.conf", ("-# theirs",)),
+    Drift("worker", f"rm {UNITS}/docker.service.d/zz-docker-multinode.conf", ("zz-docker-multinode.conf",)),
+    Drift("worker", "systemctl stop docker-bootstrap", ("start the bootstrap daemon",)),
+    Drift("worker", "systemctl disable docker-bootstrap", ("enable the bootstrap daemon",)),
+    Drift("master", f"sed -i s/--leader-elect=true/--leader-elect=false/ {MANIFESTS}/kube-scheduler.yaml",
+          ("--leader-elect=true",)),
+    Drift("master", "chown lab /etc/kubernetes/pki/ca.key", ("/etc/kubernetes/pki/ca.key", "0:0")),
+    Drift("master", "chmod 644 /etc/kubernetes/pki/sa.key", ("/etc/kubernetes/pki/sa.key", "600")),
+    Drift("worker", "rm /etc/kubernetes/pki/kubelet.crt", ("issue /etc/kubernetes/pki/kubelet.crt",)),
+    Drift("worker", "rm /var/lib/kubelet/pki/kubelet-client-current.pem",
+          ("issue /var/lib/kubelet/pki/kubelet-client-current.pem",)),
+    Drift("master", "sysctl -qw net.ipv4.ip_forward=0", ("net.ipv4.ip_forward: 0 -> 1",)),
+    Drift("master", f"{ETCDCTL} put /docker-multinode/subnets/n12 10.1.99.0/24", ("for node n12",)),
+    Drift("master", f"{ETCDCTL} del /coreos.com/network/config", ("flannel's network",)),
+    Drift("worker", "sed -i s/10.1.2.1/10.1.99.1/ /run/flannel/subnet.env", ("/run/flannel/subnet.env",)),
+    Drift("master", f"{KUBECTL} -n kube-system delete service kube-dns", ("kube-dns",)),
+    Drift("master", f"{KUBECTL} -n kube-system scale deployment coredns --replicas=1", ("replicas",)),
+    Drift("worker", "systemctl stop docker.socket docker", ("restart the main Docker",)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        *(pytest.param(d, id=d.words, marks=pytest.mark.core) for d in CORE),
+        *(pytest.param(d, id=d.words) for d in MORE),
+    ],
+)
+def test_drift_is_named_and_mended(drift: Drift, cluster: Cluster) -> None:
+    host = cluster.master if drift.role == "master" else cluster.workers[0]
+    host.run(drift.done)
+    plan = cluster.product.plan().check()
+    assert plan.changes
+    for words in drift.named:
+        assert any(words in line for line in plan.diff), f"not named: {words}\n" + "\n".join(plan.diff)
+    cluster.product.apply().check()
+    assert_empty(cluster.product.plan())
+    cluster.wait_works()

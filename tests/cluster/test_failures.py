@@ -1,0 +1,101 @@
+"""What can't start says why, in time; once the cause is gone, the next run finishes (issue 3, j)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.hosts import Host
+from tests.lab.lab import Lab
+
+from .cluster import BUSYBOX, Cluster
+from .conftest import DOCKERS, SPARE, docker_choice
+from .product import Data, Product, Run
+
+LIMIT = 20
+QUICK: dict[str, object] = {"timeout_for_services": LIMIT, "timeout_for_images": 60}
+
+
+@pytest.fixture(scope="module")
+def spare(lab: Lab, cluster: Cluster) -> Iterator[Host]:
+    """A fresh host that fails and fails, and is a master of its own in the end."""
+    host = lab.host(SPARE, docker=DOCKERS[docker_choice()][0], fresh=True)
+    yield host
+    host.remove()
+
+
+@pytest.fixture(scope="module")
+def alone(lab: Lab, spare: Host, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Product:
+    """The product on that host alone."""
+    path = lab.inventory(tmp_path_factory.mktemp("spare") / "inventory.py", masters=[spare])
+    return Product(path, dict(cluster.product.data))
+
+
+def _fails(product: Product, *words: str, data: Data | None = None) -> Run:
+    begin = time.monotonic()
+    run = product.apply("master", data={**QUICK, **(data or {})})
+    assert run.code != 0
+    assert time.monotonic() - begin < LIMIT + 90, "it took too long"
+    assert "Traceback" not in run.text
+    for word in words:
+        assert word in run.stderr, f"not said: {word}\n{run.tail()}"
+    return run
+
+
+def test_a_busy_port_is_refused_before_anything_is_changed(spare: Host, alone: Product) -> None:
+    spare.run(f"docker run -d --rm --name squatter --net=host --restart=no {BUSYBOX} nc -lk -p 6443 -e true >/dev/null")
+    try:
+        _fails(alone, "6443", "kube-apiserver")
+    finally:
+        spare.run("docker rm -f squatter")
+    assert spare.run("ls /var/lib/docker-multinode /etc/kubernetes", check=False).stdout == ""
+
+
+def test_a_full_disk_of_etcd(spare: Host, alone: Product) -> None:
+    spare.run("mount -t tmpfs -o size=1m tmpfs /var/lib/etcd")
+    try:
+        _fails(alone, "no space left on device", "to look further: ", f"waited {LIMIT} s for etcd")
+    finally:
+        spare.run("docker -H unix:///run/docker-bootstrap.sock stop -t 1 etcd; umount /var/lib/etcd", check=False)
+
+
+def test_a_port_that_is_taken_meanwhile(spare: Host, alone: Product) -> None:
+    spare.run("docker -H unix:///run/docker-bootstrap.sock rm -f etcd", check=False)
+    spare.run(f"docker run -d --name squatter --restart=always --net=host {BUSYBOX} nc -lk -p 2379 -e true >/dev/null")
+    try:
+        _fails(alone, "address already in use", "to look further: ")
+    finally:
+        spare.run("docker rm -f squatter")
+
+
+@pytest.mark.parametrize(
+    ("setting", "image"), [("etcd_version", "etcd:9.9.9"), ("flannel_version", "flannel-io/flannel:v9.9.9")]
+)
+def test_an_image_that_does_not_exist(setting: str, image: str, alone: Product) -> None:
+    _fails(alone, "cannot pull", image, data={setting: image.split(":")[1]})
+
+
+def test_a_component_that_refuses_its_flags(alone: Product) -> None:
+    _fails(alone, "unknown flag: --no-such-flag", data={"apiserver_extra_args": {"no-such-flag": "1"}})
+
+
+def test_once_the_causes_are_gone_it_finishes(spare: Host, alone: Product) -> None:
+    alone.apply("master").check()
+    cluster = Cluster(spare, (), alone)
+    cluster.deploy_web()
+    cluster.wait_works()
+    assert alone.plan("master").changes == {}
+
+
+def test_one_host_that_fails_does_not_stop_the_others(cluster: Cluster) -> None:
+    cluster.workers[0].power_off()
+    try:
+        run = cluster.product.apply()
+        assert run.code == 1
+        assert cluster.workers[0].name in run.stderr
+        assert "Traceback" not in run.text
+    finally:
+        cluster.workers[0].power_on()
+    cluster.wait_works()

@@ -1,0 +1,87 @@
+"""master.py, worker.py, a worker alone with --limit, and a login that is not root (issue 3, b)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.lab.lab import Lab
+
+from . import listing
+from .cluster import Cluster
+from .listing import Listing
+from .product import Product, assert_empty, counted
+from .test_security import _assert_absent
+
+PURGE = {"purge_data": True}
+
+Figure = Callable[[str, float], None]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_again(cluster: Cluster) -> Iterator[None]:
+    """Afterwards the cluster is as the other modules want it."""
+    yield
+    cluster.product.apply().check()
+    cluster.deploy_web()
+    cluster.wait_works()
+
+
+def test_a_worker_leaves_and_joins_again_alone(cluster: Cluster, before: dict[str, Listing], figure: Figure) -> None:
+    worker = cluster.workers[0]
+    own = listing.identity(listing.take(cluster.master))["docker-bootstrap identity"]
+    figure(
+        "seconds: turndown of a worker",
+        cluster.product.apply("turndown", "--limit", worker.name, data=PURGE).check().seconds,
+    )
+    assert listing.difference(before[worker.name], listing.take(worker)) == []
+    assert {node["metadata"]["name"] for node in cluster.get("nodes")} == {cluster.master.name}
+    run = cluster.product.apply("worker", "--limit", worker.name).check()
+    figure("seconds: a worker joins by worker.py --limit", run.seconds)
+    cluster.deploy_web()
+    cluster.wait_works()
+    assert listing.identity(listing.take(cluster.master))["docker-bootstrap identity"] == own
+    assert_empty(cluster.product.plan())
+
+
+def test_a_worker_alone_with_nothing_to_do(cluster: Cluster) -> None:
+    worker = cluster.workers[0].name
+    assert_empty(cluster.product.plan("worker", "--limit", worker))
+    with counted(cluster.hosts) as sessions:
+        cluster.product.apply("worker", "--limit", worker).check()
+    assert 0 < sessions.executions[worker] <= 10
+
+
+def test_master_then_worker(cluster: Cluster, figure: Figure) -> None:
+    cluster.product.apply("turndown", data=PURGE).check()
+    figure("seconds: master.py", cluster.product.apply("master").check().seconds)
+    alone = Cluster(cluster.master, (), cluster.product)
+    alone.deploy_web()
+    alone.wait_works()  # a master alone is a complete cluster
+    assert_empty(cluster.product.plan("master"))
+    figure("seconds: worker.py", cluster.product.apply("worker").check().seconds)
+    cluster.deploy_web()
+    cluster.wait_works()
+    assert_empty(cluster.product.plan())
+
+
+def test_a_login_with_sudo(lab: Lab, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> None:
+    worker = cluster.workers[0]
+    path = tmp_path_factory.mktemp("sudo") / "inventory.py"
+    lab.inventory(path, masters=[cluster.master], workers=[worker], user={worker.name: "lab"})
+    product = Product(path, cluster.product.data)
+    assert_empty(product.plan())
+    cluster.product.apply("turndown", "--limit", worker.name, data=PURGE).check()
+    run = product.run("worker", "-y", "-vvv", "--diff", "--limit", worker.name).check()
+    _assert_absent(worker, run.text)
+    files = worker.run("find / -xdev -user lab -not -path '/proc/*' -not -path '/home/lab*' -not -path '/run/user/*'")
+    assert files.stdout == ""
+    leftovers = worker.run("ls -A /tmp | grep -v -e ^systemd-private -e ^hsperf || true").stdout
+    assert leftovers == ""
+    cluster.deploy_web()
+    cluster.wait_works()
+    assert_empty(product.plan())
+    with counted([worker]) as sessions:
+        product.apply().check()
+    assert 0 < sessions.executions[worker.name] <= 10

@@ -1,0 +1,134 @@
+"""The state of a cluster: told without changing anything, with what is wrong and what to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from pprint import pformat
+from typing import Any
+
+import pytest
+
+from deploys import x509
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.etcd import EtcdSubnets, Subnets
+from deploys.facts.files import HostFiles
+from deploys.facts.kernel import Kernel
+from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, ObjectsState, Pods
+from deploys.operations.files import File
+from deploys.record import PKI, SUBNET_ENV
+from deploys.report import ABSENT, BROKEN, DRIFTED, HEALTHY, NodeReport, report, strangers
+from deploys.report_text import table
+from deploys.x509 import Certificate
+
+from . import machines
+from .harness import World
+from .known import daemons, host_files
+from .runs import ROOT, _environment, master, worker
+from .samples import lines
+
+CA = x509.new_authority("kubernetes")
+LEAF = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "admin"), CA, 30)
+RECORD = {"name": "m1", "role": "master", "address": "10.0.0.11", "kubernetes": "v1.37.2"}
+FILES = host_files(
+    File(SUBNET_ENV, "FLANNEL_SUBNET=10.1.1.1/24\n"), File(f"{PKI}/ca.crt", CA.certificate),
+    File(f"{PKI}/admin.crt", LEAF.certificate),
+)  # fmt: skip
+LEASE = Subnets(True, "{}", {"m1": "10.1.1.0/24"}, {"10.0.0.11": "10.1.1.0/24"})
+
+
+def told(**facts: Any) -> NodeReport:
+    """The report of a master that was brought up, with single answers changed."""
+    answers = {
+        HostFiles: FILES, DaemonsFact: facts.get("daemons", daemons()), EtcdSubnets: facts.get("etcd", LEASE),
+        ClusterNodes: facts.get("nodes", {"m1": NodeState(True)}), Pods: facts.get("pods", ()),
+        Kernel: Kernel().process(lines("kernel-master")), Objects: ObjectsState(True, (), "", ()),
+    }  # fmt: skip
+    record = facts.get("record", RECORD)
+    world = World(platforms={"m1": machines.found("m1", "10.0.0.11", record=record)}, facts=answers)
+    with world.on():
+        return report(world.node())
+
+
+def test_a_host_that_is_no_node_yet_is_absent_and_the_next_step_is_named() -> None:
+    found = told(record={})
+    assert found.state == ABSENT
+    assert "deploys/master.py" in found.next_step
+
+
+def test_a_node_that_an_apply_would_change_is_drifted_with_the_lines_of_its_plan() -> None:
+    found = told()
+    assert (found.state, found.problems) == (DRIFTED, [])
+    assert any("Write static pods" in str(d["operation"]) for d in found.drift)
+    assert "PRIVATE KEY" not in str(found.drift)
+
+
+def test_what_a_node_is_made_of_is_told() -> None:
+    found = told()
+    assert (found.kubernetes, found.docker) == ("v1.37.2", "26.1.5+dfsg1")
+    assert (found.bootstrap_daemon, found.main_daemon) == ("running", "running")
+    assert set(found.subnet.values()) == {"10.1.1.1/24"}
+    assert found.certificate_days == 29
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"daemons": daemons(bootstrap={"active": False})}, "bootstrap daemon: not running"),
+        ({"daemons": daemons(docker0="172.17.0.1/16")}, "do not agree"),
+        ({"etcd": Subnets(True, "", {}, {"10.0.0.11": "10.1.9.0/24"})}, "do not agree"),
+        ({"nodes": None}, "the API does not answer"),
+        ({"nodes": {}}, "the API knows no such node"),
+        ({"nodes": {"m1": NodeState(False)}}, "the node is not Ready"),
+        ({"pods": ("kube-system/coredns-1 CrashLoopBackOff",)}, "coredns-1"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(facts: dict[str, Any], says: str) -> None:
+    found = told(**facts)
+    assert found.state == BROKEN
+    assert says in "\n".join(found.problems)
+
+
+def test_nodes_that_left_the_inventory_are_strangers() -> None:
+    world = World(facts={ClusterNodes: {"m1": NodeState(True), "old": NodeState(False)}})
+    with world.on():
+        assert strangers([world.node()]) == ["old"]
+
+
+def test_the_table_is_aligned_and_says_what_to_do_below() -> None:
+    good = NodeReport("h", "m1", "master", "10.0.0.11", HEALTHY, kubernetes="v1.37.2", certificate_days=9)
+    bad = NodeReport("h", "worker-2", "worker", "10.0.0.12", BROKEN, problems=["it smokes"], next_step="call 112")
+    text = table([good, bad], ["old"]).splitlines()
+    assert text[0].split() == ["NODE", "ROLE", "ADDRESS", "STATE", "KUBERNETES", "DOCKER", "SUBNET", "CERTIFICATES"]
+    assert text[1].index("master") == text[2].index("worker ") == text[0].index("ROLE")
+    assert "9 days" in text[1]
+    assert "worker-2 is broken:" in text
+    assert "  problem: it smokes" in text
+    assert "  next: call 112" in text
+    assert not [line for line in text if "m1 is" in line]
+    assert "kubectl delete node old" in text[-1]
+
+
+def command(place: Path, inventory: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `docker-multinode status`."""
+    (place / "hosts.py").write_text(inventory)
+    return subprocess.run(
+        [sys.executable, "-m", "deploys.cli", "status", str(place / "hosts.py"), *words],
+        cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, env=_environment({}),
+    )  # fmt: skip
+
+
+def test_the_command_prints_a_table_and_its_exit_code_is_the_worst_node(tmp_path: Path) -> None:
+    inventory = f"masters = [{pformat(master().row())}]\nworkers = [{pformat(worker().row())}]\n"
+    ran = command(tmp_path, inventory)
+    assert ran.returncode == 2, ran.stderr
+    assert ran.stdout.splitlines()[1].split()[:4] == ["m1", "master", "10.0.0.11", "absent"]
+    assert ran.stdout.splitlines()[2].split()[:4] == ["w1", "worker", "10.0.0.12", "absent"]
+
+
+def test_the_command_says_unknown_where_the_status_could_not_be_told(tmp_path: Path) -> None:
+    ran = command(tmp_path, f"workers = [{pformat(worker().row())}]\n")
+    assert ran.returncode == 3
+    assert ran.stdout == ""
+    assert "no group `masters`" in ran.stderr
