@@ -268,7 +268,8 @@ def _check_together(settings: Settings) -> None:
 _OWNED: Mapping[str, tuple[str, ...]] = {
     "apiserver_extra_args": ("advertise-address", "secure-port", "etcd-servers", "service-cluster-ip-range",
                              "client-ca-file", "authentication-config", "anonymous-auth", "etcd-cafile",
-                             "etcd-certfile", "etcd-keyfile", "service-account-issuer", "tls-cert-file", "tls-private-key-file"),
+                             "etcd-certfile", "etcd-keyfile", "service-account-issuer", "tls-cert-file",
+                             "tls-private-key-file"),
     "controller_manager_extra_args": ("kubeconfig", "root-ca-file", "cluster-signing-cert-file",
                                       "cluster-signing-key-file"),
     "scheduler_extra_args": ("kubeconfig",),
