@@ -193,12 +193,3 @@ def why_not(pem: str, wanted: Certificate, authority_pem: str, *, only_identity:
     if _sans(have) != set(wanted.sans):
         return f"its names are {', '.join(sorted(_sans(have))) or 'none'}"
     return None
-
-
-def readable(pem: str) -> bool:
-    """Whether the text is a certificate."""
-    try:
-        x509.load_pem_x509_certificate(pem.encode())
-    except ValueError:
-        return False
-    return True

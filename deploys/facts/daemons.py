@@ -15,10 +15,7 @@ from .sections import first, split
 LABEL = "io.docker-multinode.spec"
 """Label of every container of ours: its specification as JSON."""
 
-_CONTAINER = (
-    '{"name":{{json .Name}},"id":{{json .Id}},"image_id":{{json .Image}},"state":{{json .State}},'
-    '"labels":{{json .Config.Labels}},"restarts":{{.RestartCount}}}'
-)
+_CONTAINER = '{"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}'
 
 _IMAGE = "{{.Repository}}:{{.Tag}}|{{.ID}}|{{.Repository}}@{{.Digest}}"
 
@@ -50,19 +47,15 @@ class ContainerState:
     """A container of ours as it is."""
 
     name: str
-    id: str
     running: bool
     spec: Any
     """What the label says; None where it is not JSON."""
-    image_id: str
-    restarts: int
 
 
 @dataclass(frozen=True)
 class DaemonState:
     """A Docker daemon as it is."""
 
-    installed: bool
     active: bool
     enabled: bool
     needs_reload: bool
@@ -95,15 +88,14 @@ def _container(line: str) -> ContainerState:
         raw = json.loads(line)
         label = (raw["labels"] or {}).get(LABEL, "")
         running = bool(raw["state"].get("Running")) and not raw["state"].get("Restarting")
-        name, id_, image = str(raw["name"]).lstrip("/"), str(raw["id"]), str(raw["image_id"])
-        restarts = int(raw["restarts"])
+        name = str(raw["name"]).lstrip("/")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FactProcessError(f"docker inspect gave {line[:80]!r} instead of a container") from error
     try:
         spec = json.loads(label)
     except (ValueError, TypeError, RecursionError):
         spec = None
-    return ContainerState(name, id_, running, spec, image, restarts)
+    return ContainerState(name, running, spec)
 
 
 def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
@@ -112,7 +104,6 @@ def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
     images = [line.split("|") for line in sections.get(f"{unit} images", [])]
     containers = [_container(line) for line in sections.get(f"{unit} containers", []) if line.strip()]
     return DaemonState(
-        installed=show.get("LoadState") == "loaded",
         active=show.get("ActiveState") == "active",
         enabled=show.get("UnitFileState") == "enabled",
         needs_reload=show.get("NeedDaemonReload") == "yes",

@@ -18,7 +18,6 @@ TITLE = "control plane"
 
 AUTHENTICATION = f"{KUBERNETES}/authentication.yaml"
 PROXY_CONFIG = f"{KUBERNETES}/kube-proxy.yaml"
-SUPER_ADMIN = f"{KUBERNETES}/super-admin.conf"
 REVISION = "docker-multinode.io/revision"
 KUBELET_CONTAINER = "kubelet"
 HEALTH = {

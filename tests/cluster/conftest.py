@@ -4,6 +4,7 @@ DOCKER=26|28|mixed   the hosts' Docker (26)
 KEEP=1               leave the hosts at the end, and take the ones that an earlier KEEP=1 left
 LAB_BUILD=0          do not look whether every image of the lab is built
 REPORT=path          write figures there as JSON
+PRODUCT=path         test the deploys/ of another checkout (this one's)
 """
 
 from __future__ import annotations

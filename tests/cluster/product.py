@@ -111,7 +111,8 @@ class Product:
 
     inventory: Path
     data: dict[str, object] = field(default_factory=lambda: dict(LAB_DATA))
-    cwd: Path = CHECKOUT
+    cwd: Path = field(default_factory=lambda: Path(os.environ.get("PRODUCT", CHECKOUT)))
+    """The checkout whose deploys/ run."""
 
     def run(
         self,

@@ -1,0 +1,138 @@
+"""The host as a node: networks, ports, what it was before, and whether nodes fit together."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from ..facts.platform import Platform
+from ..observe import ask
+from ..settings import Settings
+from ..topology import Node
+
+ONE_FOR_ALL = ("k8s_version", "etcd_version", "flannel_version", "flannel_network", "flannel_backend",
+               "service_network", "dns_domain", "dns_server_ip", "master_ip")  # fmt: skip
+"""Settings that make one cluster."""
+
+
+PORTS = {
+    "master": {2379: "etcd", 2380: "etcd", 2381: "etcd", 6443: "kube-apiserver", 10257: "kube-controller-manager",
+               10259: "kube-scheduler"},
+    "worker": {},
+}  # fmt: skip
+
+
+NODE_PORTS = {10250: "the kubelet", 10248: "the kubelet", 10249: "kube-proxy", 10256: "kube-proxy",
+              10010: "cri-dockerd"}  # fmt: skip
+
+
+def master_answers(node: Node) -> str | None:
+    """A worker joins by its master: certificates, the subnet, the API."""
+    if ask(Platform, node.first_master) is None:
+        return (
+            f"its master {node.first_master.name} can't be reached over ssh; start it, or mend its address in the "
+            "inventory"
+        )
+    return None
+
+
+def routes(node: Node) -> str | None:
+    """The pod and service networks overlap no route of the host."""
+    wanted = {"flannel_network": node.settings.flannel_network, "service_network": node.settings.service_network}
+    # docker0 is about to move into the pod network; once it did, routes to other nodes' subnets are flannel's
+    ours = {"docker0"} | ({"flannel.1", node.interface.name} if node.found.subnet_env else set())
+    for route in node.found.routes:
+        destination, _, device = route.partition(" ")
+        try:
+            network = ipaddress.IPv4Network(destination, strict=False)
+        except ValueError:
+            continue
+        for setting, value in wanted.items():
+            pods = ipaddress.IPv4Network(value)
+            own = setting == "flannel_network" and device in ours
+            if network.overlaps(pods) and not (own and (device == "docker0" or network.subnet_of(pods))):
+                return f"{setting} {value} overlaps the host's route to {destination} by {device}; move the network"
+    return None
+
+
+def recorded_network(node: Node) -> str | None:
+    """A node keeps its subnet for life, so the pod network can't move under it."""
+    for line in node.found.subnet_env.splitlines():
+        if line.startswith("FLANNEL_NETWORK=") and line != f"FLANNEL_NETWORK={node.settings.flannel_network}":
+            return (
+                f"is a node in the pod network {line.split('=', 1)[1]}; flannel_network can't be changed under it. "
+                "Set it back, or turn the cluster down with purge_data=true"
+            )
+    return None
+
+
+def same_node(node: Node) -> str | None:
+    """A node keeps its name, role and address."""
+    for key in ("name", "role", "address"):
+        have = node.found.record.get(key)
+        if have and have != getattr(node, key):
+            return (
+                f"is recorded as a node with the {key} {have}, now it would be {getattr(node, key)}; set it back, "
+                "or turn the host down first"
+            )
+    return None
+
+
+def version_change(node: Node) -> str | None:
+    """Another patch of the same minor is applied; an upgrade is more than that."""
+    have = str(node.found.record.get("kubernetes", ""))
+    if have and have.rsplit(".", 1)[0] != node.settings.k8s_version.rsplit(".", 1)[0]:
+        return (
+            f"runs Kubernetes {have}; going to {node.settings.k8s_version} is an upgrade of the minor version, which "
+            f"is not supported yet. Set k8s_version to a {have.rsplit('.', 1)[0]} version"
+        )
+    return None
+
+
+def ports(node: Node) -> str | None:
+    """Nothing else listens where our programs will."""
+    if node.found.record:
+        return None  # they are ours by now
+    for port, owner in {**PORTS[node.role], **NODE_PORTS}.items():
+        if port in node.found.listening:
+            return f"port {port}, which {owner} needs, is in use; look with: ss -ltnp 'sport = :{port}'"
+    return None
+
+
+def foreign_kubernetes(node: Node) -> str | None:
+    """Another installer's cluster is not overwritten."""
+    if node.found.foreign_kubernetes:
+        return (
+            f"{node.found.foreign_kubernetes[0]} is there, and not from us: another Kubernetes seems to be "
+            "installed; remove it first (kubeadm reset)"
+        )
+    return None
+
+
+def etcd_has_its_authority(node: Node) -> str | None:
+    """An etcd whose authority is gone would be lost to every client."""
+    if node.is_first_master and node.found.etcd_data and not node.found.etcd_ca:
+        return (
+            "has etcd data in /var/lib/etcd, but its authority /etc/kubernetes/pki/etcd/ca.crt is gone; put it "
+            "back, or move the data away"
+        )
+    return None
+
+
+def cluster_problems(nodes: list[Node], master: Settings) -> Iterator[str]:
+    """What is wrong between nodes: settings that must be the same everywhere, too small a network."""
+    for name in ONE_FOR_ALL:
+        first: dict[object, str] = {}
+        for node in nodes:
+            first.setdefault(getattr(node.settings, name), node.host.name)
+        # also where the master takes no part in the run
+        first.setdefault(getattr(master, name), nodes[0].first_master.name)
+        if len(first) > 1:
+            said = ", ".join(f"{value} for {host}" for value, host in first.items())
+            yield f"{name} must be the same on all nodes, but it is {said}; set it in group_data/all.py"
+    room = 2 ** (24 - ipaddress.IPv4Network(nodes[0].settings.flannel_network).prefixlen) - 1
+    if len(nodes) > room:
+        yield (
+            f"flannel_network {nodes[0].settings.flannel_network} has room for {room} nodes (a /24 each, flannel "
+            f"leaves the first one out), but the run has {len(nodes)}; take a larger network"
+        )

@@ -1,0 +1,156 @@
+"""Docker: its version and all that is set of it, in daemon.json and in its unit."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from packaging.version import InvalidVersion, Version
+
+from ..phases import docker
+from ..record import BOOTSTRAP_DATA
+from ..topology import Node
+
+
+def docker_runs(node: Node) -> str | None:
+    """The main Docker answers."""
+    if node.found.docker_api:
+        return None
+    return "Docker does not answer; look with: systemctl status docker"
+
+
+def docker_api(node: Node) -> str | None:
+    """Docker is new enough for the release's cri-dockerd, and not one of those that drop routed packets."""
+    need, have = node.release.docker_api, node.found.docker_api
+    try:
+        old = Version(have) < Version(need)
+        new = Version(node.found.docker_min_api or "0") > Version(need)
+    except InvalidVersion:
+        return f"Docker names its API version {have!r}, which is no version"
+    if old:
+        return (
+            f"has Docker {node.found.docker_version} (API {have}); Kubernetes {node.settings.k8s_version} "
+            f"needs API {need}, which is Docker 25 or newer"
+        )
+    if new:
+        return (
+            f"has Docker {node.found.docker_version}, which speaks no API older than {node.found.docker_min_api}; "
+            f"cri-dockerd {node.release.cri_dockerd.version} speaks {need}. Set DOCKER_MIN_API_VERSION={need} for "
+            "dockerd, or install an older Docker"
+        )
+    version = docker.docker_version(node)
+    if Version("28.0") <= version < Version("28.2"):
+        return (
+            f"has Docker {node.found.docker_version}, which drops packets that are routed to docker0 and has no "
+            "way to allow them; install Docker 28.2 or newer, or 27"
+        )
+    if version >= Version("28.2") and node.settings.flannel_backend != "vxlan":
+        return f"has Docker {node.found.docker_version}, with which only flannel_backend vxlan is supported"
+    return None
+
+
+#: Key in daemon.json → what is wrong with it. A value is allowed when it is in the second part.
+REFUSED_KEYS: dict[str, tuple[str, tuple[object, ...]]] = {
+    "bip": ("docker0 gets its address from flannel", ()),
+    "fixed-cidr": ("docker0 gets its subnet from flannel", ()),
+    "default-gateway": ("docker0 is the pods' gateway", ()),
+    "bridge": ("pods are on docker0", ("docker0", "")),
+    "mtu": ("docker0's MTU follows flannel's", ()),
+    "ip-masq": ("flannel decides about masquerading", ()),
+    "iptables": ("Docker's own rules carry hostPorts", (True,)),
+    "ip-forward": ("pods' packets are forwarded", (True,)),
+    "icc": ("pods talk to each other over docker0", (True,)),
+    "userland-proxy": ("a pod could not reach itself through its Service", (False,)),
+    "live-restore": ("Docker then keeps docker0's old address", (False,)),
+    "userns-remap": ("the kubelet's container needs the host's users", ("",)),
+    "log-driver": ("the kubelet reads json-file logs only", ("json-file",)),
+    "firewall-backend": ("flannel and kube-proxy use iptables", ("iptables",)),
+    "allow-direct-routing": ("pods' packets are routed to docker0", (True,)),
+    "exec-root": ("the kubelet expects /var/run/docker", ("/var/run/docker", "/run/docker")),
+}
+
+
+def daemon_json(node: Node) -> str | None:
+    """daemon.json says nothing that the pod network can't live with."""
+    config = node.found.daemon_json
+    if config is None:
+        return "/etc/docker/daemon.json is not a JSON object; mend it"
+    for key, (why, allowed) in REFUSED_KEYS.items():
+        if key in config and config[key] not in allowed:
+            return f"/etc/docker/daemon.json sets {key} to {config[key]!r}, but {why}; take it out"
+    return None
+
+
+def docker_unit(node: Node) -> str | None:
+    """The unit's command is one that flags can be added to."""
+    command = docker.command_of(node.found.docker_unit, docker.drop_in_path(node))
+    if command is None:
+        return "docker.service has no ExecStart that can be read; look with: systemctl cat docker"
+    if problem := _flags_of_others(node, command):
+        return problem
+    return None
+
+
+def _flags_of_others(node: Node, command: str) -> str | None:
+    """A flag in docker's unit, or in what the unit reads (DOCKER_OPTS), that daemon.json may not say either."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return f"docker.service's command can't be read: {command}"
+    running = node.found.docker_flags if not node.found.subnet_env else ()
+    for name, value in _flags((*words[1:], *running)):
+        if name in REFUSED_KEYS and value not in REFUSED_KEYS[name][1]:
+            return f"docker.service runs dockerd with --{name}={value}, but {REFUSED_KEYS[name][0]}; take it out"
+    return None
+
+
+def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, object]]:
+    """Flags with their values: ``--a=b``, ``--a b``, ``--a`` (true), ``-b c`` (dockerd's short --bridge)."""
+    for word, following in zip(words, (*words[1:], "-"), strict=True):
+        name, equals, value = word.partition("=")
+        if not word.startswith("-"):
+            continue
+        if not equals:
+            value = "true" if following.startswith("-") else following
+        name = "bridge" if name == "-b" else name.removeprefix("--")
+        yield name, {"true": True, "false": False}.get(value, value)
+
+
+def docker_options(node: Node) -> str | None:
+    """Rootless and user namespaces can't carry a kubelet."""
+    options = node.found.docker_info.get("SecurityOptions") or []
+    for option in options if isinstance(options, list) else []:
+        if "name=rootless" in str(option) or "name=userns" in str(option):
+            return f"Docker runs with {str(option).removeprefix('name=')}; the kubelet needs it without"
+    swarm = node.found.docker_info.get("Swarm") or {}
+    if isinstance(swarm, dict) and swarm.get("LocalNodeState") not in (None, "", "inactive"):
+        return "Docker is part of a swarm; leave it first with: docker swarm leave"
+    return None
+
+
+def docker_root(node: Node) -> str | None:
+    """dockerd unmounts what begins with the text of its root's path; the bootstrap daemon's must not."""
+    root = node.docker_root
+    if BOOTSTRAP_DATA.startswith(root.rstrip("/")):
+        return f"Docker's data-root is {root}, of which {BOOTSTRAP_DATA} would be a part; move it to /var/lib/docker"
+    return None
+
+
+def docker_restart(node: Node) -> str | None:
+    """The restart of the main Docker takes down nothing for good that nobody announced."""
+    return _unannounced(node) if docker.lost(node) and docker.restart_due(node) else None
+
+
+def docker_restart_back(node: Node) -> str | None:
+    """The same, where a turndown restarts it as it was."""
+    return _unannounced(node) if docker.lost(node) and docker.runs_ours(node) else None
+
+
+def _unannounced(node: Node) -> str | None:
+    lost = docker.lost(node)
+    if not node.settings.allow_docker_restart:
+        return (
+            f"the main Docker must be restarted, and {', '.join(lost)} would stay down for want of a restart "
+            "policy; give them one (docker update --restart=unless-stopped), or set allow_docker_restart=true"
+        )
+    return None

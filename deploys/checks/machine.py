@@ -1,0 +1,86 @@
+"""The machine: its login, tools, kernel, clock, memory, arch."""
+
+from __future__ import annotations
+
+import time
+
+from ..topology import Node
+
+NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64")
+
+
+MEMORY_KIB = {"master": 1_700_000, "worker": 700_000}
+"""kubeadm asks 1700 MB of a control plane; less than 700 MB does not hold two daemons and a kubelet."""
+
+
+CLOCK_SECONDS = 240
+"""A certificate is valid from 300 s before it was issued (x509._builder)."""
+
+
+def root(node: Node) -> str | None:
+    """Operations run as root."""
+    if node.found.uid != 0:
+        return "the login is not root; set _sudo = True for it in the inventory, or run pyinfra with --sudo"
+    return None
+
+
+def tools(node: Node) -> str | None:
+    """The host has the few commands that a run uses."""
+    missing = [tool for tool in NEEDED if tool not in node.found.tools]
+    if "docker" in missing:
+        return "has no docker; install Docker 25 or newer first"
+    return f"has no {', '.join(missing)}; install it first" if missing else None
+
+
+def arch_exists(node: Node) -> str | None:
+    """The release is built for the host's arch."""
+    if node.arch not in node.release.arches:
+        return (
+            f"is {node.arch}, for which Kubernetes {node.settings.k8s_version} is not built; "
+            f"it is for {', '.join(node.release.arches)}"
+        )
+    return None
+
+
+def cgroups(node: Node) -> str | None:
+    """The memory controller is there: Raspberry Pi OS leaves it off."""
+    if node.found.controllers and "memory" not in node.found.controllers:
+        return (
+            "the memory cgroup is off; add cgroup_enable=memory to the kernel's command line "
+            "(/boot/firmware/cmdline.txt on a Raspberry Pi) and reboot"
+        )
+    return None
+
+
+def shared_mounts(node: Node) -> str | None:
+    """The kubelet's mounts must reach the host."""
+    state = node.found.propagation.get("/var/lib/kubelet") or node.found.propagation.get("/")
+    if state == "private":
+        return "/ is not a shared mount; run: mount --make-rshared / (systemd does it at boot)"
+    return None
+
+
+def clock(node: Node) -> str | None:
+    """Certificates are issued by this machine's clock and checked by the host's."""
+    off = node.found.time - int(time.time())
+    if abs(off) > CLOCK_SECONDS:
+        return (
+            f"its clock is {abs(off)} s {'ahead of' if off > 0 else 'behind'} this machine's; certificates would not "
+            "be valid there. Set it, and keep it with NTP"
+        )
+    return None
+
+
+def memory(node: Node) -> str | None:
+    """Enough memory for the role."""
+    have, need = node.found.memory_kib, MEMORY_KIB[node.role]
+    if have and have < need:
+        return f"has {have // 1024} MiB of memory; a {node.role} needs {need // 1024}"
+    return None
+
+
+def firewall(node: Node) -> str | None:
+    """firewalld flushes Docker's and kube-proxy's rules when it reloads."""
+    if "firewalld" in node.found.active:
+        return "firewalld is running, which takes Docker's and kube-proxy's rules away when it reloads; stop it"
+    return None
