@@ -12,7 +12,7 @@ from ..facts.etcd import EtcdSubnets
 from ..observe import Commands, observe, operation
 from ..plan import say
 from ..platforms import RestartStrategy
-from ..record import BEFORE
+from ..record import BEFORE, RECORD
 from ..subnets import gateway
 from ..topology import Node
 from .flannel import subnet_of
@@ -115,11 +115,12 @@ def main_daemon(node: Node, flags: tuple[str, ...], revision: str, drop_in: str,
     say(f"Will restart the main Docker because {why}; {who}")
     keep = f"mkdir -p {BEFORE}; [ -e {BEFORE}/docker0 ] || echo '{now.docker0}' > {BEFORE}/docker0"
     go = restart.restart.format(unit=MAIN)
-    back = f"mv -f {drop_in} {drop_in}.failed; {restart.reload}; {go}"
+    failed = f"{RECORD}/docker-drop-in.failed"
+    back = f"mv -f {drop_in} {failed}; {restart.reload}; {go}"
     state = restart.state.format(unit=MAIN)
     yield StringCommand(
         f"{keep}; {restart.reload}; {go} || {{ {{ echo 'docker does not come up on the pod network:'; {state}; "
-        f"echo 'docker is started again as it was; its drop-in is kept as {drop_in}.failed'; }} >&2; "
+        f"echo 'docker is started again as it was; its drop-in is kept as {failed}'; }} >&2; "
         f"{back}; exit 1; }}; ip -4 -o addr show dev docker0 | grep -qF ' {bip} ' || "
         f'{{ echo "docker0 did not get {bip}: $(ip -4 -o addr show dev docker0)" >&2; exit 1; }}'
     )

@@ -120,7 +120,7 @@ def _default(option: Mapping[str, Any]) -> str:
 
 
 def _help(option: Mapping[str, Any]) -> str:
-    return option["help"] + (" *Per host.*" if option["per_host"] else "")
+    return f"{option['help']}{' *Per host.*' if option['per_host'] else ''}"
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def text(results: Sequence[Result], commit: str, date: str) -> str:
     for result in results:
         count = {o: sum(c.outcome == o for c in result.cases) for o in ("passed", "failed", "error", "skipped")}
         figures = (count["passed"], count["failed"] + count["error"], count["skipped"])
-        shown = " | ".join(map(str, figures)) if result.cases else " | | "
+        shown = " | ".join(map(str, figures)) if result.cases else " |  | "
         lines.append(f"| {result.name} | {result.verdict} | {_duration(result.seconds)} | {shown} |")
     for result in results:
         lines += _details(result)

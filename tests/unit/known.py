@@ -29,7 +29,7 @@ def altered(files: Files, path: str, **changes: Any) -> Files:
 
 def running(name: str, spec: Spec | None, *, runs: bool = True) -> ContainerState:
     """A container of ours with that specification in its label."""
-    return ContainerState(name, "c0ffee", runs, spec.lines() if spec else None, "sha256:1", 0)
+    return ContainerState(name, runs, spec.lines() if spec else None)
 
 
 def daemons(

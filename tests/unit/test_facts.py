@@ -108,13 +108,14 @@ def test_platform_asks_docker_only_where_its_unit_runs_and_never_for_long() -> N
 
 def test_daemons_of_a_master() -> None:
     found = DaemonsFact().process(lines("daemons-master"))
-    assert (found.bootstrap.installed, found.bootstrap.active, found.bootstrap.enabled) == (True, True, True)
+    assert (found.bootstrap.active, found.bootstrap.enabled, found.bootstrap.answers) == (True, True, True)
     assert found.bootstrap.environment == {"DOCKER_MULTINODE_REVISION": "60b830b12616"}
     assert set(found.bootstrap.containers) == {"etcd", "flannel"}
     flannel = found.bootstrap.containers["flannel"]
     assert flannel.running
     assert flannel.spec[0] == "image 10.89.255.1:5000/flannel-io/flannel:v0.28.10"
-    assert flannel.image_id == found.bootstrap.images["10.89.255.1:5000/flannel-io/flannel:v0.28.10"]
+    image = "sha256:08f56b28d1fea60a6326e8379d00505a039783ca53b84b7795e39b3d2874def2"
+    assert found.bootstrap.images["10.89.255.1:5000/flannel-io/flannel:v0.28.10"] == image
     assert "--bip=10.1.1.1/24" in found.main.command
     assert found.docker0 == "10.1.1.1/24"
     assert found.main.answers
@@ -125,23 +126,31 @@ def test_daemons_of_a_master() -> None:
 
 def test_daemons_of_a_fresh_host() -> None:
     found = DaemonsFact().process(lines("daemons-fresh"))
-    assert (found.bootstrap.installed, found.bootstrap.active, found.bootstrap.answers) == (False, False, False)
+    assert (found.bootstrap.active, found.bootstrap.enabled, found.bootstrap.answers) == (False, False, False)
+    assert (found.bootstrap.command, found.bootstrap.environment, found.bootstrap.containers) == ((), {}, {})
     assert (found.main.active, found.main.answers, found.main.containers) == (True, True, {})
     assert found.docker0 == "172.17.0.1/16"
 
 
 def test_a_container_that_restarts_again_and_again_is_not_running() -> None:
-    row = {"name": "/etcd", "id": "1", "image_id": "2", "restarts": 9, "labels": {LABEL: '["image x"]'},
-           "state": {"Running": True, "Restarting": True}}  # fmt: skip
+    row = {"name": "/etcd", "state": {"Running": True, "Restarting": True}, "labels": {LABEL: '["image x"]'}}
     found = DaemonsFact().process(edited("daemons-master", {"docker-bootstrap containers": json.dumps(row)}))
     etcd = found.bootstrap.containers["etcd"]
-    assert (etcd.running, etcd.restarts, etcd.spec) == (False, 9, ["image x"])
+    assert (etcd.running, etcd.spec) == (False, ["image x"])
 
 
 def test_a_label_that_is_no_json_is_a_specification_that_is_unknown() -> None:
-    row = {"name": "/etcd", "id": "1", "image_id": "2", "restarts": 0, "labels": {LABEL: "{"}, "state": {}}
+    row = {"name": "/etcd", "state": {}, "labels": {LABEL: "{"}}
     found = DaemonsFact().process(edited("daemons-master", {"docker-bootstrap containers": json.dumps(row)}))
     assert found.bootstrap.containers["etcd"].spec is None
+
+
+def test_the_samples_have_the_very_keys_that_docker_inspect_is_asked_for() -> None:
+    wanted = re.findall(r'"(\w+)":\{\{json', asked(DaemonsFact()))
+    for sample in ("daemons-master", "daemons-worker"):
+        rows = [json.loads(line) for line in lines(sample) if line.startswith('{"name"')]
+        assert len(rows) > 1
+        assert all(list(row) == wanted for row in rows)
 
 
 def test_a_unit_whose_text_changed_since_needs_a_reload() -> None:

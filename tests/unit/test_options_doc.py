@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploys.checks import docker
 from deploys.settings import OPTIONS
 from tests.tools import options_doc, phases_doc
 
@@ -25,3 +26,8 @@ def test_the_list_of_phases_is_the_one_in_the_code() -> None:
     page = phases_doc.PATH.read_text()
     assert phases_doc.BEGIN in page
     assert page == phases_doc.text(page), "run: make docs"
+
+
+def test_every_key_that_daemon_json_may_not_have_is_in_troubleshooting() -> None:
+    page = (phases_doc.PATH.parent / "troubleshooting.md").read_text()
+    assert [key for key in docker.REFUSED_KEYS if f"`{key}`" not in page] == []

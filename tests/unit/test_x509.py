@@ -105,7 +105,6 @@ def test_a_certificate_of_another_authority_with_the_same_name_is_issued_anew() 
 @pytest.mark.parametrize("pem", ["", "garbage", GOOD.certificate[:200], GOOD.key])
 def test_what_is_no_certificate_is_issued_anew(pem: str) -> None:
     assert x509.why_not(pem, WANTED, CA.certificate) == "it is not readable"
-    assert not x509.readable(pem)
 
 
 def aged(days: int, share: float) -> Pair:

@@ -1,0 +1,50 @@
+"""docs/test-report.md: what is read from a run of pytest, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.tools import report
+from tests.tools.report import Case, Result
+
+JUNIT = """<?xml version="1.0"?>
+<testsuites><testsuite>
+<testcase classname="tests.cluster.test_paths" name="test_ping[a|b]" time="1.5"/>
+<testcase classname="tests.cluster.test_paths" name="test_dns" time="3"><failure message="no"/></testcase>
+<testcase classname="tests.unit.test_x" name="test_y" time="0"><skipped/></testcase>
+</testsuite></testsuites>
+"""
+
+
+def test_cases_and_figures_are_read(tmp_path: Path) -> None:
+    junit, figures = tmp_path / "junit.xml", tmp_path / "figures.json"
+    junit.write_text(JUNIT)
+    figures.write_text(json.dumps({"docker": "26", "figures": {"seconds until Ready": 41.5}}))
+    cases, found = report.read(junit, figures)
+    assert cases == [
+        Case("cluster/test_paths::test_ping[a|b]", "passed", 1.5),
+        Case("cluster/test_paths::test_dns", "failed", 3.0),
+        Case("unit/test_x::test_y", "skipped", 0.0),
+    ]
+    assert found == {"seconds until Ready": 41.5}
+
+
+def test_a_stage_without_tests_has_none(tmp_path: Path) -> None:
+    assert report.read(tmp_path / "junit.xml", tmp_path / "figures.json") == ([], {})
+
+
+def test_the_report_names_failures_cluster_tests_and_figures() -> None:
+    cases = (Case("cluster/test_paths::test_ping[a|b]", "passed", 1.5), Case("unit/test_x::test_y", "failed", 0.1))
+    results = (Result("mypy", True, 12.4), Result("cluster tests", False, 600.0, cases, {"seconds until Ready": 41.5}))
+    text = report.text(results, "abc", "2030-01-02 03:04 UTC")
+    for line in (
+        "- Result: **FAILED**",
+        "- Commit: abc",
+        "| mypy | passed | 12 s |  |  |  |",
+        "| cluster tests | FAILED | 10.0 min | 1 | 1 | 0 |",
+        "| cluster/test_paths::test_ping[a\\|b] | passed | 2 s |",
+        "| unit/test_x::test_y | failed | 0 s |",
+        "| seconds until Ready | 41.5 |",
+    ):
+        assert line in text.splitlines()
