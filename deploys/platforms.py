@@ -59,7 +59,8 @@ RESTART_STRATEGIES: dict[str, RestartStrategy] = {
         restart="(systemctl reset-failed {unit} 2>/dev/null; systemctl restart {unit})",
         enable="systemctl enable --quiet {unit}",
         disable="systemctl disable --quiet {unit}",
-        state="systemctl is-active {unit}; journalctl -u {unit} -n 60 --no-pager -o cat | grep -v level=info | tail -n 20",
+        state="systemctl is-active {unit}; "
+        "journalctl -u {unit} -n 60 --no-pager -o cat | grep -v level=info | tail -n 20",
         start_once=(
             "d=/run/systemd/system/docker.service.d; mkdir -p $d; "
             "printf '[Service]\\nExecStart=\\nExecStart=%s %s\\n' {command} {flag} > $d/zzz-once.conf; "
