@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from gevent.lock import BoundedSemaphore
 from pyinfra.api import StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
@@ -15,22 +17,22 @@ def connector_arguments(host: Host) -> dict[str, Any]:
     return {k: v for k, v in arguments.items() if k in CONNECTOR_ARGUMENT_KEYS}
 
 
-def run(host: Host, command: str, stdin: str | None = None) -> tuple[bool, str, str]:
+# sshd gives a connection ten sessions (MaxSessions), and many workers ask one master at the same time
+_SESSIONS = 5
+_sessions: WeakKeyDictionary[Host, BoundedSemaphore] = WeakKeyDictionary()
+
+
+def run(host: Host, command: str) -> tuple[bool, str, str]:
     """Run a command as the user that the host's operations run as; nothing of it is printed, at any -v.
 
     :returns: success, standard output, standard error.
     """
-    if not host.connected:
-        host.connect(raise_exceptions=True)
-    connector = connector_arguments(host)
-    if stdin is not None:
-        connector["_stdin"] = stdin
-    ok, output = host.run_shell_command(
-        StringCommand(command),
-        print_output=False,
-        print_input=False,
-        **connector,
-    )
+    with _sessions.setdefault(host, BoundedSemaphore(_SESSIONS)):
+        if not host.connected:
+            host.connect(raise_exceptions=True)
+        ok, output = host.run_shell_command(
+            StringCommand(command), print_output=False, print_input=False, **connector_arguments(host)
+        )
     return ok, output.stdout, output.stderr
 
 

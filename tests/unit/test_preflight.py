@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from typing import Any
 
 import pytest
 
+from deploys.checks import cluster, docker, machine
+from deploys.checks.docker import REFUSED_KEYS
 from deploys.facts.daemons import DaemonsFact
-from deploys.phases import preflight
-from deploys.phases.preflight import CHECKS, REFUSED_KEYS, REMOVE_CHECKS
+from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, Check
 
 from . import machines
 from .harness import World
 from .known import daemons
 
 NODE_RECORD = {"name": "m1", "role": "master", "address": "10.0.0.11"}
+BY_NAME: dict[str, Check] = {check.__name__: check for check in (*CHECKS, *REMOVE_CHECKS)}
 
 
-def problem(check: preflight.Check, data: dict[str, Any] | None = None, **machine: Any) -> str | None:
+def problem(check: Check, data: dict[str, Any] | None = None, **told: Any) -> str | None:
     """What a check says of a master on such a machine."""
-    world = World(data=data or {}, platforms={"m1": machines.found("m1", "10.0.0.11", **machine)},
+    world = World(data=data or {}, platforms={"m1": machines.found("m1", "10.0.0.11", **told)},
                   facts={DaemonsFact: daemons("daemons-fresh")})  # fmt: skip
     with world.on():
         return check(world.node())
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("check", BY_NAME.values(), ids=BY_NAME)
 @pytest.mark.parametrize("sample", ["platform-fresh-docker26", "platform-fresh-docker28"])
-def test_a_healthy_host_passes(check: preflight.Check, sample: str) -> None:
+def test_a_healthy_host_passes(check: Check, sample: str) -> None:
     assert problem(check, sample=sample) is None
 
+
+OURS = "-H\nfd://\n--bip=10.1.1.1/24"
+"""What the main Docker runs with on the pod network."""
 
 FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("root", {}, {"user": "1000"}, "_sudo = True"),
@@ -68,12 +74,13 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("ports", {}, {"listening": "192B"}, "6443"),
     ("ports", {}, {"listening": "280A"}, "10250"),
     ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "no"}]}, "web"),
+    ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS}, "web"),
 ]
 
 
-@pytest.mark.parametrize(("name", "data", "machine", "says"), FAILS)
-def test_a_check_stops_at_what_it_is_for(name: str, data: dict[str, Any], machine: dict[str, Any], says: str) -> None:
-    found = problem(getattr(preflight, name), data, **machine)
+@pytest.mark.parametrize(("name", "data", "told", "says"), FAILS)
+def test_a_check_stops_at_what_it_is_for(name: str, data: dict[str, Any], told: dict[str, Any], says: str) -> None:
+    found = problem(BY_NAME[name], data, **told)
     assert found is not None
     assert says in found
     assert "\n" not in found
@@ -81,7 +88,22 @@ def test_a_check_stops_at_what_it_is_for(name: str, data: dict[str, Any], machin
 
 def test_every_check_has_a_host_that_it_stops() -> None:
     tested = {name for name, *_ in FAILS} | {"version_change", "master_answers"}  # of their own: below, test_deploys.py
-    assert {c.__name__ for c in CHECKS} <= tested
+    assert set(BY_NAME) <= tested
+
+
+def test_every_check_there_is_is_run() -> None:
+    for module in (machine, docker, cluster):
+        there = [
+            thing
+            for name, thing in vars(module).items()
+            if inspect.isfunction(thing) and thing.__module__ == module.__name__ and not name.startswith("_")
+        ]
+        assert len(there) > 5
+        assert [f.__name__ for f in there if f not in BY_NAME.values()] == ["cluster_problems"] * (module is cluster)
+
+
+def test_no_other_check_is_made_of_a_host_whose_login_is_not_root() -> None:
+    assert CHECKS[0] is REMOVE_CHECKS[0] is machine.root
 
 
 PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -99,6 +121,10 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("routes", {}, {"routes": "default dev eth0\nunreachable 10.1.0.0/16\nblackhole 10.96.0.0/12\ngarbage"}),
     ("docker_restart", {"allow_docker_restart": True}, {"containers": [{"name": "/web", "restart": "no"}]}),
     ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "always"}]}),
+    ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "no"}]}),
+    ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "always"}], "docker_flags": OURS}),
+    ("docker_restart_back", {"allow_docker_restart": True},
+     {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --data-root=/srv/docker -H fd://"}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --log-driver=json-file --iptables=true"}),
     ("docker_root", {}, {"info": {"DockerRootDir": "/srv/docker"}}),
@@ -107,9 +133,9 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "data", "machine"), PASSES)
-def test_a_check_lets_through_what_works(name: str, data: dict[str, Any], machine: dict[str, Any]) -> None:
-    assert problem(getattr(preflight, name), data, **machine) is None
+@pytest.mark.parametrize(("name", "data", "told"), PASSES)
+def test_a_check_lets_through_what_works(name: str, data: dict[str, Any], told: dict[str, Any]) -> None:
+    assert problem(BY_NAME[name], data, **told) is None
 
 
 HOST_GW = """default via 10.0.0.1 dev eth0
@@ -122,24 +148,33 @@ RECORD = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24"
 
 @pytest.mark.parametrize(("backend", "routes"), [("vxlan", VXLAN), ("host-gw", HOST_GW)])
 def test_flannels_own_routes_do_not_stop_a_second_run(backend: str, routes: str) -> None:
-    assert problem(preflight.routes, {"flannel_backend": backend}, routes=routes, subnet__env=RECORD) is None
-    assert problem(preflight.routes, {"flannel_backend": backend}, routes=HOST_GW) is not None
+    assert problem(cluster.routes, {"flannel_backend": backend}, routes=routes, subnet__env=RECORD) is None
+    assert problem(cluster.routes, {"flannel_backend": backend}, routes=HOST_GW) is not None
 
 
 @pytest.mark.parametrize("key", REFUSED_KEYS)
 def test_each_key_of_daemon_json_is_refused_or_allowed_by_its_value(key: str) -> None:
     why, allowed = REFUSED_KEYS[key]
-    said = problem(preflight.daemon_json, daemon_json={key: "something else"})
+    said = problem(docker.daemon_json, daemon_json={key: "something else"})
     assert said is not None
     assert key in said
     assert why in said
     for value in allowed:
-        assert problem(preflight.daemon_json, daemon_json={key: value}) is None
+        assert problem(docker.daemon_json, daemon_json={key: value}) is None
 
 
 def test_daemon_json_may_say_anything_else() -> None:
     harmless = {"registry-mirrors": ["https://m"], "data-root": "/srv", "log-opts": {"max-size": "1m"}, "debug": True}
-    assert problem(preflight.daemon_json, daemon_json=harmless) is None
+    assert problem(docker.daemon_json, daemon_json=harmless) is None
+
+
+@pytest.mark.parametrize(("key", "value"), [("log-driver", "journald"), ("live-restore", "true"), ("mtu", "1400")])
+def test_a_flag_that_dockerd_runs_with_is_as_good_as_one_in_its_unit_until_it_is_ours(key: str, value: str) -> None:
+    said = problem(docker.docker_unit, docker_flags=f"-H\nfd://\n--{key}={value}")
+    assert said is not None
+    assert f"--{key}=" in said
+    assert REFUSED_KEYS[key][0] in said
+    assert problem(docker.docker_unit, docker_flags=OURS, subnet__env=RECORD) is None
 
 
 def test_a_turndown_works_on_a_broken_host_too() -> None:
@@ -147,12 +182,12 @@ def test_a_turndown_works_on_a_broken_host_too() -> None:
               "record": {**NODE_RECORD, "name": "old"}, "time": "0", "docker_unit": ""}  # fmt: skip
     for check in REMOVE_CHECKS:
         assert problem(check, **broken) is None
-    assert preflight.root in REMOVE_CHECKS
+    assert machine.root in REMOVE_CHECKS
 
 
 @pytest.mark.parametrize("have", ["v1.36.4", "v1.38.0"])
 def test_another_minor_version_is_no_change_of_a_setting(have: str) -> None:
     record = {**NODE_RECORD, "kubernetes": have}
-    assert "upgrade" in str(problem(preflight.version_change, record=record))
-    assert problem(preflight.version_change, record={**NODE_RECORD, "kubernetes": "v1.37.0"}) is None
-    assert problem(preflight.version_change, record=NODE_RECORD) is None
+    assert "upgrade" in str(problem(cluster.version_change, record=record))
+    assert problem(cluster.version_change, record={**NODE_RECORD, "kubernetes": "v1.37.0"}) is None
+    assert problem(cluster.version_change, record=NODE_RECORD) is None
