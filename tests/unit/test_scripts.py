@@ -6,6 +6,7 @@ import base64
 import os
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -228,11 +229,19 @@ def test_directories_of_ours_go_when_empty_children_first(tmp_path: Path) -> Non
     assert not record(tmp_path).exists()
 
 
-def hold(path: Path, who: str) -> subprocess.Popen[str]:
-    """The process on a host that holds the lock of a run."""
-    script = lock._HOLD.replace(lock.PATH, str(path))
+def hold(path: Path, who: str, patience: int = 3 * lock.BEAT) -> subprocess.Popen[str]:
+    """The process on a host that holds the lock of a run, as long as it hears of it within so many seconds."""
+    script = lock._HOLD.replace(lock.PATH, str(path)).replace(f"timeout {3 * lock.BEAT} ", f"timeout {patience} ")
     pipe = subprocess.PIPE
     return subprocess.Popen(["sh", "-c", script, "lock", who], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def taken_in_time(path: Path) -> None:
+    """Another run gets the lock, once the kernel is through with the one before."""
+    end = time.monotonic() + 30
+    while (answer := hold(path, "bob@sofa").communicate(timeout=30)[0]) != "held\n":
+        assert time.monotonic() < end, f"still held by {answer}"
+        time.sleep(0.05)
 
 
 def test_a_run_holds_its_lock_until_its_end_of_the_line_closes(tmp_path: Path) -> None:
@@ -244,11 +253,11 @@ def test_a_run_holds_its_lock_until_its_end_of_the_line_closes(tmp_path: Path) -
     first.stdin.write("..")
     first.stdin.flush()
     second = hold(path, "bob@sofa")
-    assert second.communicate(timeout=10)[0] == "ann@desk (process 7), since noon\n"
+    assert second.communicate(timeout=30)[0] == "ann@desk (process 7), since noon\n"
     assert second.returncode == 1
-    first.communicate(timeout=10)
+    first.communicate(timeout=30)
     third = hold(path, "bob@sofa")
-    assert third.communicate(timeout=10)[0] == "held\n"
+    assert third.communicate(timeout=30)[0] == "held\n"
     assert path.read_text() == ""
 
 
@@ -258,5 +267,16 @@ def test_a_run_that_was_killed_leaves_no_lock(tmp_path: Path) -> None:
     assert first.stdout is not None
     assert first.stdout.readline() == "held\n"
     first.kill()
-    first.communicate(timeout=10)
-    assert hold(path, "bob@sofa").communicate(timeout=10)[0] == "held\n"
+    first.communicate(timeout=30)
+    # what reads its input has the lock too, and ends a moment after it
+    taken_in_time(path)
+
+
+def test_a_run_of_which_nothing_is_heard_loses_its_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    first = hold(path, "ann@desk", patience=1)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "held\n"
+    assert first.wait(timeout=30) == 0  # its input is still open
+    taken_in_time(path)
+    first.communicate()

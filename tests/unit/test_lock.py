@@ -1,0 +1,172 @@
+"""One run at a time: the lock is taken before the first operation, held by signs of life, refused by a sentence."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import gevent
+import pytest
+from pyinfra.api import DeployError
+
+from deploys import lock
+
+from .harness import World
+
+
+class EndOfTestError(Exception):
+    """What goes on for good is over."""
+
+
+class Line:
+    """The input of a process on a host."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.broken, self.heard = broken, ""
+
+    def write(self, text: str) -> None:
+        """What paramiko does where the connection is gone."""
+        if self.broken:
+            raise OSError("Socket is closed")
+        self.heard += text
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+class Client:
+    """What ssh gives for a command: these lines."""
+
+    def __init__(self, out: str = "held\n", error: str = "", line: Line | None = None) -> None:
+        self.out, self.error, self.line = out, error, line or Line()
+        self.commands: list[str] = []
+
+    def exec_command(self, command: str) -> tuple[Line, Any, Any]:
+        """Start it."""
+        self.commands.append(command)
+        return self.line, io.StringIO(self.out), io.StringIO(self.error)
+
+
+def world(clients: dict[str, Client | None], **data: Any) -> World:
+    """Hosts that are reached by these clients."""
+    here = World(masters=list(clients)[:1], workers=list(clients)[1:], data=data)
+    for name, client in clients.items():
+        here.host(name).connector = cast(Any, SimpleNamespace(client=client))
+    return here
+
+
+def start(here: World, monkeypatch: pytest.MonkeyPatch, *operations: str) -> list[Callable[..., None]]:
+    """Start these operations as pyinfra does; what would go on beside them is given back."""
+    beside: list[Callable[..., None]] = []
+    monkeypatch.setattr(gevent, "spawn", lambda function, *args: beside.append(lambda: function(*args)))
+    with here.on() as host:
+        lock.one_run_at_a_time(host)
+        for operation in operations:
+            here.state.trigger_callbacks("operation_start", operation)
+    return beside
+
+
+def test_a_plan_takes_no_lock_and_a_run_takes_each_hosts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients: dict[str, Client | None] = {"m1": Client(), "w1": Client()}
+    here = world(clients)
+    assert start(here, monkeypatch) == []
+    assert [len(c.commands) for c in clients.values() if c] == [0, 0]
+    assert len(start(here, monkeypatch, "a", "b", "c")) == 1
+    assert [len(c.commands) for c in clients.values() if c] == [1, 1]
+
+
+def test_all_hosts_of_a_run_have_one_watcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = world({"m1": Client(), "w1": Client()})
+    for name in ("m1", "w1", "m1"):
+        with here.on(name) as host:
+            lock.one_run_at_a_time(host)
+    assert len(here.state.callback_handlers) == 1
+
+
+def test_a_host_that_failed_before_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients: dict[str, Client | None] = {"m1": Client(), "w1": Client()}
+    here = world(clients)
+    here.state.active_hosts.discard(here.host("w1"))
+    start(here, monkeypatch, "a")
+    assert [len(c.commands) for c in clients.values() if c] == [1, 0]
+
+
+def test_a_host_without_ssh_has_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    start(world({"m1": None}), monkeypatch, "a")
+
+
+@pytest.mark.parametrize(
+    ("client", "words"),
+    [
+        (Client("ann@desk (process 7), since noon\n"), ("another run", "ann@desk (process 7), since noon", "60 s")),
+        (Client("\n"), ("another run", "its name is not known")),
+        (Client(""), ("another run", "its name is not known")),
+        (Client("", "sh: 1: flock: not found\n"), ("can't be taken", lock.PATH, "flock: not found")),
+    ],
+    ids=["named", "just-started", "silent", "no-flock"],
+)
+def test_a_lock_that_is_not_had_stops_the_run_by_a_sentence(
+    client: Client, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DeployError) as error:
+        start(world({"m1": Client(), "w1": client}), monkeypatch, "a")
+    said = str(error.value)
+    assert said.startswith("w1: ")
+    assert "\n" not in said
+    assert [word for word in words if word not in said] == []
+
+
+def test_every_host_hears_a_sign_of_life_also_when_another_ones_connection_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = {"m1": Line(), "w1": Line(broken=True), "w2": Line()}
+    (beat,) = start(world({name: Client(line=line) for name, line in lines.items()}), monkeypatch, "a")
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) > 3:
+            raise EndOfTestError
+
+    monkeypatch.setattr(gevent, "sleep", sleep)
+    with pytest.raises(EndOfTestError):
+        beat()
+    assert [line.heard for line in lines.values()] == ["...", "", "..."]
+    assert set(slept) == {lock.BEAT}
+
+
+def test_the_lock_is_taken_as_the_user_that_operations_run_as(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, sudo = Client(), Client()
+    start(world({"m1": plain}), monkeypatch, "a")
+    start(world({"m1": sudo}, _sudo=True, _timeout=5), monkeypatch, "a")
+    assert plain.commands[0].startswith("sh -c ")
+    assert sudo.commands[0].startswith("sudo -H -n sh -c ")
+
+
+def test_what_is_sent_is_a_command_that_a_shell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock"
+    monkeypatch.setattr(lock, "_HOLD", lock._HOLD.replace(lock.PATH, str(path)))
+    monkeypatch.setattr(lock, "_who", lambda: 'o\'neil "$HOME"@desk (process 7), since `noon`')
+    client = Client()
+    start(world({"m1": client}), monkeypatch, "a")
+    (command,) = client.commands
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["sh", "-c", command], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        second = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, input="")
+        assert (second.stdout, second.stderr) == ('o\'neil "$HOME"@desk (process 7), since `noon`\n', "")
+        assert second.returncode == 1
+        first.communicate(timeout=30)
+
+
+def test_the_name_in_a_lock_says_who_where_and_since_when() -> None:
+    who = lock._who()
+    assert "@" in who
+    assert "(process " in who
+    assert "since 20" in who
+    assert "\n" not in who
