@@ -53,7 +53,7 @@ def test_a_bootstrap_daemon_is_started_restarted_or_enabled(state: dict[str, obj
     command = text(here.run(bootstrap_daemon, restart=SYSTEMD, revision=revision))  # type: ignore[arg-type]
     assert command.startswith("systemctl daemon-reload && systemctl enable --quiet docker-bootstrap && ")
     assert f"systemctl {'restart' if verb == 'restart' else 'start'} docker-bootstrap" in command
-    assert "journalctl -u docker-bootstrap -n 20 --no-pager -o cat" in command
+    assert "journalctl -u docker-bootstrap -n 60 --no-pager -o cat | grep -v level=info | tail -n 20" in command
     assert f"Will {verb} the bootstrap daemon" in here.says(bootstrap_daemon, restart=SYSTEMD, revision=revision)
 
 
@@ -115,7 +115,11 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     keep, rest = command.split("; systemctl daemon-reload; ", 1)
     assert keep.endswith("|| echo '172.17.0.1/16' > /var/lib/docker-multinode/before/docker0")
     assert "systemctl restart docker" in rest.split(" || ")[0]
-    assert "mv -f /d/zz.conf /d/zz.conf.failed; systemctl daemon-reload; " in rest
+    failed = "/var/lib/docker-multinode/docker-drop-in.failed"
+    evidence, back = rest.split(f"its drop-in is kept as {failed}", 1)
+    assert "journalctl -u docker -n 60 --no-pager -o cat | grep -v level=info | tail -n 20" in evidence
+    assert f"mv -f /d/zz.conf {failed}; systemctl daemon-reload; " in back
+    assert "systemctl restart docker" in back.split("exit 1")[0]
     assert f"grep -qF ' {BIP} '" in rest
     said = here.says(
         main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=("db", "web")

@@ -1,0 +1,95 @@
+"""Commands beside pyinfra's operations: in few sessions at a time, as the operations' user, and never printed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import pytest
+from pyinfra.api import StringCommand
+from pyinfra.api.host import Host
+
+from deploys import remote
+
+from .harness import World, logged
+
+
+class Hosts:
+    """Takes the place of every host's connection."""
+
+    def __init__(self, *, ok: bool = True, out: str = "out", error: str = "error") -> None:
+        self.answer = ok, SimpleNamespace(stdout=out, stderr=error)
+        self.now: dict[str, int] = {}
+        self.most: dict[str, int] = {}
+        self.seen: list[dict[str, Any]] = []
+        self.connected: list[str] = []
+
+    def run(self, host: Host, command: StringCommand, **arguments: Any) -> tuple[bool, Any]:
+        """A command that takes a moment."""
+        self.seen.append({"host": host.name, "command": command.get_raw_value(), **arguments})
+        self.now[host.name] = self.now.get(host.name, 0) + 1
+        self.most[host.name] = max(self.most.get(host.name, 0), self.now[host.name])
+        gevent.sleep(0.01)
+        self.now[host.name] -= 1
+        return self.answer
+
+    def connect(self, host: Host, **_: Any) -> None:
+        """The first command connects."""
+        self.connected.append(host.name)
+        host.connected = True
+
+
+def reached(monkeypatch: pytest.MonkeyPatch, **answer: Any) -> Hosts:
+    """Hosts that answer so."""
+    hosts = Hosts(**answer)
+    monkeypatch.setattr(Host, "run_shell_command", lambda host, command, **kwargs: hosts.run(host, command, **kwargs))
+    monkeypatch.setattr(Host, "connect", lambda host, **kwargs: hosts.connect(host, **kwargs))
+    return hosts
+
+
+def test_many_that_ask_one_host_share_few_sessions_and_another_host_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hosts = reached(monkeypatch)
+    here = World(workers=["w1"])
+    names = ["m1"] * 30 + ["w1"] * 2
+    with here.on():
+        jobs = [gevent.spawn(remote.run, here.host(name), "true") for name in names]
+        gevent.joinall(jobs, timeout=30, raise_error=True)
+    assert [job.value for job in jobs] == [(True, "out", "error")] * len(names)
+    assert hosts.most == {"m1": remote._SESSIONS, "w1": 2}
+    assert remote._SESSIONS < 10 - 2  # sshd's MaxSessions, less the lock and pyinfra's own
+
+
+def test_a_session_that_failed_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(host: Host, command: StringCommand, **_: Any) -> None:
+        raise OSError("gone")
+
+    reached(monkeypatch)
+    monkeypatch.setattr(Host, "run_shell_command", broken)
+    here = World()
+    with here.on() as host, gevent.Timeout(30):
+        for _ in range(3 * remote._SESSIONS):
+            with pytest.raises(OSError, match="gone"):
+                remote.run(host, "true")
+
+
+def test_nothing_of_a_command_is_printed_and_it_runs_as_the_operations_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = reached(monkeypatch, out="PRIVATE KEY")
+    here = World(data={"_sudo": True})
+    with here.on() as host, logged() as said:
+        assert remote.quietly(host, "cat /etc/kubernetes/pki/ca.key") == "PRIVATE KEY\n"
+        remote.quietly(host, "true")
+    assert said == []
+    assert hosts.connected == ["m1"]
+    first = hosts.seen[0]
+    assert (first["command"], first["_sudo"]) == ("cat /etc/kubernetes/pki/ca.key", True)
+    assert (first["print_output"], first["print_input"]) == (False, False)
+
+
+@pytest.mark.parametrize(("ok", "out"), [(False, "half a key"), (True, ""), (False, "")])
+def test_what_failed_or_said_nothing_is_an_empty_string(ok: bool, out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached(monkeypatch, ok=ok, out=out)
+    with World().on() as host:
+        assert remote.quietly(host, "cat /x") == ""
