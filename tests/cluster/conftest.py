@@ -28,7 +28,19 @@ from .report import Report
 
 DOCKERS = {"26": ("26", "26"), "28": ("28", "28"), "mixed": ("26", "28")}
 MASTER, WORKER, SPARE = "n11", "n12", "n13"
-ORDER = ("plan", "install", "paths", "security", "settings", "drift", "roles", "reboot", "failures", "turndown")
+ORDER = (
+    "plan",
+    "install",
+    "paths",
+    "security",
+    "settings",
+    "drift",
+    "status",
+    "roles",
+    "reboot",
+    "failures",
+    "turndown",
+)
 """Modules in the order in which one cluster can go through them: from untouched hosts to turned down ones."""
 
 _KEPT = RUN / "cluster-tests.json"

@@ -114,6 +114,14 @@ class Product:
     cwd: Path = field(default_factory=lambda: Path(os.environ.get("PRODUCT", CHECKOUT)))
     """The checkout whose deploys/ run."""
 
+    def words(self, data: Data | None = None) -> list[str]:
+        """The settings as words of a command line."""
+        return [f"--data={key}={_word(value)}" for key, value in {**self.data, **(data or {})}.items()]
+
+    def argv(self, entry: str, *options: str, data: Data | None = None) -> tuple[str, ...]:
+        """The command that runs deploys/ENTRY.py."""
+        return (pyinfra(), str(self.inventory), f"deploys/{entry}.py", *options, *self.words(data))
+
     def run(
         self,
         entry: str = "cluster",
@@ -123,8 +131,7 @@ class Product:
         timeout: float = 1500,
     ) -> Run:
         """Call pyinfra on deploys/ENTRY.py."""
-        words = [f"--data={key}={_word(value)}" for key, value in {**self.data, **(data or {})}.items()]
-        argv = (pyinfra(), str(self.inventory), f"deploys/{entry}.py", *options, *words)
+        argv = self.argv(entry, *options, data=data)
         begin = time.monotonic()
         done = subprocess.run(
             argv,

@@ -1,0 +1,91 @@
+"""The state of a cluster for people, machines and cron; and one run at a time on a host."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from .cluster import Cluster
+from .product import assert_empty
+
+
+def _status(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "deploys.cli", "status", str(cluster.product.inventory), *words]
+    return subprocess.run(
+        [*command, *cluster.product.words()],
+        cwd=cluster.product.cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.core
+def test_a_cluster_that_is_as_it_should_be_is_healthy(cluster: Cluster) -> None:
+    cluster.wait_works()
+    assert_empty(cluster.product.plan())
+    run = _status(cluster, "--json")
+    found = json.loads(run.stdout)
+    assert [(n["node"], n["role"]) for n in found["nodes"]] == [("n11", "master"), ("n12", "worker")]
+    for node in found["nodes"]:
+        assert node["drift"] == []
+        assert node["certificate_days"] > 300
+        assert len(set(node["subnet"].values())) == 1
+    problems = [p for n in found["nodes"] for p in n["problems"] if "headlamp" not in p]
+    assert problems == []
+    assert found["not_in_inventory"] == []
+
+
+@pytest.mark.core
+def test_drift_is_told_with_the_lines_that_an_apply_would_change(cluster: Cluster) -> None:
+    worker = cluster.workers[0]
+    worker.run("chmod 644 /etc/kubernetes/pki/kube-proxy.key")
+    try:
+        run = _status(cluster)
+        assert run.returncode >= 1
+        assert "an apply would: Issue certificates" in run.stdout
+        assert "/etc/kubernetes/pki/kube-proxy.key" in run.stdout
+    finally:
+        cluster.product.apply().check()
+    assert_empty(cluster.product.plan())
+
+
+@pytest.mark.core
+def test_a_second_run_is_refused_and_told_who_is_at_work(cluster: Cluster) -> None:
+    # a flag that the scheduler does not know: that run waits for it until its time is over
+    data = {"scheduler_extra_args": {"no-such": "1"}, "timeout_for_services": 25}
+    holder = subprocess.Popen(
+        cluster.product.argv("cluster", "-y", data=data),
+        cwd=cluster.product.cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stderr is not None
+    for line in holder.stderr:
+        if "Wait for kube-scheduler" in line:
+            break
+    second = cluster.product.apply()
+    assert second.code != 0
+    assert "another run is at work there: " in second.stderr
+    assert "since 20" in second.stderr
+    assert "Traceback" not in second.text
+    holder.stderr.read()
+    assert holder.wait() != 0
+    cluster.product.apply().check()
+    assert_empty(cluster.product.plan())
+
+
+@pytest.mark.core
+def test_the_lock_of_a_run_that_was_killed_ends_with_it(cluster: Cluster) -> None:
+    holder = subprocess.Popen(
+        cluster.product.argv("cluster", "-y"),
+        cwd=cluster.product.cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stderr is not None
+    for line in holder.stderr:
+        if "Starting operation" in line:
+            break
+    holder.kill()
+    holder.wait()
+    cluster.product.apply().check()
