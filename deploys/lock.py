@@ -20,6 +20,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.connectors.util import extract_control_arguments, make_unix_command_for_host
 
+from .busy import IDLE
 from .remote import connector_arguments
 
 PATH = "/run/docker-multinode.lock"
@@ -28,6 +29,7 @@ BEAT = 20
 
 _HOLD = rf"""
 exec 9>>{PATH}; flock -n 9 || {{ cat {PATH}; exit 1; }}
+{IDLE} || {{ echo "a command that an earlier run started"; exit 1; }}
 printf '%s\n' "$1" > {PATH}; echo held
 while [ "$(timeout {3 * BEAT} dd bs=1 count=1 2>/dev/null)" = . ]; do :; done; : > {PATH}
 """.strip()
@@ -55,6 +57,9 @@ def _acquire(state: State, host: Host) -> Any:
     command = make_unix_command_for_host(state, host, script, **arguments)
     stdin, stdout, stderr = client.exec_command(command.get_raw_value())
     answer = stdout.readline().strip()
+    if answer == "waiting":
+        host.log("waits for what an earlier run, which ended, left at work")
+        answer = stdout.readline().strip()
     if answer == "held":
         return stdin
     if not answer and (why := stderr.readline().strip()):

@@ -25,6 +25,7 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
+from .busy import marked
 from .plan import fail, overheard
 
 T = TypeVar("T")
@@ -143,9 +144,11 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
         host = this_host()
         try:
             for command in function(*args, **kwargs):
-                yield command
                 if state.is_executing:
+                    yield marked(command)
                     forget(host)
+                else:
+                    yield command
         except UnreadableError as error:
             if not state.is_executing:
                 raise

@@ -75,8 +75,9 @@ class Run:
 
     @property
     def moved(self) -> list[str]:
-        """Lines of that which go or come: they begin with - or +."""
-        return [line.strip() for line in self.diff if line.strip()[:1] in ("+", "-")]
+        """Lines of that which go or come, with - or + in front; revisions, which only follow, are left out."""
+        lines = [line[10:] for line in self.diff if line.startswith(" " * 10 + "+") or line.startswith(" " * 10 + "-")]
+        return [line for line in lines if not line.startswith(("+++", "---")) and "revision" not in line.lower()]
 
     def check(self) -> Run:
         """The run itself, when it succeeded.

@@ -68,7 +68,7 @@ def test_etcd_wants_a_client_certificate(cluster: Cluster) -> None:
     own = f"--cacert {pki}/etcd/ca.crt --cert {pki}/etcd/server.crt --key {pki}/etcd/server.key"
     other = f"--cacert {pki}/etcd/ca.crt --cert {pki}/apiserver.crt --key {pki}/apiserver.key"
     for port in (2379, 2380):
-        curl = f"curl -sS -m 5 https://{address}:{port}/version"
+        curl = f"curl -sS --http1.1 -m 5 https://{address}:{port}/version"
         assert "etcdserver" in cluster.master.run(f"{curl} {own}").stdout
         for stranger in ("-k", other):
             done = cluster.master.run(f"{curl} {stranger}", check=False)

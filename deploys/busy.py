@@ -1,0 +1,29 @@
+"""Commands that outlive their run: sshd does not end what a connection that broke had started.
+
+Each command of ours holds a shared lock while it, or a child of it, is at work. The next run waits for that.
+"""
+
+from __future__ import annotations
+
+from pyinfra.api import StringCommand
+from pyinfra.api.command import PyinfraCommand
+
+PATH = "/run/docker-multinode.busy"
+
+MARK = f"exec 9>>{PATH}; flock -s 9;"
+"""Stands before each command that changes something."""
+
+WAIT_SECONDS = 300
+"""How long a run waits for what an earlier one left at work; a build of the node image takes about that long."""
+
+IDLE = f"exec 8>>{PATH}; {{ flock -n 8 || {{ echo waiting; flock -w {WAIT_SECONDS} 8; }}; }} && exec 8>&-"
+"""Succeeds when nothing of an earlier run is at work any more; says ``waiting`` where it has to wait."""
+
+
+def marked(command: PyinfraCommand | str) -> PyinfraCommand | str:
+    """The command with the mark before it, if it is one of the shell."""
+    if isinstance(command, str):
+        command = StringCommand(command.strip())
+    if isinstance(command, StringCommand):
+        return StringCommand(MARK, *command.bits, _separator=command.separator, **command.connector_arguments)
+    return command
