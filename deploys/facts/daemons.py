@@ -15,6 +15,9 @@ from .sections import first, split
 LABEL = "io.docker-multinode.spec"
 """Label of every container of ours: its specification as JSON."""
 
+IMAGE_LABEL = "io.docker-multinode.node-image"
+"""Label of every image that a build of the node image makes."""
+
 _CONTAINER = '{"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}'
 
 _IMAGE = "{{.Repository}}:{{.Tag}}|{{.ID}}|{{.Repository}}@{{.Digest}}"
@@ -33,6 +36,7 @@ one() {{ unit=$1 socket=$2
   echo "== $unit containers"
   c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }}
   echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}'
+  echo "== $unit unfinished"; $d images -q --filter dangling=true --filter label={IMAGE_LABEL}
   echo "== $unit answered"; echo yes
 }}
 one docker-bootstrap {BOOTSTRAP_SOCKET}
@@ -67,6 +71,8 @@ class DaemonState:
     containers: dict[str, ContainerState] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
     """Reference with tag, and with digest → image id."""
+    unfinished: tuple[str, ...] = ()
+    """Ids of images without a name that a build of ours left."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
         needs_reload=show.get("NeedDaemonReload") == "yes",
         command=tuple(word for word in sections.get(f"{unit} command", []) if word),
         environment=dict(line.split("=", 1) for line in environment if "=" in line),
+        unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
         answers=first(sections, f"{unit} answered") == "yes",
         containers={c.name: c for c in containers},
         images={name: row[1] for row in images if len(row) == 3 for name in (row[0], row[2]) if "<none>" not in name},

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pyinfra import host
 from pyinfra.api import StringCommand
 
-from ..facts.daemons import DaemonsFact
+from ..facts.daemons import IMAGE_LABEL, DaemonsFact
 from ..facts.files import HostFiles
 from ..observe import Commands, observe, operation
 from ..plan import say
@@ -17,8 +17,6 @@ from .containers import docker
 from .files import File, write
 
 BEFORE_IMAGES = f"{BEFORE}/images"
-STAGE = "io.docker-multinode.stage"
-"""Label of what a build leaves besides its image."""
 
 
 def short(image: str) -> str:
@@ -73,7 +71,7 @@ def built(daemon: str, image: str, dockerfile: str, arguments: dict[str, str], l
         f"log=$(mktemp); trap 'rm -f $log' EXIT; DOCKER_BUILDKIT=0 timeout {limit} {docker(daemon)} build "
         f"--network=host --force-rm {shlex.join(words)} -t {shlex.quote(image)} - >$log 2>&1 || "
         '{ echo "the node image was not built; the last lines:" >&2; tail -n 25 $log >&2; exit 1; }; '
-        f"{docker(daemon)} image prune -f --filter label={STAGE} >/dev/null",
+        f"{docker(daemon)} image prune -f --filter label={IMAGE_LABEL} >/dev/null",
         _stdin=dockerfile,
     )
 
@@ -100,11 +98,13 @@ def no_images(images: Sequence[str], built: str) -> Commands:
     + built: what the references of images that we built begin with
     """
     before = observe(HostFiles).content(BEFORE_IMAGES).split()
-    there = observe(DaemonsFact).main.images
+    main = observe(DaemonsFact).main
+    there = main.images
     ours = {short(image) for image in images} | set(images)
     gone = sorted(i for i in there if (i in ours or i.startswith(built)) and i not in before)
-    if not gone:
+    if not gone and not main.unfinished:
         host.noop("no images of ours are there")
         return
-    say("Will remove these images from the main daemon:", *gone)
-    yield StringCommand(f"docker rmi {shlex.join(gone)} >/dev/null")
+    say("Will remove these images from the main daemon:", *gone, *(f"{i}, unfinished" for i in main.unfinished))
+    remove = f"docker rmi {shlex.join(gone)} >/dev/null && " if gone else ""
+    yield StringCommand(f"{remove}docker image prune -f --filter label={IMAGE_LABEL} >/dev/null")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
+from ..facts.daemons import IMAGE_LABEL
 from ..operations.certificates import kubelet_client
 from ..operations.containers import Spec, container, no_container
 from ..operations.files import File, files
-from ..operations.images import STAGE, built, no_images, pulled
+from ..operations.images import built, no_images, pulled
 from ..operations.leftovers import no_chains, no_directories, no_pods
 from ..operations.wait import wait_for
 from ..record import KUBELET, KUBELET_CLIENT, KUBERNETES, MANIFESTS, PKI
@@ -62,7 +63,7 @@ def dockerfile(node: Node) -> str:
         files=fetched,
         compile=compile_,
         version=version,
-        stage=STAGE,
+        label=IMAGE_LABEL,
     )
 
 
