@@ -83,10 +83,13 @@ def test_the_images_of_before_are_recorded_once() -> None:
     assert world("a:1", record="").run(remembered) == []
 
 
+PRUNE = "docker image prune -f --filter label=io.docker-multinode.node-image >/dev/null"
+
+
 def test_only_images_of_ours_that_were_not_there_before_are_removed() -> None:
     here = world("debian:12", "theirs:1", "reg/pause:3", "docker-multinode/node:old", record="debian:12\n")
     wanted = ["docker.io/library/debian:12", "reg/pause:3", "reg/never:1"]
     assert here.run(no_images, images=wanted, built="docker-multinode/node:") == [
-        Shell("docker rmi docker-multinode/node:old reg/pause:3 >/dev/null")
+        Shell(f"docker rmi docker-multinode/node:old reg/pause:3 >/dev/null && {PRUNE}")
     ]
     assert world("theirs:1", record="").run(no_images, images=wanted, built="docker-multinode/node:") == []

@@ -1,0 +1,56 @@
+"""Commands that outlive their run hold a lock, which the next run waits for."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from pyinfra.api import StringCommand
+
+from deploys import busy
+from deploys.plan import fail
+
+
+def test_a_command_is_marked_with_its_input_and_a_failure_is_left_as_it_is() -> None:
+    command = busy.marked(StringCommand("cat", _stdin="x"))
+    assert isinstance(command, StringCommand)
+    assert command.get_raw_value() == f"{busy.MARK} cat"
+    assert command.connector_arguments == {"_stdin": "x"}
+    failure = fail("no")
+    assert busy.marked(failure) is failure
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The lock in a directory of the test's own."""
+    lock = tmp_path / "busy"
+    for name in ("MARK", "IDLE"):
+        monkeypatch.setattr(busy, name, getattr(busy, name).replace(busy.PATH, str(lock)))
+    return lock
+
+
+def _idle(seconds: int) -> subprocess.CompletedProcess[str]:
+    script = busy.IDLE.replace(f"-w {busy.WAIT_SECONDS}", f"-w {seconds}")
+    return subprocess.run(["sh", "-c", f"{script} && echo idle"], capture_output=True, text=True)
+
+
+def test_a_new_run_waits_for_the_children_of_a_command_whose_run_is_gone(here: Path) -> None:
+    # the shell of the command ends, what it started goes on: as when a connection breaks
+    child = subprocess.Popen(["sh", "-c", f"{busy.MARK} sleep 30 & echo $!"], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    pid = child.stdout.readline().strip()
+    child.wait()
+    held = _idle(1)
+    assert (held.returncode, held.stdout) == (1, "waiting\n")
+    subprocess.run(["kill", pid], check=True)
+    free = _idle(20)
+    assert free.returncode == 0
+    assert free.stdout.endswith("idle\n")
+
+
+def test_two_commands_of_one_run_do_not_wait_for_each_other(here: Path) -> None:
+    first = subprocess.Popen(["sh", "-c", f"{busy.MARK} sleep 30"])
+    second = subprocess.run(["sh", "-c", f"{busy.MARK} true"], timeout=10)
+    first.kill()
+    assert second.returncode == 0
