@@ -50,7 +50,7 @@ def test_a_new_run_waits_for_the_children_of_a_command_whose_run_is_gone(here: P
 
 
 def test_two_commands_of_one_run_do_not_wait_for_each_other(here: Path) -> None:
-    first = subprocess.Popen(["sh", "-c", f"{busy.MARK} sleep 30"])
+    first = subprocess.Popen(["sh", "-c", f"{busy.MARK} exec sleep 30"])
     second = subprocess.run(["sh", "-c", f"{busy.MARK} true"], timeout=10)
     first.kill()
     assert second.returncode == 0
