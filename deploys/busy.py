@@ -9,6 +9,8 @@ from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
 PATH = "/run/docker-multinode.busy"
+LOCK = "/run/docker-multinode.lock"
+"""Held by the run itself: lock.py."""
 
 MARK = f"exec 9>>{PATH}; flock -s 9;"
 """Stands before each command that changes something."""

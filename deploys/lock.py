@@ -21,9 +21,9 @@ from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.connectors.util import extract_control_arguments, make_unix_command_for_host
 
 from .busy import IDLE
+from .busy import LOCK as PATH
 from .remote import connector_arguments
 
-PATH = "/run/docker-multinode.lock"
 BEAT = 20
 """Seconds between two signs of life; the host waits for three of them."""
 
@@ -31,7 +31,7 @@ _HOLD = rf"""
 exec 9>>{PATH}; flock -n 9 || {{ cat {PATH}; exit 1; }}
 {IDLE} || {{ echo "a command that an earlier run started"; exit 1; }}
 printf '%s\n' "$1" > {PATH}; echo held
-while [ "$(timeout {3 * BEAT} dd bs=1 count=1 2>/dev/null)" = . ]; do :; done; : > {PATH}
+while [ "$(timeout {3 * BEAT} dd bs=1 count=1 2>/dev/null)" = . ]; do :; done; [ ! -e {PATH} ] || : > {PATH}
 """.strip()
 
 _held: WeakKeyDictionary[State, list[Any]] = WeakKeyDictionary()

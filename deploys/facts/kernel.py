@@ -31,6 +31,11 @@ KUBELET_SYSCTLS = ("vm.overcommit_memory", "vm.panic_on_oom", "kernel.panic", "k
                    "kernel.keys.root_maxkeys", "kernel.keys.root_maxbytes")  # fmt: skip
 """What the kubelet sets by itself (pkg/kubelet/cm/container_manager_linux.go setupKernelTunables)."""
 
+PROXY_SYSCTLS = ("net.ipv4.conf.all.route_localnet", "net.netfilter.nf_conntrack_tcp_timeout_established",
+                 "net.netfilter.nf_conntrack_tcp_timeout_close_wait", "net.netfilter.nf_conntrack_tcp_be_liberal",
+                 "net.ipv4.vs.conntrack")  # fmt: skip
+"""What kube-proxy sets by itself (cmd/kube-proxy/app/server_linux.go, pkg/proxy/iptables/proxier.go)."""
+
 
 @dataclass(frozen=True)
 class KernelState:
@@ -47,7 +52,7 @@ class Kernel(FactBase[KernelState]):
     """Modules and sysctls, and what the record says of the time before us."""
 
     @override
-    def command(self, keys: Sequence[str] = (*SYSCTLS, *KUBELET_SYSCTLS)) -> StringCommand:
+    def command(self, keys: Sequence[str] = (*SYSCTLS, *KUBELET_SYSCTLS, *PROXY_SYSCTLS)) -> StringCommand:
         modules = "; ".join(f"[ -e {proof} ] && echo {name}" for name, proof in MODULES.items())
         paths = " ".join(f"/proc/sys/{key.replace('.', '/')}" for key in keys)
         return StringCommand(

@@ -19,6 +19,13 @@ from .flannel import subnet_of
 
 BOOTSTRAP = "docker-bootstrap"
 MAIN = "docker"
+NAMESPACES = ("dmboot", "dmbootp")
+"""Of the bootstrap daemon in the host's containerd; short, for they are part of socket paths."""
+# dockerd leaves a lease there, and a namespace that is not empty stays
+_NO_NAMESPACES = (
+    f"! command -v ctr >/dev/null || for n in {' '.join(NAMESPACES)}; do timeout 20 ctr -n $n leases ls -q | "
+    "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1"
+)
 REVISION = "DOCKER_MULTINODE_REVISION"
 
 
@@ -59,9 +66,10 @@ def no_bootstrap_daemon(restart: RestartStrategy) -> Commands:
     if not state.active and not state.enabled:
         host.noop("the bootstrap daemon is not there")
         return
-    say("Will stop and disable the bootstrap daemon")
+    say(f"Will stop and disable the bootstrap daemon, and remove its namespaces {', '.join(NAMESPACES)} in containerd")
     yield StringCommand(
         f"{restart.stop.format(unit=BOOTSTRAP)}; {restart.disable.format(unit=BOOTSTRAP)}; "
+        f"{_NO_NAMESPACES}; "
         "! systemctl is-active --quiet docker-bootstrap"
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pyinfra import host
 from pyinfra.api import StringCommand
 
+from .. import busy
 from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation
 from ..plan import say
@@ -115,4 +116,5 @@ def no_record() -> Commands:
         host.noop("no record is there")
         return
     say(f"Will remove {RECORD} and the directories that it says we made, where they are empty")
-    yield StringCommand(f"{EMPTY_DIRECTORIES}; rm -rf {RECORD}")
+    # the last command of a run: nothing needs the locks after it
+    yield StringCommand(f"{EMPTY_DIRECTORIES}; rm -rf {RECORD} {busy.LOCK} {busy.PATH}")

@@ -6,7 +6,7 @@ import hashlib
 import ipaddress
 import json
 
-from ..operations.daemons import BOOTSTRAP, bootstrap_daemon, no_bootstrap_daemon
+from ..operations.daemons import BOOTSTRAP, NAMESPACES, bootstrap_daemon, no_bootstrap_daemon
 from ..operations.files import File, files
 from ..operations.leftovers import no_directories, no_links
 from ..record import (
@@ -72,6 +72,7 @@ def _unit(node: Node, revision: str) -> str:
         flannel_run=FLANNEL_RUN,
         subnet_env=SUBNET_ENV,
         bridge=BRIDGE,
+        namespaces=NAMESPACES,
         bridge_address=BRIDGE_ADDRESS,
     )
 

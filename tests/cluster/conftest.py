@@ -1,6 +1,7 @@
 """One cluster for most tests: fresh hosts, their listing, the plan, the install; at the end the hosts go.
 
 DOCKER=26|28|mixed   the hosts' Docker (26)
+HOSTS=n11,n12,n13    names of the master, the worker and a spare host, so that two of these can run side by side
 KEEP=1               leave the hosts at the end, and take the ones that an earlier KEEP=1 left
 LAB_BUILD=0          do not look whether every image of the lab is built
 REPORT=path          write figures there as JSON
@@ -27,7 +28,7 @@ from .product import Product, Run, log_sessions
 from .report import Report
 
 DOCKERS = {"26": ("26", "26"), "28": ("28", "28"), "mixed": ("26", "28")}
-MASTER, WORKER, SPARE = "n11", "n12", "n13"
+MASTER, WORKER, SPARE = os.environ.get("HOSTS", "n11,n12,n13").split(",")
 ORDER = (
     "plan",
     "install",

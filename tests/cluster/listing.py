@@ -120,6 +120,8 @@ RULES: tuple[Rule, ...] = (
          "dockerd makes it at its first start"),
     Rule("docker images", r"^<none>:<none> ", "layers without a name; the named ones hold them"),
     Rule("containerd", r"leases", "content that containerd's own collector takes away"),
+    Rule("mounts", r"^/run/docker/netns/default ", "Docker mounts it for the first container on the host's network"),
+    Rule("run", r"^/run/xtables.lock\|", "iptables' own lock, empty, gone at boot; another program may hold it by now"),
     Rule("mounts", r"/run/docker/netns/\S+", "a random name a container, anew at each start", "/run/docker/netns/N"),
     Rule("mounts", r"/overlay2/[0-9a-z]+/", "a container's layer", "/overlay2/N/"),
     Rule("mounts", rf"/containers/{_ID}/", "a container's own", "/containers/N/"),
@@ -135,6 +137,7 @@ RULES: tuple[Rule, ...] = (
          "one a container; containers are a section of their own"),
     Rule("listening", r'127\.0\.0\.1:\d+ "containerd"$', "containerd's streaming server, on a random port"),
     # ---- what is the machine's, not the host's
+    Rule("files", r"^/var/lib/(bootstrap-docker|kubelet|docker)\|d", "a mount point of the lab: its directory stays"),
     Rule("listening", r" 127\.0\.0\.11:", "outer Docker's name server, on random ports"),
     Rule("iptables nat", r"DOCKER_OUTPUT|DOCKER_POSTROUTING", "outer Docker's name server, on random ports"),
     Rule("modules", r".*", "the lab's hosts share one kernel: another host's Docker loads modules too"),

@@ -29,7 +29,10 @@ def test_a_cluster_that_is_as_it_should_be_is_healthy(cluster: Cluster) -> None:
     assert_empty(cluster.product.plan())
     run = _status(cluster, "--json")
     found = json.loads(run.stdout)
-    assert [(n["node"], n["role"]) for n in found["nodes"]] == [("n11", "master"), ("n12", "worker")]
+    assert [(n["node"], n["role"]) for n in found["nodes"]] == [
+        (cluster.master.name, "master"),
+        (cluster.workers[0].name, "worker"),
+    ]
     for node in found["nodes"]:
         assert node["drift"] == []
         assert node["certificate_days"] > 300

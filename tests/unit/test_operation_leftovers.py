@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploys import busy
 from deploys.facts.leftovers import Leftovers
 from deploys.operations.leftovers import no_chains, no_directories, no_links, no_pods, no_record, no_rules
 
@@ -67,6 +68,6 @@ def test_the_record_goes_and_with_it_directories_that_are_empty() -> None:
     (step,) = here.run(no_record)
     assert isinstance(step, Shell)
     assert "rmdir" in step.text
-    assert step.text.endswith("; rm -rf /var/lib/docker-multinode")
+    assert step.text.endswith(f"; rm -rf /var/lib/docker-multinode {busy.LOCK} {busy.PATH}")
     assert "Will remove /var/lib/docker-multinode" in here.says(no_record)
     assert world(paths=frozenset()).run(no_record) == []
