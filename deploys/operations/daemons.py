@@ -21,10 +21,11 @@ BOOTSTRAP = "docker-bootstrap"
 MAIN = "docker"
 NAMESPACES = ("dmboot", "dmbootp")
 """Of the bootstrap daemon in the host's containerd; short, for they are part of socket paths."""
-# dockerd leaves a lease there, and a namespace that is not empty stays
+# dockerd leaves leases and manifests there, and a namespace that is not empty stays
 _NO_NAMESPACES = (
     f"! command -v ctr >/dev/null || for n in {' '.join(NAMESPACES)}; do timeout 20 ctr -n $n leases ls -q | "
-    "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1"
+    "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr -n $n content ls -q | "
+    "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1"
 )
 REVISION = "DOCKER_MULTINODE_REVISION"
 

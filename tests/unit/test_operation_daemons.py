@@ -63,7 +63,8 @@ def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
         Shell(
             "systemctl stop docker-bootstrap; systemctl disable --quiet docker-bootstrap; "
             "! command -v ctr >/dev/null || for n in dmboot dmbootp; do timeout 20 ctr -n $n leases ls -q | "
-            "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1; "
+            "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr -n $n content ls -q | "
+            "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1; "
             "! systemctl is-active --quiet docker-bootstrap"
         )
     ]
