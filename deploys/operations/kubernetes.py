@@ -145,15 +145,19 @@ def node_removed(node: Node, limit: int) -> Commands:
     """
     goes_too = any(n.is_first_master for n in active_nodes())
     known = None if goes_too else ask(ClusterNodes, node.first_master)
-    if node.name not in (known or {}):
+    if known is None or node.name not in known:
         host.noop("no API stays that knows the node")
+        return
+    delete = f"{KUBECTL} delete --ignore-not-found node {node.name}"
+    if not observe(DaemonsFact).main.active or not known[node.name].ready:
+        say(f"Will delete node {node.name}; it is not drained, for its kubelet could not end pods")
+        yield on_master(node.first_master, delete, f"deleting node {node.name}")
         return
     say(f"Will drain node {node.name} and delete it")
     drain = f"drain {node.name} --ignore-daemonsets --delete-emptydir-data --force --timeout={limit}s"
     yield on_master(
         node.first_master,
         # no `timeout 60` around this one: the drain has its own limit
-        f"{KUBECTL.split(' ', 2)[2]} {drain} || echo 'not drained in time, going on' >&2; "
-        f"{KUBECTL} delete --ignore-not-found node {node.name}",
+        f"{KUBECTL.split(' ', 2)[2]} {drain} || echo 'not drained in time, going on' >&2; {delete}",
         f"draining node {node.name}",
     )

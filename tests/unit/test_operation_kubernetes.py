@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.kubernetes import KUBECTL, ClusterNodes, NodeState, Objects, ObjectsState
@@ -132,9 +134,9 @@ def test_the_pod_network_is_not_checked_where_nothing_changed() -> None:
     assert here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[UNCHANGED]) == []
 
 
-def removed(nodes: dict[str, NodeState] | None, *, whole: bool) -> list[Step]:
-    """Turn w1 down, alone or with its master."""
-    here = World(workers=["w1"], facts={ClusterNodes: nodes})
+def removed(nodes: dict[str, NodeState] | None, *, whole: bool, docker: bool = True) -> list[Step]:
+    """Turn w1 down, alone or with its master; its Docker runs or not."""
+    here = World(workers=["w1"], facts={ClusterNodes: nodes, DaemonsFact: daemons(main={"active": docker})})
     if not whole:
         here.state.limit_hosts = [here.host("w1")]
         here.state.active_hosts = {here.host("w1")}
@@ -147,6 +149,13 @@ def test_a_worker_that_goes_alone_is_drained_and_deleted() -> None:
     assert "drain w1 --ignore-daemonsets --delete-emptydir-data --force --timeout=60s" in step.text
     assert step.text.endswith(f"{KUBECTL} delete --ignore-not-found node w1")
     assert not step.text.startswith("timeout 60")
+
+
+@pytest.mark.parametrize(("ready", "docker"), [(False, True), (True, False)])
+def test_a_worker_that_can_not_end_pods_is_deleted_without_a_drain(ready: bool, docker: bool) -> None:
+    (step,) = removed({"w1": NodeState(ready)}, whole=False, docker=docker)
+    assert isinstance(step, OnMaster)
+    assert step.text == f"{KUBECTL} delete --ignore-not-found node w1"
 
 
 def test_a_worker_that_goes_with_its_master_or_is_not_known_is_not_drained() -> None:
