@@ -20,12 +20,15 @@ MODULES = {
 br_netfilter: bridged packets pass iptables (kube-proxy needs it). vxlan: flannel's device.
 """
 
-SYSCTLS = {
-    "net.ipv4.ip_forward": "1",
+BOOT_SYSCTLS = {
     "net.bridge.bridge-nf-call-iptables": "1",
     "net.bridge.bridge-nf-call-ip6tables": "1",
 }
-"""What the pod network needs."""
+"""What the pod network needs and nobody else sets at boot."""
+
+SYSCTLS = {"net.ipv4.ip_forward": "1", **BOOT_SYSCTLS}
+"""What the pod network needs. At boot forwarding is left to the main Docker, which then also sets the policy of
+FORWARD to DROP: it does so only where it switches forwarding on itself (moby libnetwork/drivers/bridge)."""
 
 KUBELET_SYSCTLS = ("vm.overcommit_memory", "vm.panic_on_oom", "kernel.panic", "kernel.panic_on_oops",
                    "kernel.keys.root_maxkeys", "kernel.keys.root_maxbytes")  # fmt: skip

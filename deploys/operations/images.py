@@ -14,7 +14,7 @@ from ..observe import Commands, observe, operation
 from ..plan import say
 from ..record import BEFORE
 from .containers import docker
-from .files import File, write
+from .files import File, announce, write
 
 BEFORE_IMAGES = f"{BEFORE}/images"
 
@@ -84,9 +84,9 @@ def remembered() -> Commands:
     if observe(HostFiles).ours(BEFORE_IMAGES):
         host.noop("the record knows the images that were there before")
         return
-    there = observe(DaemonsFact).main.images
-    say(f"Will record the {len(there)} images of the main daemon in {BEFORE_IMAGES}")
-    yield write([File(BEFORE_IMAGES, "".join(f"{image}\n" for image in sorted(there)))])
+    record = File(BEFORE_IMAGES, "".join(f"{image}\n" for image in sorted(observe(DaemonsFact).main.images)))
+    announce(None, record)
+    yield write([record])
 
 
 @operation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ..facts.kernel import MODULES, SYSCTLS
+from ..facts.kernel import BOOT_SYSCTLS, MODULES, SYSCTLS
 from ..operations.files import File, files
 from ..operations.kernel import kernel, kernel_restored
 from ..operations.leftovers import no_record
@@ -28,7 +28,7 @@ def _files(node: Node) -> list[File]:
     }
     return [
         File(MODULES_FILE, _HEADER + "".join(f"{m}\n" for m in MODULES)),
-        File(SYSCTL_FILE, _HEADER + "".join(f"{k} = {v}\n" for k, v in SYSCTLS.items())),
+        File(SYSCTL_FILE, _HEADER + "".join(f"{k} = {v}\n" for k, v in BOOT_SYSCTLS.items())),
         File(NODE, json.dumps(who, indent=1) + "\n"),
     ]
 

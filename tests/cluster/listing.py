@@ -137,6 +137,7 @@ RULES: tuple[Rule, ...] = (
          "one a container; containers are a section of their own"),
     Rule("listening", r'127\.0\.0\.1:\d+ "containerd"$', "containerd's streaming server, on a random port"),
     # ---- what is the machine's, not the host's
+    Rule("files", r"^/etc/(hostname|hosts|resolv\.conf)\|", "outer Docker writes them at each start of a host"),
     Rule("files", r"^/var/lib/(bootstrap-docker|kubelet|docker)\|d", "a mount point of the lab: its directory stays"),
     Rule("listening", r" 127\.0\.0\.11:", "outer Docker's name server, on random ports"),
     Rule("iptables nat", r"DOCKER_OUTPUT|DOCKER_POSTROUTING", "outer Docker's name server, on random ports"),

@@ -58,8 +58,7 @@ MORE = (
     Drift("master", f"{ETCDCTL} del /coreos.com/network/config", ("flannel's network",)),
     Drift("worker", "sed -i s/10.1.2.1/10.1.99.1/ /run/flannel/subnet.env", ("/run/flannel/subnet.env",)),
     Drift("master", f"{KUBECTL} -n kube-system delete service kube-dns", ("kube-dns",)),
-    Drift("master", f"{KUBECTL} -n kube-system scale deployment coredns --replicas=1", ("replicas",)),
-    Drift("worker", "systemctl stop docker.socket docker", ("restart the main Docker",)),
+    Drift("master", f"{KUBECTL} -n kube-system delete deployment metrics-server", ("metrics-server",)),
 )  # fmt: skip
 
 
@@ -80,3 +79,29 @@ def test_drift_is_named_and_mended(drift: Drift, cluster: Cluster) -> None:
     cluster.product.apply().check()
     assert_empty(cluster.product.plan())
     cluster.wait_works()
+
+
+def test_a_field_that_someone_else_took_is_named_and_left(cluster: Cluster) -> None:
+    scale = f"{KUBECTL} -n kube-system scale deployment coredns"
+    cluster.master.run(f"{scale} --replicas=1")
+    try:
+        assert any("replicas" in line for line in cluster.product.plan().check().diff)
+        cluster.product.apply()
+        assert cluster.get("deployment", "-n", "kube-system", "coredns")[0]["spec"]["replicas"] == 1
+    finally:
+        cluster.master.run(f"{scale} --replicas=2 --field-manager=docker-multinode")
+        cluster.product.apply()
+        cluster.wait_works()
+
+
+def test_a_main_docker_that_was_stopped_is_a_sentence(cluster: Cluster) -> None:
+    worker = cluster.workers[0]
+    worker.run("systemctl stop docker.socket docker")
+    try:
+        plan = cluster.product.plan()
+        assert plan.code == 1
+        assert f"{worker.name}: Docker does not answer; look with: systemctl status docker" in plan.stderr
+    finally:
+        worker.run("systemctl start docker.socket docker")
+    cluster.wait_works()
+    assert_empty(cluster.product.plan())

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
 
-from .cluster import BUSYBOX, Cluster
+from .cluster import BOOTSTRAP, Cluster
 from .conftest import DOCKERS, SPARE, docker_choice
 from .product import Data, Product, Run
+from .waiting import until
 
 LIMIT = 20
 QUICK: dict[str, object] = {"timeout_for_services": LIMIT, "timeout_for_images": 60}
@@ -44,12 +46,20 @@ def _fails(product: Product, *words: str, data: Data | None = None) -> Run:
     return run
 
 
-def test_a_busy_port_is_refused_before_anything_is_changed(spare: Host, alone: Product) -> None:
-    spare.run(f"docker run -d --rm --name squatter --net=host --restart=no {BUSYBOX} nc -lk -p 6443 -e true >/dev/null")
+@contextmanager
+def _squatter(host: Host, port: int) -> Iterator[None]:
+    """A program of somebody else's that listens on a port."""
+    host.run(f"systemd-run -q --unit=squatter systemd-socket-activate -l {port} /bin/cat")
+    until("the squatter to listen", 10, lambda: f":{port} " in host.run("ss -Hltn").stdout)
     try:
-        _fails(alone, "6443", "kube-apiserver")
+        yield
     finally:
-        spare.run("docker rm -f squatter")
+        host.run("systemctl stop squatter")
+
+
+def test_a_busy_port_is_refused_before_anything_is_changed(spare: Host, alone: Product) -> None:
+    with _squatter(spare, 6443):
+        _fails(alone, "6443", "kube-apiserver")
     assert spare.run("ls /var/lib/docker-multinode /etc/kubernetes", check=False).stdout == ""
 
 
@@ -58,16 +68,13 @@ def test_a_full_disk_of_etcd(spare: Host, alone: Product) -> None:
     try:
         _fails(alone, "no space left on device", "to look further: ", f"waited {LIMIT} s for etcd")
     finally:
-        spare.run("docker -H unix:///run/docker-bootstrap.sock stop -t 1 etcd; umount /var/lib/etcd", check=False)
+        spare.run("docker -H unix:///run/docker-bootstrap.sock rm -f etcd; umount /var/lib/etcd", check=False)
 
 
 def test_a_port_that_is_taken_meanwhile(spare: Host, alone: Product) -> None:
-    spare.run("docker -H unix:///run/docker-bootstrap.sock rm -f etcd", check=False)
-    spare.run(f"docker run -d --name squatter --restart=always --net=host {BUSYBOX} nc -lk -p 2379 -e true >/dev/null")
-    try:
+    spare.run(f"{BOOTSTRAP} rm -f etcd", check=False)
+    with _squatter(spare, 2379):
         _fails(alone, "address already in use", "to look further: ")
-    finally:
-        spare.run("docker rm -f squatter")
 
 
 @pytest.mark.parametrize(
