@@ -29,7 +29,9 @@ def until(what: str, test: str, limit: int, evidence: str, further: str) -> str:
 
 
 @operation
-def wait_for(what: str, test: str, limit: int, evidence: str, further: str, when: Sequence[OperationMeta]) -> Commands:
+def wait_for(
+    what: str, test: str, limit: int, evidence: str, further: str, when: Sequence[OperationMeta], first: str = ""
+) -> Commands:
     """
     Wait on the host until a test succeeds, where an earlier operation changed something.
 
@@ -39,8 +41,9 @@ def wait_for(what: str, test: str, limit: int, evidence: str, further: str, when
     + evidence: shell command whose output says why it is not
     + further: command for the user to look further
     + when: operations whose change makes the wait necessary
+    + first: shell command that is run before, where there is need to wait
     """
     if not changed(when):
         host.noop(f"nothing changed that {what} depends on")
         return
-    yield StringCommand(until(what, test, limit, evidence, further))
+    yield StringCommand((f"{first}; " if first else "") + until(what, test, limit, evidence, further))

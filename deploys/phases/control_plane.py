@@ -211,6 +211,18 @@ def wanted_files(node: Node) -> list[File]:
     return [*config, *(pod.manifest for pod in static_pods(node))]
 
 
+def _unstick(pod: StaticPod, address: str) -> str:
+    """A kubelet that has not heard of an API since it started keeps an apiserver that can't start, whatever its
+    manifest says by now (measured on 1.37.2); started again, it reads the manifest first."""
+    sandbox = "docker ps -q --filter label=io.kubernetes.docker.type=podsandbox --filter"
+    return (
+        f'[ -z "$({sandbox} label=component={pod.name})" ] || '
+        f'[ -n "$({sandbox} label=annotation.{REVISION}={pod.revision})" ] || '
+        f"docker exec {KUBELET_CONTAINER} curl -fsk -m 5 https://{address}:6443/livez >/dev/null 2>&1 || "
+        f"docker restart -t 5 {KUBELET_CONTAINER} >/dev/null"
+    )
+
+
 def apply(node: Node) -> None:
     """Pull the images side by side, write the manifests, wait for each program that they name."""
     pods = static_pods(node)
@@ -236,6 +248,7 @@ def apply(node: Node) -> None:
             f"docker logs --tail 12 $(docker ps -aql {of_pod}) 2>&1",
             further=f"docker ps -a {of_pod}, then docker logs of the newest one",
             when=[wrote],
+            first=_unstick(pod, node.address) if name == "kube-apiserver" else "",
         )
 
 

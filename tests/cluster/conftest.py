@@ -44,7 +44,7 @@ ORDER = (
 )
 """Modules in the order in which one cluster can go through them: from untouched hosts to turned down ones."""
 
-_KEPT = RUN / "cluster-tests.json"
+_KEPT = RUN / f"cluster-tests-{MASTER}.json"
 _REPORT = pytest.StashKey[Report]()
 
 
@@ -183,7 +183,11 @@ def first_plan(product: Product) -> Run:
 
 @pytest.fixture(scope="session")
 def cluster(
-    hosts: tuple[Host, Host], product: Product, first_plan: Run, figure: Callable[[str, float], None]
+    hosts: tuple[Host, Host],
+    product: Product,
+    first_plan: Run,
+    was_there: bool,
+    figure: Callable[[str, float], None],
 ) -> Cluster:
     """A cluster of one master and one worker that works; what a test breaks, it mends."""
     cluster = Cluster(hosts[0], (hosts[1],), product)
@@ -191,6 +195,7 @@ def cluster(
     if first_plan.changes:
         run = product.apply().check()
         what = "node image ready-made" if ready_made else "node image built on the hosts"
+        what += " (an update of kept hosts)" if was_there else ""
         figure(f"seconds: install of master and worker, {what}", run.seconds)
     cluster.deploy_web()
     figure("seconds: then until pods reach each other", cluster.wait_works())

@@ -19,6 +19,18 @@ def run_on(host: Host) -> bool:
     return set(CONTAINERS) <= names and host.run("curl -fsS -m 5 http://127.0.0.1:8000/").stdout == "open\n"
 
 
+_FIREWALL = """[Unit]
+Description=Firewall rules of the user, there again after each boot
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/sbin/iptables -w -A INPUT -s 192.0.2.1/32 -j DROP
+ExecStart=/usr/sbin/iptables -w -t mangle -A POSTROUTING -d 192.0.2.2/32 -j ACCEPT
+[Install]
+WantedBy=multi-user.target
+"""
+
+
 def settle(host: Host) -> None:
     """Give the host a life of its own: containers, a network, a volume, firewall rules, files."""
     host.run(
@@ -27,9 +39,10 @@ def settle(host: Host) -> None:
         "sh -c 'mkdir -p /www; echo open > /www/index.html; trap exit TERM; httpd -f -p 8000 -h /www & wait' "
         ">/dev/null && "
         f"docker run -d --name diary --restart=unless-stopped --network own -v diary:/diary {BUSYBOX} "
-        "sh -c 'date >> /diary/starts; trap exit TERM; sleep infinity & wait' >/dev/null && "
-        "iptables -A INPUT -s 192.0.2.1/32 -j DROP && iptables -t mangle -A POSTROUTING -d 192.0.2.2/32 -j ACCEPT"
+        "sh -c 'date >> /diary/starts; trap exit TERM; sleep infinity & wait' >/dev/null"
     )
+    host.write("/etc/systemd/system/their-firewall.service", _FIREWALL)
+    host.run("systemctl enable --quiet --now their-firewall")
     host.write("/etc/systemd/system/docker.service.d/their-own.conf", "[Service]\nEnvironment=THEIRS=1\n")
     host.write("/etc/sysctl.d/10-their-own.conf", "# theirs\n")
     host.run("systemctl daemon-reload && systemctl restart docker")

@@ -89,7 +89,7 @@ def test_a_field_that_someone_else_took_is_named_and_left(cluster: Cluster) -> N
         cluster.product.apply()
         assert cluster.get("deployment", "-n", "kube-system", "coredns")[0]["spec"]["replicas"] == 1
     finally:
-        cluster.master.run(f"{scale} --replicas=2 --field-manager=docker-multinode")
+        cluster.master.run(f"{scale} --replicas=2")
         cluster.product.apply()
         cluster.wait_works()
 
