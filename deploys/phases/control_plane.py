@@ -244,8 +244,9 @@ def apply(node: Node) -> None:
             f"--filter label=annotation.{REVISION}={pod.revision} | grep -q . && "
             f"docker exec {KUBELET_CONTAINER} curl -fsk -m 5 {HEALTH[pod.name].format(address=node.address)}",
             limit=node.settings.timeout_for_services,
-            evidence=f"docker ps -a {of_pod} --format '{{{{.Names}}}} {{{{.Status}}}}'; "
-            f"docker logs --tail 12 $(docker ps -aql {of_pod}) 2>&1",
+            evidence=f"docker ps -a {of_pod} --format '{{{{.Names}}}} {{{{.Status}}}}'; c=$(docker ps -aql {of_pod}); "
+            f'if [ -n "$c" ]; then docker logs --tail 12 $c 2>&1; else echo "it was never started; the kubelet:"; '
+            f"docker logs --tail 200 {KUBELET_CONTAINER} 2>&1 | grep '^[EF][0-9]' | tail -n 8; fi",
             further=f"docker ps -a {of_pod}, then docker logs of the newest one",
             when=[wrote],
             first=_unstick(pod, node.address) if name == "kube-apiserver" else "",
