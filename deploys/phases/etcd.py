@@ -65,7 +65,9 @@ def apply(node: Node) -> None:
         what="etcd to be healthy",
         test=f"{ETCDCTL} endpoint health",
         limit=limit,
-        evidence=f"{docker('bootstrap')} logs --tail 15 {NAME}; df -h {ETCD_DATA}",
+        # a panic ends in a long stack: what it says stands before that
+        evidence=f"df -h {ETCD_DATA}; {docker('bootstrap')} logs --tail 300 {NAME} 2>&1 | "
+        'grep -iE \'"level":"(error|fatal|panic)|^panic|no space\' | tail -n 8',
         further=f"{docker('bootstrap')} logs {NAME}",
         when=[runs],
     )
