@@ -86,9 +86,7 @@ def docker_unit(node: Node) -> str | None:
     command = docker.command_of(node.found.docker_unit, docker.drop_in_path(node))
     if command is None:
         return "docker.service has no ExecStart that can be read; look with: systemctl cat docker"
-    if problem := _flags_of_others(node, command):
-        return problem
-    return None
+    return _flags_of_others(node, command)
 
 
 def _flags_of_others(node: Node, command: str) -> str | None:

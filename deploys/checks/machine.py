@@ -6,7 +6,7 @@ import time
 
 from ..topology import Node
 
-NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64")
+NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock")
 
 
 MEMORY_KIB = {"master": 1_700_000, "worker": 700_000}

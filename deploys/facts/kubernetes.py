@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
 
+from ..managed_fields import Taken, conflicts
 from ..record import KUBERNETES
 from .sections import split
 
@@ -61,6 +63,8 @@ class ObjectsState:
     error: str
     labelled: tuple[tuple[str, str, str, str], ...]
     """addon, kind, namespace, name of every object that carries our label."""
+    taken: bool = False
+    """Whether it would not be applied, because others have set fields of it since."""
 
 
 class Objects(FactBase[ObjectsState]):
@@ -93,7 +97,31 @@ class Objects(FactBase[ObjectsState]):
             return ObjectsState(True, (), "", tuple(labelled))
         if "rc 1" in sections and any(line.startswith(("+++", "diff ")) for line in diff):
             return ObjectsState(True, tuple(diff), "", tuple(labelled))
-        return ObjectsState(False, (), " ".join(diff[-2:]), ())
+        return ObjectsState(False, (), " ".join(diff[-2:]), (), taken=bool(conflicts(diff)))
+
+
+class TakenFields(FactBase["dict[int, tuple[Taken, ...]]"]):
+    """Fields that others have set, of the object with that place among the documents; each is asked by itself.
+
+    ``kubectl diff`` stops at the first object with such a field, and does not say which it is.
+    """
+
+    @override
+    def command(self, documents: Sequence[str]) -> StringCommand:
+        ask = f"{KUBECTL} apply --server-side --dry-run=server --field-manager={MANAGER} -f - 2>&1 >/dev/null"
+        texts = (base64.b64encode(document.encode()).decode() for document in documents)
+        calls = (f"ask {number} {text}" for number, text in enumerate(texts))
+        return StringCommand(f'ask() {{ echo "== $1"; echo "$2" | base64 -d | {ask}; }}; {"; ".join(calls)}; true')
+
+    @staticmethod
+    @override
+    def default() -> dict[int, tuple[Taken, ...]]:
+        return {}
+
+    @override
+    def process(self, output: list[str]) -> dict[int, tuple[Taken, ...]]:
+        found = {int(name): conflicts(lines) for name, lines in split(output).items() if name.isdecimal()}
+        return {number: taken for number, taken in found.items() if taken}
 
 
 class Pods(FactBase["list[str] | None"]):

@@ -28,7 +28,7 @@ elif command -v initctl >/dev/null 2>&1 && initctl version 2>/dev/null | grep -q
 elif [ -d /etc/rc2.d ] && command -v update-rc.d >/dev/null 2>&1; then echo sysvinit
 else echo unknown; fi
 echo "== tools"
-for t in ip iptables docker dockerd timeout tar base64 modprobe systemctl; do
+for t in ip iptables docker dockerd timeout tar base64 flock modprobe systemctl; do
   command -v $t >/dev/null 2>&1 && echo $t; done
 echo "== addresses"; ip -4 -o addr show 2>/dev/null
 echo "== links"; ip -o link show 2>/dev/null

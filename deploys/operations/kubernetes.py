@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import yaml
 from pyinfra import host, state
-from pyinfra.api import StringCommand
+from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
+from pyinfra.api.state import State
 
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import EtcdSubnets
-from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects
+from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects, TakenFields
+from ..managed_fields import leave
 from ..observe import Commands, ask, observe, operation
 from ..plan import say, unknown
 from ..subnets import gateway
@@ -24,13 +27,16 @@ from .wait import until
 @operation
 def objects(manifest: str, addons: Collection[str]) -> Commands:
     """
-    Ensure that these objects are in the API, by server-side apply without force; those of ours that
-    belong to another addon are deleted.
+    Ensure that these objects are in the API, by server-side apply without force: a field that somebody
+    else has set since is named and left. Those of ours that belong to another addon are deleted.
 
     + manifest: YAML documents
     + addons: values of our label that stay
     """
     now = observe(Objects, manifest=manifest)
+    if now.taken:
+        manifest = _without_taken(manifest)
+        now = observe(Objects, manifest=manifest)
     extra = [o for o in now.labelled if o[0] not in addons]
     if now.answers and not now.diff and not extra:
         host.noop("the objects are as they should be")
@@ -49,6 +55,20 @@ def objects(manifest: str, addons: Collection[str]) -> Commands:
     for _, kind, namespace, name in extra:
         where = f" -n {namespace}" if namespace else ""
         yield StringCommand(f"{KUBECTL} delete --wait=false --ignore-not-found{where} {kind} {name} >/dev/null")
+
+
+def _without_taken(manifest: str) -> str:
+    """The objects without the fields that others have set since."""
+    documents = list(yaml.safe_load_all(manifest))
+    texts = [yaml.safe_dump(document, sort_keys=False) for document in documents]
+    for number, taken in observe(TakenFields, documents=tuple(texts)).items():
+        document = documents[number]
+        for field in taken:
+            if leave(document, field.path):
+                where = "/".join(document["metadata"][k] for k in ("namespace", "name") if k in document["metadata"])
+                say(f"Will leave {field.path} of {document['kind']} {where} as {field.manager} has set it")
+        texts[number] = yaml.safe_dump(document, sort_keys=False)
+    return "---\n".join(texts)
 
 
 @operation
@@ -100,6 +120,24 @@ def verified(what: str, test: str, limit: int, evidence: str, further: str, when
         return
     say(f"Will check {what}")
     yield StringCommand(until(what, test, limit, evidence, further))
+
+
+def _tell(state: State, host: Host, line: str) -> None:
+    host.log(line)
+
+
+@operation
+def told(line: str, when: Sequence[OperationMeta]) -> Commands:
+    """
+    Say how to go on, at the end of a run that changed something.
+
+    + line: what to say
+    + when: all operations of the run on this host
+    """
+    if not changed(when):
+        host.noop("nothing changed")
+        return
+    yield FunctionCommand(_tell, (line,), {})
 
 
 @operation

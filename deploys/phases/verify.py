@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..observe import changes
-from ..operations.kubernetes import node_ready, node_removed, pods_network_verified, verified
+from ..operations.kubernetes import node_ready, node_removed, pods_network_verified, told, verified
 from ..topology import Node
 from . import node as node_phase
 
@@ -36,6 +36,9 @@ def apply(node: Node) -> None:
             further="kubectl -n kube-system get pods -o wide -l k8s-app=kube-dns",
             when=when,
         )
+    if node.is_first_master:
+        line = "The control plane is up. For kubectl on this machine: pyinfra INVENTORY deploys/kubeconfig.py"
+        told(name="Say how to go on", line=line, when=when)
 
 
 def remove(node: Node) -> None:

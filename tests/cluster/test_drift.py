@@ -1,4 +1,4 @@
-"""What somebody changed behind our back: the plan names it, the apply mends it (issue 3, f)."""
+"""What somebody changed behind our back: the plan names it, the apply mends it."""
 
 from __future__ import annotations
 
@@ -85,13 +85,16 @@ def test_a_field_that_someone_else_took_is_named_and_left(cluster: Cluster) -> N
     scale = f"{KUBECTL} -n kube-system scale deployment coredns"
     cluster.master.run(f"{scale} --replicas=1")
     try:
-        assert any("replicas" in line for line in cluster.product.plan().check().diff)
-        cluster.product.apply()
+        plan = cluster.product.plan()
+        assert_empty(plan)
+        left = "Will leave .spec.replicas of Deployment kube-system/coredns as kubectl has set it"
+        assert any(left in line for line in plan.diff)
+        cluster.product.apply().check()
         assert cluster.get("deployment", "-n", "kube-system", "coredns")[0]["spec"]["replicas"] == 1
     finally:
         cluster.master.run(f"{scale} --replicas=2")
-        cluster.product.apply()
         cluster.wait_works()
+    assert_empty(cluster.product.plan())
 
 
 def test_a_main_docker_that_was_stopped_is_a_sentence(cluster: Cluster) -> None:

@@ -1,4 +1,4 @@
-"""What can't start says why, in time; once the cause is gone, the next run finishes (issue 3, j)."""
+"""What can't start says why, in time; once the cause is gone, the next run finishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fresh install: two Ready nodes, and a second run has nothing to do (issue 3, a, b, d)."""
+"""A fresh install: two Ready nodes, and a second run has nothing to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who reaches whom: every path, in both directions where it crosses nodes (issue 3, c)."""
+"""Who reaches whom: every path, in both directions where it crosses nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On untouched hosts: the plan changes nothing and shows everything (issue 3, a)."""
+"""On untouched hosts: the plan changes nothing and shows everything."""
 
 from __future__ import annotations
 

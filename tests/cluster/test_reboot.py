@@ -1,4 +1,4 @@
-"""Hosts and daemons that restart: the cluster comes back by itself, and there is nothing to mend (issue 3, g)."""
+"""Hosts and daemons that restart: the cluster comes back by itself, and there is nothing to mend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""master.py, worker.py, a worker alone with --limit, and a login that is not root (issue 3, b)."""
+"""master.py, worker.py, a worker alone with --limit, and a login that is not root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is open, who is answered, and where keys and tokens are not (issue 3, k)."""
+"""What is open, who is answered, and where keys and tokens are not."""
 
 from __future__ import annotations
 

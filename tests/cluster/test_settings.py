@@ -1,4 +1,4 @@
-"""One setting changes: the plan names what follows from it, only that restarts (issue 3, e)."""
+"""One setting changes: the plan names what follows from it, only that restarts."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from .cluster import Cluster
-from .product import assert_empty
+from .product import Data, assert_empty
 
 
 def _status(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
@@ -21,6 +21,19 @@ def _status(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
     )
+
+
+def _begun(cluster: Cluster, words: str, data: Data | None = None) -> subprocess.Popen[str]:
+    """An apply that has printed these words."""
+    run = subprocess.Popen(
+        cluster.product.argv("cluster", "-y", data=data),
+        cwd=cluster.product.cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert run.stderr is not None
+    for line in run.stderr:
+        if words in line:
+            return run
+    raise AssertionError(f"the run ended with {run.wait()} before it said {words!r}")
 
 
 @pytest.mark.core
@@ -60,35 +73,21 @@ def test_drift_is_told_with_the_lines_that_an_apply_would_change(cluster: Cluste
 def test_a_second_run_is_refused_and_told_who_is_at_work(cluster: Cluster) -> None:
     # a flag that the scheduler does not know: that run waits for it until its time is over
     data = {"scheduler_extra_args": {"no-such": "1"}, "timeout_for_services": 25}
-    holder = subprocess.Popen(
-        cluster.product.argv("cluster", "-y", data=data),
-        cwd=cluster.product.cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert holder.stderr is not None
-    for line in holder.stderr:
-        if "Wait for kube-scheduler" in line:
-            break
+    holder = _begun(cluster, "Wait for kube-scheduler", data)
     second = cluster.product.apply()
     assert second.code != 0
     assert "another run is at work there: " in second.stderr
     assert "since 20" in second.stderr
     assert "Traceback" not in second.text
-    holder.stderr.read()
-    assert holder.wait() != 0
+    holder.communicate()
+    assert holder.returncode != 0
     cluster.product.apply().check()
     assert_empty(cluster.product.plan())
 
 
 @pytest.mark.core
 def test_the_lock_of_a_run_that_was_killed_ends_with_it(cluster: Cluster) -> None:
-    holder = subprocess.Popen(
-        cluster.product.argv("cluster", "-y"),
-        cwd=cluster.product.cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert holder.stderr is not None
-    for line in holder.stderr:
-        if "Starting operation" in line:
-            break
+    holder = _begun(cluster, "Starting operation")
     holder.kill()
     holder.wait()
     cluster.product.apply().check()

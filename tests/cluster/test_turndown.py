@@ -1,4 +1,4 @@
-"""Turning a cluster down: with the data kept, and to the last file (issue 3, h). Last: it ends the cluster."""
+"""Turning a cluster down: with the data kept, and to the last file. Last: it ends the cluster."""
 
 from __future__ import annotations
 

@@ -26,9 +26,6 @@ COMMANDS = {
 DAEMONS = ("docker.io", "containerd", "runc", "docker-registry", "apt-cacher-ng")
 """Installing these would start services: they are unpacked into the cache and run from there."""
 
-FOREIGN = ("busybox-static",)
-"""Packages of which only a file is wanted, for an image."""
-
 
 def install_missing() -> None:
     """Install what the lab calls and the machine lacks; nothing where nothing is missing."""
@@ -50,7 +47,7 @@ def install_missing() -> None:
 def tools() -> Path:
     """A directory with the daemons and those of their libraries that the machine lacks, unpacked."""
     release = Path("/etc/os-release").read_text()
-    return store.keep("tools", "debian", store.key(DAEMONS, FOREIGN, release), _unpack) / "root"
+    return store.keep("tools", "debian", store.key(DAEMONS, release), _unpack) / "root"
 
 
 def _unpack(directory: Path) -> None:
@@ -58,7 +55,7 @@ def _unpack(directory: Path) -> None:
         run("apt-get", "update")
         plan = run("apt-get", "install", "--simulate", "--no-install-recommends", *DAEMONS).stdout
         missing = [line.split()[1] for line in plan.splitlines() if line.startswith("Inst ")]
-        packages = sorted({*missing, *DAEMONS, *FOREIGN})
+        packages = sorted({*missing, *DAEMONS})
         debs = directory / "debs"
         debs.mkdir()
         run("apt-get", "-o", "APT::Sandbox::User=root", "download", *packages, cwd=debs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from . import machine, store
+from . import store
 from .paths import HERE
 from .shell import progress, run
 
@@ -156,22 +156,6 @@ class CProgram:
             run("gcc", "-Os", "-static", "-s", "-Wall", "-Werror", "-o", directory / self.name, source)
 
         return store.keep("c", self.name, self.key, make) / self.name
-
-
-@dataclass(frozen=True)
-class DebianProgram:
-    """A program out of a Debian package that is unpacked with the lab's tools."""
-
-    name: str
-
-    @property
-    def key(self) -> str:
-        """The directory of the unpacked packages."""
-        return f"{machine.tools()}/{self.name}"
-
-    def path(self) -> Path:
-        """The unpacked program."""
-        return machine.tool(self.name)
 
 
 @functools.cache

@@ -14,9 +14,10 @@ from deploys.facts.daemons import LABEL, DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
-from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects
+from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, TakenFields
 from deploys.facts.leftovers import Leftovers
 from deploys.facts.platform import Interface, Platform
+from deploys.managed_fields import Taken
 
 from . import machines
 from .samples import edited, lines
@@ -288,3 +289,16 @@ def test_objects_send_the_manifest_to_kubectl_diff_by_the_server() -> None:
     assert base64.b64encode(b"a: 'b'\n$(reboot)").decode() in text
     assert "reboot" not in text
     assert "diff --server-side --field-manager=docker-multinode -f -" in text
+
+
+def test_an_object_of_which_somebody_else_has_set_a_field_would_not_be_applied() -> None:
+    said = 'error: Apply failed with 1 conflict: conflict with "kubectl" using apps/v1: .spec.replicas'
+    found = Objects().process(["== rc 1", "== diff", said, "== labelled"])
+    assert (found.answers, found.taken) == (False, True)
+    assert TakenFields().process(["== 0", "== 1", said, "== 2"]) == {1: (Taken("kubectl", ".spec.replicas"),)}
+
+
+def test_each_object_is_asked_by_itself_whose_fields_are_taken() -> None:
+    text = asked(TakenFields(), documents=("a: 1", "b: $(reboot)"))
+    assert f"ask 1 {base64.b64encode(b'b: $(reboot)').decode()}" in text
+    assert "--dry-run=server" in text

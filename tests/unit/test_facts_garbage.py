@@ -19,7 +19,7 @@ from deploys.facts.daemons import LABEL, DaemonsFact
 from deploys.facts.etcd import EtcdSubnets
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
-from deploys.facts.kubernetes import ClusterNodes, Objects
+from deploys.facts.kubernetes import ClusterNodes, Objects, TakenFields
 from deploys.facts.leftovers import Leftovers
 from deploys.facts.platform import Platform
 
@@ -34,6 +34,7 @@ SAMPLES: dict[type[FactBase[Any]], str] = {
     EtcdSubnets: "etcd-two-nodes",
     ClusterNodes: "nodes-two",
     Objects: "nodes-two",
+    TakenFields: "nodes-two",
 }
 EACH = pytest.mark.parametrize("fact", SAMPLES, ids=lambda fact: fact.__name__)
 

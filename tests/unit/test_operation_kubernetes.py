@@ -8,10 +8,11 @@ import pytest
 
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
-from deploys.facts.kubernetes import KUBECTL, ClusterNodes, NodeState, Objects, ObjectsState
-from deploys.operations.kubernetes import node_ready, node_removed, objects, pods_network_verified, verified
+from deploys.facts.kubernetes import KUBECTL, ClusterNodes, NodeState, Objects, ObjectsState, TakenFields
+from deploys.managed_fields import Taken
+from deploys.operations.kubernetes import node_ready, node_removed, objects, pods_network_verified, told, verified
 
-from .harness import Meta, OnMaster, Shell, Step, World
+from .harness import Calls, Meta, OnMaster, Shell, Step, World
 from .known import daemons
 
 MANIFEST = "kind: Service\nmetadata: {name: a}\n"
@@ -41,6 +42,50 @@ def test_objects_that_differ_are_applied_by_the_server_without_force_and_the_pla
     assert "Will change objects (kubectl diff):" in said
     assert "+  a: 2" in said
     assert "--force" not in APPLY.text
+
+
+DEPLOYMENT = """\
+kind: Deployment
+metadata: {name: a, namespace: n}
+spec: {replicas: 2, paused: false}
+"""
+LEFT = """\
+kind: Service
+metadata:
+  name: a
+---
+kind: Deployment
+metadata:
+  name: a
+  namespace: n
+spec:
+  paused: false
+"""
+
+
+def taken(rest: ObjectsState) -> World:
+    """A master on which somebody scaled the deployment; and what the API says of the rest."""
+
+    class Both(dict[Any, Any]):
+        def __getitem__(self, key: Any) -> Any:
+            first = not self.seen and key is Objects
+            self.seen = self.seen or first
+            return ObjectsState(False, (), "conflict", (), taken=True) if first else super().__getitem__(key)
+
+        seen = False
+
+    facts = {Objects: rest, DaemonsFact: daemons(), TakenFields: {1: (Taken("kubectl", ".spec.replicas"),)}}
+    return World(facts=Both(facts))
+
+
+def test_a_field_that_somebody_else_has_set_is_named_and_left() -> None:
+    both = f"{MANIFEST}---\n{DEPLOYMENT}"
+    assert taken(SAME).run(objects, manifest=both, addons=("coredns",)) == []
+    said = taken(SAME).says(objects, manifest=both, addons=("coredns",))
+    assert "Will leave .spec.replicas of Deployment n/a as kubectl has set it" in said
+    differs = ObjectsState(True, ("+  a: 2",), "", ())
+    [step] = taken(differs).run(objects, manifest=both, addons=("coredns",))
+    assert step == Shell(APPLY.text, LEFT)
 
 
 def test_objects_of_an_addon_that_was_switched_off_are_deleted_by_name() -> None:
@@ -162,3 +207,8 @@ def test_a_worker_that_goes_with_its_master_or_is_not_known_is_not_drained() -> 
     assert removed({"w1": NodeState(True)}, whole=True) == []
     assert removed(None, whole=False) == []
     assert removed({}, whole=False) == []
+
+
+def test_how_to_go_on_is_said_where_something_changed() -> None:
+    assert World().run(told, line="go on", when=(CHANGED,)) == [Calls("_tell", ("go on",))]
+    assert World().run(told, line="go on", when=(UNCHANGED,)) == []
