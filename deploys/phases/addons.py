@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from typing import Any
+
 import yaml
 
 from ..facts.kubernetes import ADDON
 from ..operations.kubernetes import objects
 from ..render import render
 from ..topology import Node
+from .control_plane import REVISION
 
 TITLE = "addons"
 
@@ -29,10 +34,21 @@ def manifest(node: Node) -> str:
     documents = []
     for addon, image in {"cluster": "", **images(node)}.items():
         text = render(f"addons/{addon}.yaml.j2", image=image, **values)
-        for document in yaml.safe_load_all(text):
+        for document in _with_revision(list(yaml.safe_load_all(text))):
             document["metadata"].setdefault("labels", {})[ADDON] = addon
             documents.append(yaml.safe_dump(document, sort_keys=False))
     return "---\n".join(documents)
+
+
+def _with_revision(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Deployments with a mark of the addon's configuration: their pods are replaced when it changes, where CoreDNS'
+    own reload would leave one replica with the old answers for up to two minutes."""
+    config = [document["data"] for document in documents if document["kind"] == "ConfigMap"]
+    revision = hashlib.sha256(json.dumps(config).encode()).hexdigest()[:12]
+    for document in documents:
+        if config and document["kind"] == "Deployment":
+            document["spec"]["template"]["metadata"].setdefault("annotations", {})[REVISION] = revision
+    return documents
 
 
 def apply(node: Node) -> None:

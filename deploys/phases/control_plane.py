@@ -20,6 +20,8 @@ AUTHENTICATION = f"{KUBERNETES}/authentication.yaml"
 PROXY_CONFIG = f"{KUBERNETES}/kube-proxy.yaml"
 REVISION = "docker-multinode.io/revision"
 KUBELET_CONTAINER = "kubelet"
+GRACE_SECONDS = 10
+"""An apiserver that drains its watches for the usual 30 s costs the others their leases."""
 HEALTH = {
     "kube-apiserver": "https://{address}:6443/readyz",
     "kube-controller-manager": "https://127.0.0.1:10257/healthz",
@@ -83,6 +85,7 @@ def _pod(node: Node, name: str, flags: Mapping[str, str], reads: str = "", **val
         name=name,
         image=component_image(node, name),
         command=command,
+        grace=GRACE_SECONDS,
         **{**defaults, **values},
     )
     revision = hashlib.sha256((text(revision="") + reads).encode()).hexdigest()[:12]
@@ -213,11 +216,15 @@ def wanted_files(node: Node) -> list[File]:
 
 def _unstick(pod: StaticPod, address: str) -> str:
     """A kubelet that has not heard of an API since it started keeps an apiserver that can't start, whatever its
-    manifest says by now (measured on 1.37.2); started again, it reads the manifest first."""
+    manifest says by now (measured on 1.37.2); started again, it reads the manifest first. One that has heard of it
+    ends the pod of before within the grace period."""
     sandbox = "docker ps -q --filter label=io.kubernetes.docker.type=podsandbox --filter"
-    return (
+    replaced = (
         f'[ -z "$({sandbox} label=component={pod.name})" ] || '
-        f'[ -n "$({sandbox} label=annotation.{REVISION}={pod.revision})" ] || '
+        f'[ -n "$({sandbox} label=annotation.{REVISION}={pod.revision})" ]'
+    )
+    return (
+        f"i=0; until {replaced} || [ $((i+=1)) -gt {GRACE_SECONDS + 5} ]; do sleep 1; done; {replaced} || "
         f"docker exec {KUBELET_CONTAINER} curl -fsk -m 5 https://{address}:6443/livez >/dev/null 2>&1 || "
         f"docker restart -t 5 {KUBELET_CONTAINER} >/dev/null"
     )

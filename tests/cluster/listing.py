@@ -89,6 +89,7 @@ class Rule:
 
 
 _ID = r"[0-9a-f]{64}"
+_ONE_CONTAINER = re.compile(r"-A PREROUTING -d \S+ ! -i \S+ -j DROP")
 
 RULES: tuple[Rule, ...] = (
     # ---- what a login changes
@@ -189,7 +190,16 @@ def _rules_of_table(lines: list[str]) -> list[str]:
     """Without counters and dates; nothing for a table that holds no rule, for looking at it makes it."""
     kept = [re.sub(r"\[\d+:\d+\]", "", line).strip() for line in lines if not line.startswith("#")]
     empty = all(line.startswith("*") or line == "COMMIT" or re.fullmatch(r":[A-Z]+ ACCEPT", line) for line in kept)
-    return [] if empty else [line for line in kept if line != "COMMIT"]
+    return [] if empty else _in_any_order([line for line in kept if line != "COMMIT"])
+
+
+def _in_any_order(lines: list[str]) -> list[str]:
+    """With Docker's rules of one container each sorted: they are in the order in which containers happened to start."""
+    places = [place for place, line in enumerate(lines) if _ONE_CONTAINER.fullmatch(line)]
+    result = list(lines)
+    for place, line in zip(places, sorted(lines[place] for place in places), strict=True):
+        result[place] = line
+    return result
 
 
 def difference(before: Listing, after: Listing, without: Collection[str] = ()) -> list[str]:

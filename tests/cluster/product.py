@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,9 @@ LAB_DATA: dict[str, object] = {
     "no_proxy": "10.89.0.0/16",
 }
 """What a run in the lab is told."""
+
+
+_FOLLOWS = re.compile(r"revision|^[+-] *generation:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,9 @@ class Run:
 
     @property
     def moved(self) -> list[str]:
-        """Lines of that which go or come, with - or + in front; revisions, which only follow, are left out."""
+        """Lines of that which go or come, with - or + in front; what only follows from others is left out."""
         lines = [line[10:] for line in self.diff if line.startswith(" " * 10 + "+") or line.startswith(" " * 10 + "-")]
-        return [line for line in lines if not line.startswith(("+++", "---")) and "revision" not in line.lower()]
+        return [line for line in lines if not line.startswith(("+++", "---")) and not _FOLLOWS.search(line)]
 
     def check(self) -> Run:
         """The run itself, when it succeeded.

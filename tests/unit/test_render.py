@@ -11,6 +11,7 @@ import yaml
 from deploys.phases import addons, bootstrap, control_plane, docker
 from deploys.phases import node as node_phase
 from deploys.render import render
+from deploys.topology import Node
 
 from .bad_input import PAIR
 from .harness import World
@@ -103,3 +104,14 @@ def test_the_node_image_is_checked_by_checksum_and_compiled_where_nobody_publish
     for text in (node_phase.dockerfile(amd), node_phase.dockerfile(ppc)):
         fetched = [line for line in text.splitlines() if "-o " in line and "curl" in line]
         assert len(fetched) == text.count("sha256sum -c") >= 2
+
+
+def test_the_pods_of_dns_are_replaced_when_its_configuration_changes() -> None:
+    def marks(node: Node) -> dict[str, str]:
+        documents = [d for d in yaml.safe_load_all(addons.manifest(node)) if d["kind"] == "Deployment"]
+        found = {d["metadata"]["name"]: d["spec"]["template"]["metadata"].get("annotations", {}) for d in documents}
+        return {name: annotations.get(control_plane.REVISION, "") for name, annotations in found.items()}
+
+    before, after = marks(master()), marks(master(dns_domain="example.internal"))
+    assert [name for name in before if before[name] != after[name]] == ["coredns"]
+    assert marks(master()) == before

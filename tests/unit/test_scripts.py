@@ -22,6 +22,7 @@ from deploys.operations.files import WRITE, File, archive, remove_files
 from deploys.operations.images import pulled
 from deploys.operations.kernel import kernel
 from deploys.operations.leftovers import no_chains, no_record
+from deploys.phases import control_plane
 from deploys.record import OWN_PLACES
 
 from .harness import Shell, World
@@ -280,3 +281,31 @@ def test_a_run_of_which_nothing_is_heard_loses_its_lock(tmp_path: Path) -> None:
     assert first.wait(timeout=30) == 0  # its input is still open
     taken_in_time(path)
     first.communicate()
+
+
+_DOCKER = """#!/bin/sh
+cd $(dirname $0); echo x >> asked
+case "$*" in
+  *label=component=*) [ $(wc -l < asked) -gt ENDS ] || echo old ;;
+  *revision=*) ;;
+  *curl*) exit CURL ;;
+  restart*) echo "$*" > restarted ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "curl", "restarted"),
+    [(3, 7, False), (9999, 7, True), (9999, 0, False)],
+    ids=["the old pod ends", "the old pod stays and does not answer", "the old pod stays and answers"],
+)
+def test_a_kubelet_is_started_anew_only_when_it_keeps_an_apiserver_that_does_not_answer(
+    ends: int, curl: int, restarted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_plane, "GRACE_SECONDS", -4)
+    fake = tmp_path / "docker"
+    fake.write_text(_DOCKER.replace("ENDS", str(ends)).replace("CURL", str(curl)))
+    fake.chmod(0o755)
+    pod = control_plane.StaticPod("kube-apiserver", File("/etc/x", ""), "abc")
+    assert sh(control_plane._unstick(pod, "10.0.0.11"), path=str(tmp_path)).returncode == 0
+    assert (tmp_path / "restarted").exists() == restarted
