@@ -12,6 +12,8 @@ MARK = "[redacted]"
 _BEGIN, _END = (re.compile(rf"-----{word} [A-Z0-9 ]*PRIVATE KEY") for word in ("BEGIN", "END"))
 _BASE64_AT_END = re.compile(r"[A-Za-z0-9+/=]{16,}\W*$")
 
+# what may repeat has a limit or a fixed begin, so that no log makes this take long
+_SCHEME = r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]*://"
 _NAMES = r"secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|key-data|credentials?|auth"
 _VALUE = r"""(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,;}"']+)"""
 
@@ -30,10 +32,10 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # a password may hold any character: the rest of the line goes
     (re.compile(r"""(?i)((?:passw(?:or)?d|passphrase|(?<![a-z])pass)["']?\s*[=:]\s*)[^\s].*"""), rf"\1{MARK}"),
     (re.compile(rf"""(?i)((?:{_NAMES})\\?["']?\s*[=:]\s*\\?){_VALUE}"""), rf"\1{MARK}"),
-    (re.compile(r"(?i)(--?[a-z-]*(?:passw(?:or)?d|passphrase|secret|token)\s+)[^\s-]\S*"), rf"\1{MARK}"),
+    (re.compile(r"(?i)((?<![\w-])--?[a-z-]{0,80}(?:passw(?:or)?d|passphrase|secret|token)\s+)[^\s-]\S*"), rf"\1{MARK}"),
     # user:password@ of a URL, also where the password holds / or @; an image's digest is none
-    (re.compile(r"""([A-Za-z][A-Za-z0-9+.-]*://)[^\s"'/@:]*:[^\s"']*@(?!sha256:)"""), rf"\1{MARK}@"),
-    (re.compile(r"""([A-Za-z][A-Za-z0-9+.-]*://)[^\s"'/@]+@(?!sha256:)"""), rf"\1{MARK}@"),
+    (re.compile(rf"""({_SCHEME})[^\s"'/@:]{{0,200}}:[^\s"']{{0,500}}@(?!sha256:)"""), rf"\1{MARK}@"),
+    (re.compile(rf"""({_SCHEME})[^\s"'/@]{{1,500}}@(?!sha256:)"""), rf"\1{MARK}@"),
 )  # fmt: skip
 """What a secret looks like → what stands there instead."""
 
