@@ -170,8 +170,8 @@ def described(pem: str) -> str:
     try:
         have = x509.load_pem_x509_certificate(pem.encode())
         subject, issuer, names = have.subject.rfc4514_string(), have.issuer.rfc4514_string(), sorted(_sans(have))
-    except ValueError as error:
-        return f"  is not readable: {error}"
+    except ValueError:
+        return "  is not readable"
     begin, end = have.not_valid_before_utc, have.not_valid_after_utc
     dates = f"from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC: {(end - dt.datetime.now(dt.UTC)).days} days left"
     return f"  subject {subject}\n  issuer {issuer}\n  names {', '.join(names) or 'none'}\n  {dates}"

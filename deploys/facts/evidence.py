@@ -148,7 +148,10 @@ def answers(output: str) -> dict[str, str]:
     found = {}
     for file, lines in split(output.splitlines()).items():
         try:
-            found[file] = gzip.decompress(base64.b64decode("".join(lines))).decode(errors="replace")
+            packed = base64.b64decode("".join(lines), validate=True)
+            if not packed:
+                raise EOFError
+            found[file] = gzip.decompress(packed).decode(errors="replace")
         except (ValueError, OSError, EOFError, zlib.error):
             found[file] = "[the answer was cut off]\n"
     return found

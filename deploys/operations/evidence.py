@@ -75,7 +75,7 @@ def archive_path(host: Host, wanted: str | None) -> str:
 
 def _certificates(pems: str) -> str:
     """Path, names and dates of each certificate, of lines with a path followed by PEM."""
-    parts = re.split(r"^(/\S+)\n", pems, flags=re.MULTILINE)
+    parts = re.split(r"^(/\S+\.(?:crt|pem))\n", pems, flags=re.MULTILINE)
     return parts[0] + "".join(
         f"{path}\n{x509.described(pem)}\n" for path, pem in zip(parts[1::2], parts[2::2], strict=True)
     )

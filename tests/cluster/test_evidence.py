@@ -126,8 +126,8 @@ def test_what_it_promises_is_in_it(cluster: Cluster, archive: Archive) -> None:
     for host in cluster.hosts:
         promised = PROMISED | (PROMISED_OF_THE_MASTER if host is cluster.master else {})
         for file, words in promised.items():
-            assert words in archive.texts[f"{host.address}/{file}"], f"{host.name}: {file}"
-    assert "only the master is asked" in archive.texts[f"{cluster.workers[0].address}/kubernetes/nodes.txt"]
+            assert words in archive.texts[f"{host.name}/{file}"], f"{host.name}: {file}"
+    assert "only the master is asked" in archive.texts[f"{cluster.workers[0].name}/kubernetes/nodes.txt"]
     wrong = [name for name, text in archive.texts.items() if "[not done in" in text or "[left out: the host" in text]
     assert wrong == []
 
@@ -144,7 +144,7 @@ def test_each_host_is_asked_twice_at_most(cluster: Cluster, archive: Archive, se
 
 
 def test_certificates_are_in_it_by_name_and_date(cluster: Cluster, archive: Archive) -> None:
-    text = archive.texts[f"{cluster.master.address}/certificates.txt"]
+    text = archive.texts[f"{cluster.master.name}/certificates.txt"]
     for path in (
         "ca.crt",
         "etcd/ca.crt",
@@ -201,9 +201,9 @@ def test_a_host_without_docker_says_what_it_can(cluster: Cluster, theirs: None, 
     try:
         archive = _collected(cluster, tmp_path / "e.tar.gz")
         archive.run.check()
-        assert "docker is inactive" in archive.texts[f"{worker.address}/docker/main-info.txt"]
-        assert "docker is inactive" in archive.texts[f"{worker.address}/logs/kubelet.log"]
-        assert "flannel" in archive.texts[f"{worker.address}/logs/flannel.log"]
+        assert "docker is inactive" in archive.texts[f"{worker.name}/docker/main-info.txt"]
+        assert "docker is inactive" in archive.texts[f"{worker.name}/logs/kubelet.log"]
+        assert "flannel" in archive.texts[f"{worker.name}/logs/flannel.log"]
         assert worker.run("systemctl is-active docker", check=False).stdout.strip() == "inactive"  # nor was it started
     finally:
         worker.run("systemctl start docker.socket docker.service")
@@ -219,9 +219,9 @@ def test_a_host_that_is_off_is_in_it_with_the_reason(cluster: Cluster, tmp_path:
         worker.power_on()
     assert archive.run.code == 1
     assert "Traceback" not in archive.run.text
-    reason = archive.texts[f"{worker.address}/not-collected.txt"]
-    assert reason.startswith(f"{worker.address} can't be reached: ")
+    reason = archive.texts[f"{worker.name}/not-collected.txt"]
+    assert reason.startswith(f"{worker.name} can't be reached: ")
     assert reason.strip() in archive.texts["README.txt"]
-    assert f"{cluster.master.address}/logs/kubelet.log" in archive.texts
+    assert f"{cluster.master.name}/logs/kubelet.log" in archive.texts
     cluster.wait_works()
     assert_empty(cluster.product.plan())
