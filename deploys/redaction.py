@@ -14,7 +14,7 @@ _BASE64_AT_END = re.compile(r"[A-Za-z0-9+/=]{16,}\W*$")
 
 # what may repeat has a limit or a fixed begin, so that no log makes this take long
 _SCHEME = r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]*://"
-_NAMES = r"secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|key-data|credentials?|auth"
+_NAMES = r"secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|key-data|credentials?|(?<![\w-])auth"
 _VALUE = r"""(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,;}"']+)"""
 
 RULES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -23,7 +23,7 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # a PEM block in base64, as kubeconfigs embed keys
     (re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/=]*"), MARK),
     (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{16,}"), rf"\1{MARK}"),
-    (re.compile(r"(?i)(authorization\W{1,4}(?:(?:basic|bearer|token)\s+)?)[^\s\"']+"), rf"\1{MARK}"),
+    (re.compile(r"(?i)(authorization[\"']?\s?[:=]\W{0,3}(?:(?:basic|bearer|token)\s+)?)[^\s\"']+"), rf"\1{MARK}"),
     # bootstrap tokens: id.secret
     (re.compile(r"(?<![A-Za-z0-9.-])[a-z0-9]{6}\.[a-z0-9]{16}(?![A-Za-z0-9.-])"), MARK),
     # tokens of GitHub, GitLab, Slack and AWS tell themselves apart

@@ -128,6 +128,9 @@ def test_what_it_promises_is_in_it(cluster: Cluster, archive: Archive) -> None:
         for file, words in promised.items():
             assert words in archive.texts[f"{host.name}/{file}"], f"{host.name}: {file}"
     assert "only the master is asked" in archive.texts[f"{cluster.workers[0].name}/kubernetes/nodes.txt"]
+    assert (
+        archive.texts[f"{cluster.workers[0].name}/logs/kube-apiserver.log"] == "no container of kube-apiserver here\n"
+    )
     wrong = [name for name, text in archive.texts.items() if "[not done in" in text or "[left out: the host" in text]
     assert wrong == []
 

@@ -72,6 +72,11 @@ KEPT = (
     "overlay /var/lib/docker/overlay2/" + "a1" * 32 + "/merged overlay rw,lowerdir=l/ABC:l/DEF 0 0",
     "Nov 24 07:00:00 h dockerd[1]: level=error msg=\"failed to start\" error=\"address already in use\"",
     "PWD=/root",
+    'Adding GroupVersion authorization.k8s.io v1, resource="roles.rbac.authorization.k8s.io"',
+    "authorization-mode=Node,RBAC",
+    "--client-cert-auth=true",
+    'Failed to watch: configmaps "x" is forbidden: User "system:anonymous" cannot list',
+    "secrets is forbidden; 3 tokens were issued",
     "  subject CN=system:node:n1,O=system:nodes",
     "",
 )  # fmt: skip
