@@ -46,7 +46,8 @@ kubectl() {{ c={KUBERNETES}/super-admin.conf; [ -e $c ] || {{ echo "only the mas
   main exec kubelet kubectl --kubeconfig $c --request-timeout=15s "$@"; }}
 pod() {{ l=label=io.kubernetes; ids=$(main ps -aq --filter $l.pod.namespace=kube-system \\
     --filter $l.docker.type=container --filter $l.container.name=$1) || {{ echo "$ids"; return 1; }}
-  [ -n "$ids" ] || echo "no container of $1 here"; set -- $ids; for id in $1 $2; do main ps -a --filter id=$id --format '=== {{{{.Names}}}}: {{{{.Status}}}}'
+  [ -n "$ids" ] || echo "no container of $1 here"
+  set -- $ids; for id in $1 $2; do main ps -a --filter id=$id --format '=== {{{{.Names}}}}: {{{{.Status}}}}'
     main logs --timestamps --tail 240 $id; done; }}
 """.strip()
 # the newest container of a program comes first; the one before says why it ended
