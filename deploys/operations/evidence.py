@@ -146,8 +146,9 @@ def _collect(state: State, host: Host) -> bool:
     """Ask a host; the last one to answer asks those that could not be reached and writes the archive."""
     collection = _collections[state]
     collection.texts[host] = _ask(host)
+    complete = NOT_COLLECTED not in collection.texts[host]
     if any(h in state.active_hosts and h not in collection.texts for h in collection.wanted):
-        return True
+        return complete
     nodes = [h for h in state.inventory if {"masters", "workers"} & set(h.groups)]
     lost = [h for h in nodes if h in state.failed_hosts and h not in collection.texts]
     for other, job in [(h, gevent.spawn(_ask, h)) for h in lost]:
@@ -163,7 +164,7 @@ def _collect(state: State, host: Host) -> bool:
         if NOT_COLLECTED in files:
             logger.warning("not complete: %s", files[NOT_COLLECTED].strip())
     logger.info("The evidence is in %s (mode 600). Read it before you give it away.", path)
-    return True
+    return complete
 
 
 @operation
