@@ -19,6 +19,16 @@ pytestmark = pytest.mark.core
 
 ENVIRONMENT, ARGUMENT, IN_SECRET, IN_CONFIG = "in-the-environment", "in-the-command", "in-a-secret", "in-a-config-map"
 THEIRS = "cupboard"
+LOGGED = (
+    "password=hunter2-of-the-journal",
+    "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ0aGUtam91cm5hbCJ9.c2lnbmF0dXJlLW9mLXRoZS1qb3VybmFs",
+    "-----BEGIN PRIVATE KEY-----",
+    "MC4CAQAwBQYDK2VwBCIEIEtleU9mVGhlSm91cm5hbEtleU9mVGhlSm91cm5hbA==",
+    "-----END PRIVATE KEY-----",
+    "http://user:hunter3-of-the-journal@proxy.lan:3128",
+    "after-all-secrets",
+)
+"""What a careless program says in the journal of Docker's unit, line by line."""
 
 PROMISED = {
     "system/os-release.txt": "Debian",
@@ -95,6 +105,9 @@ def theirs(cluster: Cluster) -> Iterator[None]:
         thing["metadata"]["namespace"] = "default"  # type: ignore[index]
     cluster.apply(secret, config)
     for host in cluster.hosts:
+        for line in LOGGED:
+            fields = f"MESSAGE={line}\nOBJECT_SYSTEMD_UNIT=docker.service\n"
+            host.run("logger --journald", input=fields)
         command = f"sh -c 'sleep 86400' {ARGUMENT}"
         host.run(f"docker run -d --restart=always --name {THEIRS} -e THEIRS={ENVIRONMENT} {BUSYBOX} {command}")
     yield
@@ -184,6 +197,15 @@ def test_what_is_the_users_alone_is_not_in_it(archive: Archive) -> None:
         for form in (value, base64.b64encode(value.encode()).decode()):
             assert form not in everything
     assert THEIRS in everything
+
+
+def test_what_a_program_logged_carelessly_is_redacted(cluster: Cluster, archive: Archive) -> None:
+    for host in cluster.hosts:
+        text = archive.texts[f"{host.name}/units/docker.log"]
+        assert LOGGED[-1] in text
+        for piece in ("hunter2", "hunter3", "eyJ", "c2lnbmF0", "MC4CAQAw", "S2V5T2Z", "PRIVATE KEY-----"):
+            assert piece not in text
+        assert text.count("[redacted]") >= 4
 
 
 def test_a_second_archive_does_not_replace_the_first(cluster: Cluster, archive: Archive) -> None:
