@@ -1,4 +1,4 @@
-"""``docker-multinode status INVENTORY``: deploys/status.py with an exit code, for cron and CI."""
+"""Short commands: deploys/status.py with an exit code for cron and CI, and deploys/evidence.py."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 from .report import ABSENT, BROKEN, DRIFTED, HEALTHY
 
@@ -19,25 +20,33 @@ _PYINFRA = "from pyinfra_cli.main import main; main()"
 
 def _arguments(words: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
-        prog="docker-multinode",
-        description="The state of a cluster. Exit code: 0 healthy, 1 drifted, 2 broken or absent, 3 unknown.",
-        epilog="Further options go to pyinfra, like --limit or --data.",
+        prog="docker-multinode", description=__doc__, epilog="Further options go to pyinfra, like --limit or --data."
     )
-    parser.add_argument("command", choices=["status"])
-    parser.add_argument("inventory")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    commands = parser.add_subparsers(required=True)
+    codes = "Exit code: 0 healthy, 1 drifted, 2 broken or absent, 3 unknown."
+    status = commands.add_parser(
+        "status", help="the state of a cluster", description=f"The state of a cluster. {codes}"
+    )
+    status.add_argument("inventory")
+    status.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    status.set_defaults(run=_status)
+    what = "Collect logs, versions and states of all hosts into one archive."
+    evidence = commands.add_parser("evidence", help=what, description=what)
+    evidence.add_argument("inventory")
+    evidence.add_argument(
+        "-o", metavar="FILE", dest="path", help="the archive; by default one with the time in its name"
+    )
+    evidence.set_defaults(run=_evidence)
     return parser.parse_known_args(words)
 
 
-def main(words: list[str] | None = None) -> int:
-    """Run the command line.
+def _pyinfra(inventory: str, deploy: str, *words: str) -> list[str]:
+    return [sys.executable, "-c", _PYINFRA, inventory, f"{__package__}.roles.{deploy}", "-y", *words]
 
-    :returns: the exit code.
-    """
-    wanted, further = _arguments(words)
-    deploy = f"{__package__}.roles.status"
+
+def _status(wanted: argparse.Namespace, further: list[str]) -> int:
     run = subprocess.run(
-        [sys.executable, "-c", _PYINFRA, wanted.inventory, deploy, "-y", "--data", "status_format=json", *further],
+        _pyinfra(wanted.inventory, "status", "--data", "status_format=json", *further),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -53,6 +62,23 @@ def main(words: list[str] | None = None) -> int:
         print(run.stderr.strip(), file=sys.stderr)
         return UNKNOWN
     return max((EXIT[node["state"]] for node in found["nodes"]), default=UNKNOWN)
+
+
+def _evidence(wanted: argparse.Namespace, further: list[str]) -> int:
+    place = ("--data", f"evidence_path={wanted.path}") if wanted.path else ()
+    return subprocess.run(
+        _pyinfra(wanted.inventory, "evidence", *place, *further), stdin=subprocess.DEVNULL, check=False
+    ).returncode
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command line.
+
+    :returns: the exit code.
+    """
+    wanted, further = _arguments(words)
+    run: Callable[[argparse.Namespace, list[str]], int] = wanted.run
+    return run(wanted, further)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ from pyinfra.api.state import State
 
 from .lock import one_run_at_a_time
 from .observe import this_host
+from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
 from .phases import PHASES, pki
 from .record import PKI
 from .report import NodeReport, report, strangers
 from .report_text import table
-from .topology import Node, active_nodes, group, role_of, the_first_master
+from .topology import Node, active_nodes, group, role_of, settings_of, the_first_master
 
 
 def _this_node() -> Node:
@@ -121,6 +122,16 @@ def status() -> None:
         print(json.dumps({**machines, "table": table(reports, others)}, indent=1))
     else:
         print(table(reports, others))
+
+
+@deploy("Kubernetes")
+def evidence() -> None:
+    """Collect what helps to find a fault from all hosts into one archive; nothing is changed on them."""
+    _fast()
+    mine = this_host()
+    role_of(mine)  # no more is asked of a host before: it may be the broken one
+    path = archive_path(mine, settings_of(mine).evidence_path)
+    evidence_collected(name="Collect evidence", path=path)
 
 
 @deploy("Kubernetes")

@@ -153,6 +153,12 @@ class Settings:
     status_format: str = option(
         values.one_of("table", "json"), "table", "How deploys/status.py prints: a table for people, or json."
     )
+    evidence_path: str | None = option(
+        values.path,
+        None,
+        "Where deploys/evidence.py writes its archive, on the control machine; never over a file.",
+        "`docker-multinode-evidence-TIME.tar.gz` in the working directory",
+    )
     purge_data: bool = option(
         values.boolean,
         False,

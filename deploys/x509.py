@@ -165,6 +165,18 @@ def _usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]:
         return set()
 
 
+def described(pem: str) -> str:
+    """Names and dates of a certificate, in lines for people."""
+    try:
+        have = x509.load_pem_x509_certificate(pem.encode())
+        subject, issuer, names = have.subject.rfc4514_string(), have.issuer.rfc4514_string(), sorted(_sans(have))
+    except ValueError:
+        return "  is not readable"
+    begin, end = have.not_valid_before_utc, have.not_valid_after_utc
+    dates = f"from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC: {(end - dt.datetime.now(dt.UTC)).days} days left"
+    return f"  subject {subject}\n  issuer {issuer}\n  names {', '.join(names) or 'none'}\n  {dates}"
+
+
 def why_not(pem: str, wanted: Certificate, authority_pem: str, *, only_identity: bool = False) -> str | None:
     """Why a certificate must be issued anew; None where it is good.
 

@@ -37,6 +37,7 @@ ORDER = (
     "settings",
     "drift",
     "status",
+    "evidence",
     "roles",
     "reboot",
     "failures",

@@ -89,5 +89,7 @@ EFFECTS: Mapping[str, Effect] = {
     "kubeconfig_server": Effect("k8s.lan", ("https://k8s.lan:6443",), ("https://10.0.0.11:6443",), entry="kubeconfig",
                                 beside={"apiserver_cert_sans": "k8s.lan"}),
     "status_format": Effect("json", ('"nodes": [',), entry="status"),
+    "evidence_path": Effect("/todays.tar.gz", ("write them into /todays.tar.gz",), ("docker-multinode-evidence-20",),
+                            entry="evidence"),
     "purge_data": Effect(True, ("/var/lib/etcd",), entry="turndown"),
 }  # fmt: skip
