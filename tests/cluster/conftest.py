@@ -37,6 +37,7 @@ ORDER = (
     "settings",
     "drift",
     "status",
+    "backup",
     "roles",
     "reboot",
     "failures",
