@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shlex
 import tarfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +26,8 @@ _SCRIPT = rf"""
 p=PATH
 echo "== there"; [ -f "$p" ] && echo yes
 echo "== members"; [ ! -f "$p" ] || {{ timeout 300 tar -tzf "$p" 2>/dev/null && echo "== whole" && echo yes; }}
-echo "== about"; [ ! -f "$p" ] || tar -xzOf "$p" --occurrence=1 {ABOUT} 2>/dev/null
-echo "== status"; [ ! -f "$p" ] || tar -xzOf "$p" --occurrence=1 {STATUS} 2>/dev/null
+echo "== about"; [ ! -f "$p" ] || tar -xzOf "$p" --occurrence=1 {ABOUT} 2>/dev/null; echo
+echo "== status"; [ ! -f "$p" ] || tar -xzOf "$p" --occurrence=1 {STATUS} 2>/dev/null; echo
 echo "== others"; find {BACKUPS} -type f -name '*.tar.gz' 2>/dev/null | sort
 true
 """
@@ -76,12 +78,14 @@ def here(path: Path) -> Backup:
     texts = {ABOUT: "", STATUS: ""}
     names = set()
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as packed, tarfile.open(fileobj=packed, mode="r:") as archive:
             for member in archive:
                 names.add(member.name)
                 if member.name in texts and (file := archive.extractfile(member)):
                     texts[member.name] = file.read(1 << 20).decode(errors="replace")
-    except (tarfile.TarError, OSError, EOFError, ValueError):
+            while packed.read(1 << 20):  # to the checksum at its end
+                pass
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error):
         return Backup(True)
     return _backup(True, texts[ABOUT], texts[STATUS], names)
 

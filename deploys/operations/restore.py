@@ -30,13 +30,13 @@ BUMP = 1_000_000_000
 
 # The files go from the archive to their places by the same script as all others: recorded, as root's. Keys
 # keep their mode 600 from the archive.
-_LAY = f"""set -e; umask 077; a=$1; shift; t=$(mktemp -d {RECORD}/.laid.XXXXXX); trap 'rm -rf "$t"' EXIT
+LAY = f"""set -e; umask 077; a=$1; shift; t=$(mktemp -d {RECORD}/.laid.XXXXXX); trap 'rm -rf "$t"' EXIT
 tar -xzpf "$a" -C "$t" "$@"
 tar -czf - -C "$t" . | base64 | ( {WRITE.strip()}
 )"""
 
 # All that can fail comes before anything is stopped; what is then exchanged are names in one directory.
-_UNPACK = f"""set -e; umask 077; a=$1 image=$2; shift 2
+UNPACK = f"""set -e; umask 077; a=$1 image=$2; shift 2
 t=$(mktemp -d {RECORD}/.restore.XXXXXX); trap 'rm -rf "$t"' EXIT
 tar -xzf "$a" -C "$t" {SNAPSHOT}
 mkdir -p {ETCD_DATA}; chmod 700 {ETCD_DATA}; rm -rf {ETCD_DATA}/restored
@@ -44,7 +44,7 @@ mkdir -p {ETCD_DATA}; chmod 700 {ETCD_DATA}; rm -rf {ETCD_DATA}/restored
 etcdutl snapshot restore /backup/{SNAPSHOT} --data-dir {ETCD_DATA}/restored "$@" >"$t/log" 2>&1 ||
 {{ echo "etcdutl can't restore $a:" >&2; tail -n 5 "$t/log" >&2; exit 1; }}
 """
-_EXCHANGE = f"""set -e; cd {ETCD_DATA}
+EXCHANGE = f"""set -e; cd {ETCD_DATA}
 [ ! -d member ] || {{ mkdir -m 700 "$1"; mv member "$1/member"; }}
 mv restored/member member; rm -rf restored"""
 
@@ -88,7 +88,7 @@ def authorities_restored(path: str, members: Sequence[str]) -> Commands:
         host.noop("the authorities and the node's subnet are there")
         return
     say(f"Will take from {path}:", *missing)
-    yield StringCommand(f"set -- {shlex.join([path, *(m.lstrip('/') for m in missing)])}; {_LAY}")
+    yield StringCommand(f"set -- {shlex.join([path, *(m.lstrip('/') for m in missing)])}; {LAY}")
 
 
 @operation
@@ -115,7 +115,7 @@ def etcd_restored(node: Node, path: str, backup: Backup, image: str, pods: Seque
     peer = f"https://{node.address}:2380"
     flags = ("--name", node.name, "--initial-cluster", f"{node.name}={peer}", "--initial-advertise-peer-urls", peer,
              "--bump-revision", str(BUMP), "--mark-compacted")  # fmt: skip
-    yield StringCommand(f"set -- {shlex.join([path, image, *flags])}; {_UNPACK.strip()}")
+    yield StringCommand(f"set -- {shlex.join([path, image, *flags])}; {UNPACK.strip()}")
     if kubelet:
         # the kubelet first: it would start the others again
         yield StringCommand(
@@ -124,7 +124,7 @@ def etcd_restored(node: Node, path: str, backup: Backup, image: str, pods: Seque
         )
     if etcd:
         yield StringCommand(f"{docker('bootstrap')} stop -t 20 etcd >/dev/null")
-    yield StringCommand(f"set -- {shlex.quote(aside.rsplit('/', 1)[1])}; {_EXCHANGE}")
+    yield StringCommand(f"set -- {shlex.quote(aside.rsplit('/', 1)[1])}; {EXCHANGE}")
     if etcd:
         evidence = f"{docker('bootstrap')} logs --tail 20 etcd"
         wait = until("etcd to be healthy", f"{ETCDCTL} endpoint health", node.settings.timeout_for_services, evidence,

@@ -89,5 +89,8 @@ EFFECTS: Mapping[str, Effect] = {
     "kubeconfig_server": Effect("k8s.lan", ("https://k8s.lan:6443",), ("https://10.0.0.11:6443",), entry="kubeconfig",
                                 beside={"apiserver_cert_sans": "k8s.lan"}),
     "status_format": Effect("json", ('"nodes": [',), entry="status"),
+    "backup_path": Effect("/cluster.tar.gz", ("Will copy it to /cluster.tar.gz on this machine",), entry="backup"),
+    "restore_from": Effect("/b/cluster.tar.gz", ("/b/cluster.tar.gz is neither there nor on this machine",),
+                           ("restore_from names no backup",), entry="restore"),
     "purge_data": Effect(True, ("/var/lib/etcd",), entry="turndown"),
 }  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from pyinfra.api import FactBase, FactProcessError
 
+from deploys.facts.backups import BackupFile
 from deploys.facts.daemons import LABEL, DaemonsFact
 from deploys.facts.etcd import EtcdSubnets
 from deploys.facts.files import HostFiles
@@ -34,6 +35,7 @@ SAMPLES: dict[type[FactBase[Any]], str] = {
     EtcdSubnets: "etcd-two-nodes",
     ClusterNodes: "nodes-two",
     Objects: "nodes-two",
+    BackupFile: "backup",
 }
 EACH = pytest.mark.parametrize("fact", SAMPLES, ids=lambda fact: fact.__name__)
 
