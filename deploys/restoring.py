@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pyinfra.api import DeployError
 
@@ -48,7 +48,8 @@ def archive_of(target: Node) -> Archive:
     archive = Archive(wanted, None, found)
     if not found.there:
         place = Path(wanted).expanduser()
-        archive = Archive(f"{BACKUPS}/{PurePosixPath(wanted).name}", place, here(place))
+        local = here(place)
+        archive = Archive(f"{BACKUPS}/{local.about.get('node')}-{local.about.get('taken')}.tar.gz", place, local)
     if not archive.backup.there:
         raise DeployError(f"{name}: restore_from {wanted} is neither there nor on this machine{have}")
     if not archive.backup.ours:
@@ -90,7 +91,7 @@ def check(target: Node) -> None:
 def authorities(target: Node) -> None:
     """The archive on the host, and from it what a new machine does not have."""
     archive = archive_of(target)
-    backup_sent(name="Copy the backup to the host", place=archive.place, path=archive.path)
+    backup_sent(name="Copy the backup to the host", place=archive.place, path=archive.path, backup=archive.backup)
     subnet = [SUBNET_ENV] if SUBNET_ENV.lstrip("/") in archive.backup.members else []
     authorities_restored(name="Restore the authorities", path=archive.path, members=[*pki.authority_files(), *subnet])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shlex
 import tarfile
 import zlib
@@ -66,7 +67,7 @@ def _object(text: str) -> dict[str, Any]:
 
 def _backup(whole: bool, about: str, status: str, members: Iterable[str], others: Iterable[str] = ()) -> Backup:
     said, names = _object(about), frozenset(members)
-    known = isinstance(said.get("authorities"), dict) and all(isinstance(said.get(k), str) for k in ("node", "address"))
+    known = isinstance(said.get("authorities"), dict) and bool(re.fullmatch(r"\d{8}T\d{6}Z", str(said.get("taken"))))
     ours = whole and said.get("format") == FORMAT and known and {ABOUT, STATUS, SNAPSHOT} <= names
     return Backup(True, ours, said, _object(status), names, tuple(others))
 

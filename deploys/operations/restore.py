@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,8 @@ from .files import WRITE
 from .wait import until
 
 BUMP = 1_000_000_000
-"""How far revisions jump, so that none that a watcher saw after the snapshot comes again (kubernetes.io's advice)."""
+"""How far revisions jump at least: none that a watcher saw after the snapshot may come again."""
+_BEGIN, _WRITES = dt.datetime(2020, 1, 1, tzinfo=dt.UTC), 1000
 
 # The files go from the archive to their places by the same script as all others: recorded, as root's. Keys
 # keep their mode 600 from the archive.
@@ -42,11 +44,18 @@ tar -xzf "$a" -C "$t" {SNAPSHOT}
 mkdir -p {ETCD_DATA}; chmod 700 {ETCD_DATA}; rm -rf {ETCD_DATA}/restored
 {docker("bootstrap")} run --rm --net=none -v "$t":/backup -v {ETCD_DATA}:{ETCD_DATA} "$image" \
 etcdutl snapshot restore /backup/{SNAPSHOT} --data-dir {ETCD_DATA}/restored "$@" >"$t/log" 2>&1 ||
-{{ echo "etcdutl can't restore $a:" >&2; tail -n 5 "$t/log" >&2; exit 1; }}
+{{ echo "etcdutl can't restore $a:" >&2; tail -n 5 "$t/log" >&2; rm -rf {ETCD_DATA}/restored; exit 1; }}
 """
 EXCHANGE = f"""set -e; cd {ETCD_DATA}
 [ ! -d member ] || {{ mkdir -m 700 "$1"; mv member "$1/member"; }}
 mv restored/member member; rm -rf restored"""
+
+
+def bump(revision: object, now: dt.datetime) -> int:
+    """How far revisions jump. Where the restored etcd begins follows the clock, a thousand revisions a second, so
+    that a second restore of one snapshot begins beyond all that came after the first."""
+    begin = int((now - _BEGIN).total_seconds()) * _WRITES
+    return max(BUMP, begin - revision) if isinstance(revision, int) else begin
 
 
 def _send(state: State, host: Host, place: Path, path: str) -> bool:
@@ -60,14 +69,16 @@ def _send(state: State, host: Host, place: Path, path: str) -> bool:
 
 
 @operation
-def backup_sent(place: Path | None, path: str) -> Commands:
+def backup_sent(place: Path | None, path: str, backup: Backup) -> Commands:
     """
     Ensure that the archive lies on the host.
 
     + place: the archive on the control machine; None where it is on the host
     + path: where it is to lie, in a directory of root's
+    + backup: what it says of itself
     """
-    if place is None or observe(BackupFile, path=path).ours:
+    there = observe(BackupFile, path=path)
+    if place is None or (there.ours and (there.about, there.status) == (backup.about, backup.status)):
         host.noop(f"{path} is there")
         return
     say(f"Will copy {place} from this machine to {path} (mode 600)")
@@ -114,7 +125,8 @@ def etcd_restored(node: Node, path: str, backup: Backup, image: str, pods: Seque
         say(f"Will stop the kubelet, {', '.join(pods)} and etcd for that, and start them again; other pods run on")
     peer = f"https://{node.address}:2380"
     flags = ("--name", node.name, "--initial-cluster", f"{node.name}={peer}", "--initial-advertise-peer-urls", peer,
-             "--bump-revision", str(BUMP), "--mark-compacted")  # fmt: skip
+             "--bump-revision", str(bump(backup.status.get("revision"), dt.datetime.now(dt.UTC))),
+             "--mark-compacted")  # fmt: skip
     yield StringCommand(f"set -- {shlex.join([path, image, *flags])}; {UNPACK.strip()}")
     if kubelet:
         # the kubelet first: it would start the others again

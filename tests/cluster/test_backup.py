@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from .cluster import Cluster
-from .product import Run, assert_empty
+from tests.lab.lab import Lab
+
+from .cluster import BOOTSTRAP, Cluster
+from .product import Product, Run, assert_empty
 from .test_security import _assert_absent
 
 BACKUPS = "/var/lib/docker-multinode/backups"
@@ -129,11 +131,34 @@ def test_the_same_master_has_what_was_there_before_and_not_what_came_after(
     assert_empty(cluster.product.plan())
     assert {pod["metadata"]["uid"] for pod in cluster.get("pods", "-l", "app=web")} == pods
     aside = cluster.master.run("ls -d /var/lib/etcd/before-restore-*/member").stdout.split()
-    assert len(aside) == 1
+    assert aside
     # watchers of the time before noticed: what is made now comes to life
     cluster.kubectl("create", "deployment", "new", "--image=" + cluster.node_image(), "--", "sleep", "infinity")
     cluster.kubectl("rollout", "status", "deployment/new", "--timeout=50s")
     cluster.delete("deployment", "new")
+
+
+def test_a_broken_etcd_is_restored_from_the_control_machine_by_a_login_with_sudo(
+    lab: Lab, cluster: Cluster, archive: str, copy: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("sudo") / "inventory.py"
+    lab.inventory(path, masters=[cluster.master], workers=list(cluster.workers), user={cluster.master.name: "lab"})
+    product = Product(path, cluster.product.data)
+    cluster.kubectl("create", "configmap", "after", "--from-literal=made=after")
+    run = product.run("backup", "-y", "-vvv", "--diff", data={"backup_path": str(path.parent)}).check()
+    _assert_absent(cluster.master, run.text)
+    (second,) = path.parent.glob(f"{cluster.master.name}-*.tar.gz")
+    assert stat.S_IMODE(second.stat().st_mode) == 0o600
+    cluster.master.run(f"rm -f {archive}; {BOOTSTRAP} stop -t 5 etcd; echo broken > /var/lib/etcd/member/snap/db")
+    cluster.master.run(f"{BOOTSTRAP} start etcd", check=False)
+    run = product.run("restore", "-y", "-vvv", "--diff", data={"restore_from": str(copy)})
+    _restored(cluster, run)
+    assert cluster.master.run(f"stat -c '%a %u:%g' {archive}").stdout.strip() == "600 0:0"
+    strange = cluster.master.run("find /tmp /var/tmp -xdev -type f -not -path '*/systemd-private*'").stdout
+    assert strange == ""
+    _as_before(cluster)
+    cluster.wait_works()
+    assert_empty(product.plan())
 
 
 def test_a_master_that_lost_everything_has_what_was_there_before(

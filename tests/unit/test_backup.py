@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import re
@@ -25,7 +26,7 @@ from deploys.facts.leftovers import Leftovers
 from deploys.operations.backups import backup_taken
 from deploys.operations.files import File
 from deploys.operations.leftovers import no_record
-from deploys.operations.restore import EXCHANGE, LAY, authorities_restored, backup_sent, etcd_restored
+from deploys.operations.restore import EXCHANGE, LAY, authorities_restored, backup_sent, bump, etcd_restored
 from deploys.phases import pki
 from deploys.record import BACKUPS, ETCD_DATA, RECORD, SUBNET_ENV
 
@@ -197,7 +198,7 @@ def test_an_archive_on_the_master_comes_before_one_on_the_control_machine(tmp_pa
     pack(place, GOOD.about, tuple(GOOD.members))
     assert chosen(PATH) == restoring.Archive(PATH, None, GOOD)
     found = chosen(str(place), BackupFile=Backup(False))
-    assert (found.path, found.place, found.backup.ours) == (f"{BACKUPS}/a.tar.gz", place, True)
+    assert (found.path, found.place, found.backup.ours) == (PATH, place, True)
 
 
 def test_no_archive_is_refused_with_the_ones_that_there_are() -> None:
@@ -223,7 +224,14 @@ def test_an_archive_of_someone_else_or_a_damaged_one_is_refused(tmp_path: Path) 
     ):
         (tmp_path / name).write_bytes(content)
         assert here(tmp_path / name) == Backup(True)
-    for about in ("", "[]", "{}", "[" * 9999, json.dumps({**GOOD.about, "authorities": 7})):
+    for about in (
+        "",
+        "[]",
+        "{}",
+        "[" * 9999,
+        json.dumps({**GOOD.about, "authorities": 7}),
+        json.dumps({**GOOD.about, "taken": "../x"}),
+    ):
         pack(tmp_path / "strange", about, tuple(GOOD.members))
         assert not here(tmp_path / "strange").ours
 
@@ -260,10 +268,20 @@ def test_an_etcd_without_its_authority_may_be_restored() -> None:
 
 
 def test_an_archive_is_sent_where_it_is_not_on_the_host(tmp_path: Path) -> None:
-    assert world().run(backup_sent, place=None, path=PATH) == []
-    assert world().run(backup_sent, place=tmp_path, path=PATH) == []
-    here = world(BackupFile=Backup(False))
-    assert here.run(backup_sent, place=tmp_path, path=PATH) == [Calls("_send", (tmp_path, PATH))]
+    assert world().run(backup_sent, place=None, path=PATH, backup=GOOD) == []
+    assert world().run(backup_sent, place=tmp_path, path=PATH, backup=GOOD) == []
+    for other in (Backup(False), Backup(True), replace(GOOD, status={**GOOD.status, "hash": 1})):
+        steps = world(BackupFile=other).run(backup_sent, place=tmp_path, path=PATH, backup=GOOD)
+        assert steps == [Calls("_send", (tmp_path, PATH))]
+
+
+def test_revisions_never_come_again_however_often_a_snapshot_is_restored() -> None:
+    first = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    begins = [1482 + bump(1482, first + dt.timedelta(hours=hour)) for hour in range(3)]
+    assert begins[1] - begins[0] == begins[2] - begins[1] == 3_600_000
+    later = first + dt.timedelta(hours=1)
+    assert begins[2] + 5 + bump(begins[2] + 5, later) > begins[2] + 5  # of a restored etcd, by a clock that went back
+    assert bump(None, first) > 1_000_000_000
 
 
 def test_only_authorities_that_are_missing_are_taken_and_they_are_recorded() -> None:
@@ -289,7 +307,7 @@ def test_nothing_is_stopped_before_the_snapshot_is_unpacked_and_the_present_data
     here = world(DaemonsFact=daemons(main={"containers": {"kubelet": running("kubelet", None)}}))
     unpack, pods, stop, exchange, start, kubelet = restored(here)
     assert unpack.startswith(f"set -- {PATH} r/etcd:1 --name m1 --initial-cluster m1=https://10.0.0.11:2380 ")
-    assert "--bump-revision 1000000000 --mark-compacted" in unpack
+    assert re.search(r"--bump-revision \d{12} --mark-compacted", unpack)
     assert "stop" not in unpack
     assert pods.startswith("docker stop -t 20 kubelet >/dev/null; for p in a b; do")
     assert stop.endswith("stop -t 20 etcd >/dev/null")
