@@ -19,7 +19,7 @@ from ..facts.etcd import ETCDCTL
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
 from ..observe import Commands, forget, observe, operation
-from ..plan import say
+from ..plan import fail, say
 from ..record import ETCD_DATA, RECORD
 from ..topology import Node
 from .containers import docker
@@ -30,10 +30,10 @@ BUMP = 1_000_000_000
 """How far revisions jump at least: none that a watcher saw after the snapshot may come again."""
 _BEGIN, _WRITES = dt.datetime(2020, 1, 1, tzinfo=dt.UTC), 1000
 
-# The files go from the archive to their places by the same script as all others: recorded, as root's. Keys
-# keep their mode 600 from the archive.
+# The files go from the archive to their places by the same script as all others: recorded, as root's.
 LAY = f"""set -e; umask 077; a=$1; shift; t=$(mktemp -d {RECORD}/.laid.XXXXXX); trap 'rm -rf "$t"' EXIT
 tar -xzpf "$a" -C "$t" "$@"
+find "$t" -name '*.key' -exec chmod 600 {{}} +
 tar -czf - -C "$t" . | base64 | ( {WRITE.strip()}
 )"""
 
@@ -97,6 +97,9 @@ def authorities_restored(path: str, members: Sequence[str]) -> Commands:
     missing = [member for member in members if not found.ours(member)]
     if not missing:
         host.noop("the authorities and the node's subnet are there")
+        return
+    if foreign := [member for member in missing if member in found.files]:
+        yield fail(f"{foreign[0]} is there and was not written by docker-multinode; move it away first")
         return
     say(f"Will take from {path}:", *missing)
     yield StringCommand(f"set -- {shlex.join([path, *(m.lstrip('/') for m in missing)])}; {LAY}")

@@ -292,6 +292,11 @@ def test_only_authorities_that_are_missing_are_taken_and_they_are_recorded() -> 
     assert isinstance(step, Shell)
     assert step.text.startswith(f"set -- {PATH} {' '.join(p.lstrip('/') for p in AUTHORITIES[1:])}; ")
     assert f"{RECORD}/files" in step.text
+    (step,) = world(HostFiles=host_files(foreign=AUTHORITIES[:1])).run(
+        authorities_restored, path=PATH, members=AUTHORITIES
+    )
+    assert isinstance(step, Fails)
+    assert f"{AUTHORITIES[0]} is there and was not written by docker-multinode" in step.reason
 
 
 def restored(here: World) -> list[str]:
