@@ -1,5 +1,5 @@
 """docker-multinode: multi-node Kubernetes on machines that only have Docker and sshd, by pyinfra."""
 
-from .roles import cluster, evidence, kubeconfig, master, status, turndown, worker
+from .roles import backup, cluster, evidence, kubeconfig, master, restore, status, turndown, worker
 
-__all__ = ["cluster", "evidence", "kubeconfig", "master", "status", "turndown", "worker"]
+__all__ = ["backup", "cluster", "evidence", "kubeconfig", "master", "restore", "status", "turndown", "worker"]

@@ -13,6 +13,8 @@ SUBNET_ENV = f"{RECORD}/subnet.env"
 """The node's subnet for life; the main Docker reads it at each start."""
 NODE = f"{RECORD}/node.json"
 """The node's name, role and address."""
+BACKUPS = f"{RECORD}/backups"
+"""Archives of deploys/backup.py; data: they go with purge_data only."""
 
 KUBERNETES = "/etc/kubernetes"
 PKI = f"{KUBERNETES}/pki"

@@ -22,16 +22,20 @@ _SESSIONS = 5
 _sessions: WeakKeyDictionary[Host, BoundedSemaphore] = WeakKeyDictionary()
 
 
-def run(host: Host, command: str) -> tuple[bool, str, str]:
+def run(host: Host, command: str, stdin: str | None = None) -> tuple[bool, str, str]:
     """Run a command as the user that the host's operations run as; nothing of it is printed, at any -v.
 
+    :param stdin: what the command gets by standard input.
     :returns: success, standard output, standard error.
     """
     with _sessions.setdefault(host, BoundedSemaphore(_SESSIONS)):
         if not host.connected:
             host.connect(raise_exceptions=True)
         ok, output = host.run_shell_command(
-            StringCommand(command), print_output=False, print_input=False, **connector_arguments(host)
+            StringCommand(command),
+            print_output=False,
+            print_input=False,
+            **{**connector_arguments(host), **({"_stdin": stdin} if stdin is not None else {})},
         )
     return ok, output.stdout, output.stderr
 

@@ -13,8 +13,10 @@ from pyinfra import host, state
 from pyinfra.api import DeployError, deploy
 from pyinfra.api.state import State
 
+from . import restoring
 from .lock import one_run_at_a_time
 from .observe import this_host
+from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
 from .phases import PHASES, pki
@@ -101,6 +103,29 @@ def kubeconfig() -> None:
             "and run deploys/master.py"
         )
     kubeconfig_fetched(name="Fetch the kubeconfig", path=node.settings.kubeconfig_path, server=f"https://{name}:6443")
+
+
+@deploy("Kubernetes")
+def backup() -> None:
+    """Take a snapshot of etcd on the first master, with the authorities; ``backup_path`` also copies it here."""
+    _fast()
+    node = _this_node()
+    if not node.is_first_master:
+        return
+    one_run_at_a_time(node.host)
+    backup_taken(name="Take a backup", node=node, authorities=pki.authority_files(), copy=node.settings.backup_path)
+
+
+@deploy("Kubernetes")
+def restore() -> None:
+    """Put the backup that ``restore_from`` names back on the first master; a new machine then needs a bring-up."""
+    _fast()
+    node = _this_node()
+    if not node.is_first_master:
+        return
+    one_run_at_a_time(node.host)
+    for title, step in host.loop(restoring.STEPS):  # type: ignore[no-untyped-call]
+        _titled(title, step, node)
 
 
 _reports: WeakKeyDictionary[State, list[NodeReport]] = WeakKeyDictionary()

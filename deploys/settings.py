@@ -159,10 +159,24 @@ class Settings:
         "Where deploys/evidence.py writes its archive, on the control machine; never over a file.",
         "`docker-multinode-evidence-TIME.tar.gz` in the working directory",
     )
+    backup_path: str | None = option(
+        values.path,
+        None,
+        "Where deploys/backup.py also copies the archive, on the control machine: a new file, or a directory. The "
+        "archive holds the authorities' keys and the cluster's Secrets.",
+        "not copied",
+    )
+    restore_from: str | None = option(
+        values.path,
+        None,
+        "The archive that deploys/restore.py restores: a path on the master or, where it is not there, on the "
+        "control machine.",
+        "refused",
+    )
     purge_data: bool = option(
         values.boolean,
         False,
-        "deploys/turndown.py also removes the data: etcd, keys, the node's subnet, images.",
+        "deploys/turndown.py also removes the data: etcd, keys, backups, the node's subnet, images.",
     )
 
     def printed(self) -> list[str]:

@@ -16,10 +16,10 @@ RESERVATIONS = "/docker-multinode/subnets"
 """``<RESERVATIONS>/<node>`` → the node's subnet, for life. A key of our own: flannel 0.28 turns each
 subnet key of its own prefix into a lease of 24 hours when it starts (pkg/subnet/etcd/local_manager.go)."""
 
-_TLS = f"--cacert {PKI}/etcd/ca.crt --cert {PKI}/etcd/healthcheck-client.crt --key {PKI}/etcd/healthcheck-client.key"
+TLS = f"--cacert {PKI}/etcd/ca.crt --cert {PKI}/etcd/healthcheck-client.crt --key {PKI}/etcd/healthcheck-client.key"
 ETCDCTL = (
     f"timeout 20 docker -H unix://{BOOTSTRAP_SOCKET} exec -i etcd etcdctl --command-timeout=10s "
-    f"--endpoints https://127.0.0.1:2379 {_TLS}"
+    f"--endpoints https://127.0.0.1:2379 {TLS}"
 )
 
 

@@ -8,6 +8,7 @@ from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
 
 from ..record import (
+    BACKUPS,
     BOOTSTRAP_DATA,
     BOOTSTRAP_RUN,
     BOOTSTRAP_SOCKET,
@@ -34,6 +35,7 @@ echo "== chains"; for c in iptables ip6tables; do
 echo "== rules"; s=$(sed -n 's/^FLANNEL_SUBNET=//p' {SUBNET_ENV} 2>/dev/null | sed 's/[.]1[/]/.0\//')
 iptables-save 2>/dev/null | awk -v s="$s" '/^\*/{{t=substr($1,2)}} /--comment docker-multinode/{{print t, $0}}
   s != "" && /^-A POSTROUTING/ && index($0, "-s " s " ") && / -j MASQUERADE/{{print t, $0}}'
+echo "== backups"; find {BACKUPS} -type f -printf '%p\n' 2>/dev/null | sort
 echo "== pods"
 ! systemctl is-active --quiet docker ||
   timeout 20 docker ps -a --filter label=io.kubernetes.docker.type --format '{{{{.Names}}}}'
@@ -53,6 +55,8 @@ class Left:
     """``table -A chain …``: rules with our comment, and Docker's for the node's subnet."""
     pods: tuple[str, ...]
     """Names of the containers that the kubelet made."""
+    backups: tuple[str, ...] = ()
+    """Paths of the archives that deploys/backup.py made, or was sent."""
 
 
 class Leftovers(FactBase[Left]):
@@ -77,4 +81,5 @@ class Leftovers(FactBase[Left]):
             chains,
             tuple(sections.get("rules", [])),
             tuple(sections.get("pods", [])),
+            tuple(sections.get("backups", [])),
         )

@@ -112,9 +112,13 @@ def no_record() -> Commands:
     """
     Ensure that the record is gone, and with it the directories that we made, where they are empty by now.
     """
-    if RECORD not in observe(Leftovers).paths:
+    found = observe(Leftovers)
+    if RECORD not in found.paths:
         host.noop("no record is there")
         return
-    say(f"Will remove {RECORD} and the directories that it says we made, where they are empty")
+    backups = (", and with it the backups:", *found.backups) if found.backups else ("",)
+    say(
+        f"Will remove {RECORD} and the directories that it says we made, where they are empty{backups[0]}", *backups[1:]
+    )
     # the last command of a run: nothing needs the locks after it
     yield StringCommand(f"{EMPTY_DIRECTORIES}; rm -rf {RECORD} {busy.LOCK} {busy.PATH}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+
+from pyinfra.api.operation import OperationMeta
 
 from ..operations.files import File, files
 from ..operations.images import pulled
@@ -232,11 +234,15 @@ def _unstick(pod: StaticPod, address: str) -> str:
 
 def apply(node: Node) -> None:
     """Pull the images side by side, write the manifests, wait for each program that they name."""
-    pods = static_pods(node)
-    images = [pause(node), *(component_image(node, pod.name) for pod in pods)]
+    images = [pause(node), *(component_image(node, pod.name) for pod in static_pods(node))]
     pulled(name="Pull Kubernetes", daemon="main", images=images, limit=node.settings.timeout_for_images)
     wrote = files(name="Write static pods and kubeconfigs", wanted=wanted_files(node))
-    by_name = {pod.name: pod for pod in pods}
+    wait(node, [wrote])
+
+
+def wait(node: Node, when: Sequence[OperationMeta]) -> None:
+    """Wait for each program of the static pods, where an earlier operation changed something."""
+    by_name = {pod.name: pod for pod in static_pods(node)}
     # over all names: pyinfra tells an operation on one host from that on another by its place in the loop
     for name in node.host.loop(HEALTH):  # type: ignore[no-untyped-call]
         if name not in by_name:
@@ -255,7 +261,7 @@ def apply(node: Node) -> None:
             f'if [ -n "$c" ]; then docker logs --tail 12 $c 2>&1; else echo "it was never started; the kubelet:"; '
             f"docker logs --tail 200 {KUBELET_CONTAINER} 2>&1 | grep '^[EF][0-9]' | tail -n 8; fi",
             further=f"docker ps -a {of_pod}, then docker logs of the newest one",
-            when=[wrote],
+            when=when,
             first=_unstick(pod, node.address) if name == "kube-apiserver" else "",
         )
 

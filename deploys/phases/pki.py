@@ -53,6 +53,12 @@ def wanted(node: Node) -> list[Certificate]:
     return (_master(node) if node.is_master else []) + every
 
 
+def authority_files() -> list[str]:
+    """What a new machine can't make again: without it a cluster's data is lost to every client."""
+    pairs = [f"{path}{ending}" for path in AUTHORITIES for ending in (".crt", ".key")]
+    return [*pairs, f"{SERVICE_ACCOUNTS}.pub", f"{SERVICE_ACCOUNTS}.key"]
+
+
 def apply(node: Node) -> None:
     """Make authorities once, issue what is missing, wrong or near its end."""
     if node.is_first_master:

@@ -38,10 +38,15 @@ CHECKS: tuple[Check, ...] = (
     cluster.ports,
     docker.docker_restart,
 )
+RESTORE_CHECKS: tuple[Check, ...] = tuple(c for c in CHECKS if c is not cluster.etcd_has_its_authority)
 REMOVE_CHECKS: tuple[Check, ...] = (machine.root, docker.docker_restart_back)
 
 
-def _refuse(node: Node, checks: tuple[Check, ...]) -> None:
+def refuse(node: Node, checks: tuple[Check, ...]) -> None:
+    """Stop the run where one of these checks has something to say.
+
+    :raises DeployError: it has.
+    """
     nodes = active_nodes()
     refuse_twins(nodes)
     for problem in cluster.cluster_problems(nodes, settings_of(node.first_master)):
@@ -56,9 +61,9 @@ def apply(node: Node) -> None:
 
     :raises DeployError: something can't work.
     """
-    _refuse(node, CHECKS)
+    refuse(node, CHECKS)
 
 
 def remove(node: Node) -> None:
     """Only what a turndown needs: it must work on a broken host too."""
-    _refuse(node, REMOVE_CHECKS)
+    refuse(node, REMOVE_CHECKS)

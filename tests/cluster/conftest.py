@@ -38,6 +38,7 @@ ORDER = (
     "drift",
     "status",
     "evidence",
+    "backup",
     "roles",
     "reboot",
     "failures",

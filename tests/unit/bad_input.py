@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .runs import Groups, H, master, worker
+from .runs import ROOT, Groups, H, master, worker
 
 PAIR: Groups = {"masters": (master(),), "workers": (worker(),)}
 
@@ -120,6 +120,16 @@ SETTINGS = (
     setting("kubeconfig_path", "", "one line"),
     setting("kubeconfig_server", "https://k8s.example.org:6443", "kubeconfig_server"),
     setting("purge_data", "1", "true or false"),
+    setting("backup_path", "", "one line"),
+    setting("restore_from", 7, "text"),
+    Row("a restore of nothing", ("@fake/m1", "restore_from names no backup", "--data restore_from=PATH"),
+        entry="restore", cli=True),
+    Row("a restore of what is nowhere", ("@fake/m1", "/no/such.tar.gz", "neither there nor on this machine"),
+        entry="restore", data={"restore_from": "/no/such.tar.gz"}),
+    Row("a restore of what is no backup", ("@fake/m1", "pyproject.toml", "is not a backup"),
+        entry="restore", data={"restore_from": str(ROOT / "pyproject.toml")}, cli=True),
+    Row("a restore without a master", ("masters",), {"workers": (worker(),)}, entry="restore"),
+    Row("a backup without a master", ("masters",), {"workers": (worker(),)}, entry="backup"),
     Row("a misspelt name", ("flanel_network", "did you mean flannel_network"), data={"flanel_network": "10.2.0.0/16"},
         cli=True),
     Row("an upper-case name by --data", ("K8S_VERSION", "did you mean k8s_version"), data={"K8S_VERSION": "v1.36.0"}),

@@ -91,5 +91,8 @@ EFFECTS: Mapping[str, Effect] = {
     "status_format": Effect("json", ('"nodes": [',), entry="status"),
     "evidence_path": Effect("/todays.tar.gz", ("write them into /todays.tar.gz",), ("docker-multinode-evidence-20",),
                             entry="evidence"),
+    "backup_path": Effect("/cluster.tar.gz", ("Will copy it to /cluster.tar.gz on this machine",), entry="backup"),
+    "restore_from": Effect("/b/cluster.tar.gz", ("/b/cluster.tar.gz is neither there nor on this machine",),
+                           ("restore_from names no backup",), entry="restore"),
     "purge_data": Effect(True, ("/var/lib/etcd",), entry="turndown"),
 }  # fmt: skip

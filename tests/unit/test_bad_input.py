@@ -8,6 +8,7 @@ from concurrent.futures import Future
 import pytest
 from pyinfra.api import FactBase, StringCommand
 
+from deploys.facts.backups import BackupFile
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets
 from deploys.facts.files import HostFiles
@@ -25,6 +26,7 @@ FACTS: tuple[type[FactBase[object]], ...] = (
 READING = (
     *(StringCommand(f().command()).get_raw_value()[:60].splitlines()[0] for f in FACTS),
     StringCommand(Objects().command(manifest="")).get_raw_value()[:9],
+    StringCommand(BackupFile().command(path="/")).get_raw_value()[:2],
 )
 
 CLI_ROWS = [row for row in ROWS if row.cli]

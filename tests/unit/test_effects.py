@@ -13,6 +13,7 @@ from pyinfra.api import DeployError
 
 import deploys
 from deploys import x509
+from deploys.facts.backups import Backup, BackupFile
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
@@ -20,6 +21,7 @@ from deploys.facts.kernel import Kernel
 from deploys.facts.kubernetes import ClusterNodes, Objects, ObjectsState
 from deploys.facts.leftovers import Leftovers
 from deploys.operations.files import File
+from deploys.phases import pki
 from deploys.record import PKI
 from deploys.settings import OPTIONS
 from deploys.x509 import Certificate
@@ -32,12 +34,16 @@ from .samples import lines
 
 CA = x509.new_authority("kubernetes")
 ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin"), CA, 1)
-INSTALLED = host_files(File(f"{PKI}/ca.crt", CA.certificate), File(f"{PKI}/admin.crt", ADMIN.certificate))
+INSTALLED = host_files(
+    *(File(path, "", "600", secret=True) for path in pki.authority_files()),
+    File(f"{PKI}/ca.crt", CA.certificate),
+    File(f"{PKI}/admin.crt", ADMIN.certificate),
+)
 
 BEFORE: Mapping[Any, Any] = {
     DaemonsFact: daemons("daemons-fresh"), HostFiles: host_files(), Kernel: Kernel().process(lines("kernel-fresh")),
     Leftovers: Leftovers().process(lines("leftovers-fresh")), EtcdSubnets: Subnets(False, ""),
-    ClusterNodes: None, Objects: ObjectsState(False, (), "", ()),
+    BackupFile: Backup(False), ClusterNodes: None, Objects: ObjectsState(False, (), "", ()),
 }  # fmt: skip
 AFTER: Mapping[Any, Any] = {**BEFORE, DaemonsFact: daemons(), HostFiles: INSTALLED, Leftovers: left()}
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from pyinfra.api import FactBase, FactProcessError
 
+from deploys.facts.backups import BackupFile
 from deploys.facts.daemons import LABEL, DaemonsFact
 from deploys.facts.etcd import EtcdSubnets
 from deploys.facts.files import HostFiles
@@ -35,6 +36,7 @@ SAMPLES: dict[type[FactBase[Any]], str] = {
     ClusterNodes: "nodes-two",
     Objects: "nodes-two",
     TakenFields: "nodes-two",
+    BackupFile: "backup",
 }
 EACH = pytest.mark.parametrize("fact", SAMPLES, ids=lambda fact: fact.__name__)
 

@@ -1,0 +1,149 @@
+"""A backup put back: the archive on the host, the authorities where they are missing, etcd's data."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api import FunctionCommand, StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from .. import transfer
+from ..facts.backups import SNAPSHOT, Backup, BackupFile
+from ..facts.daemons import DaemonsFact
+from ..facts.etcd import ETCDCTL
+from ..facts.files import HostFiles
+from ..facts.leftovers import Leftovers
+from ..observe import Commands, forget, observe, operation
+from ..plan import fail, say
+from ..record import ETCD_DATA, RECORD
+from ..topology import Node
+from .containers import docker
+from .files import WRITE
+from .wait import until
+
+BUMP = 1_000_000_000
+"""How far revisions jump at least: none that a watcher saw after the snapshot may come again."""
+_BEGIN, _WRITES = dt.datetime(2020, 1, 1, tzinfo=dt.UTC), 1000
+
+# The files go from the archive to their places by the same script as all others: recorded, as root's.
+LAY = f"""set -e; umask 077; a=$1; shift; t=$(mktemp -d {RECORD}/.laid.XXXXXX); trap 'rm -rf "$t"' EXIT
+tar -xzpf "$a" -C "$t" "$@"
+find "$t" -name '*.key' -exec chmod 600 {{}} +
+tar -czf - -C "$t" . | base64 | ( {WRITE.strip()}
+)"""
+
+# All that can fail comes before anything is stopped; what is then exchanged are names in one directory.
+UNPACK = f"""set -e; umask 077; a=$1 image=$2; shift 2
+t=$(mktemp -d {RECORD}/.restore.XXXXXX); trap 'rm -rf "$t"' EXIT
+tar -xzf "$a" -C "$t" {SNAPSHOT}
+mkdir -p {ETCD_DATA}; chmod 700 {ETCD_DATA}; rm -rf {ETCD_DATA}/restored
+{docker("bootstrap")} run --rm --net=none -v "$t":/backup -v {ETCD_DATA}:{ETCD_DATA} "$image" \
+etcdutl snapshot restore /backup/{SNAPSHOT} --data-dir {ETCD_DATA}/restored "$@" >"$t/log" 2>&1 ||
+{{ echo "etcdutl can't restore $a:" >&2; tail -n 5 "$t/log" >&2; rm -rf {ETCD_DATA}/restored; exit 1; }}
+"""
+EXCHANGE = f"""set -e; cd {ETCD_DATA}
+[ ! -d member ] || {{ mkdir -m 700 "$1"; mv member "$1/member"; }}
+mv restored/member member; rm -rf restored"""
+
+
+def bump(revision: object, now: dt.datetime) -> int:
+    """How far revisions jump. Where the restored etcd begins follows the clock, a thousand revisions a second, so
+    that a second restore of one snapshot begins beyond all that came after the first."""
+    begin = int((now - _BEGIN).total_seconds()) * _WRITES
+    return max(BUMP, begin - revision) if isinstance(revision, int) else begin
+
+
+def _send(state: State, host: Host, place: Path, path: str) -> bool:
+    try:
+        transfer.send(host, place, path)
+    except OSError as error:
+        host.log(f"{place} can't be sent: {error}")
+        return False
+    forget(host)
+    return True
+
+
+@operation
+def backup_sent(place: Path | None, path: str, backup: Backup) -> Commands:
+    """
+    Ensure that the archive lies on the host.
+
+    + place: the archive on the control machine; None where it is on the host
+    + path: where it is to lie, in a directory of root's
+    + backup: what it says of itself
+    """
+    there = observe(BackupFile, path=path)
+    if place is None or (there.ours and (there.about, there.status) == (backup.about, backup.status)):
+        host.noop(f"{path} is there")
+        return
+    say(f"Will copy {place} from this machine to {path} (mode 600)")
+    yield FunctionCommand(_send, (place, path), {})
+
+
+@operation
+def authorities_restored(path: str, members: Sequence[str]) -> Commands:
+    """
+    Ensure that the authorities and the node's subnet are there. What is there is never replaced.
+
+    + path: the archive
+    + members: paths of these files
+    """
+    found = observe(HostFiles)
+    missing = [member for member in members if not found.ours(member)]
+    if not missing:
+        host.noop("the authorities and the node's subnet are there")
+        return
+    if foreign := [member for member in missing if member in found.files]:
+        yield fail(f"{foreign[0]} is there and was not written by docker-multinode; move it away first")
+        return
+    say(f"Will take from {path}:", *missing)
+    yield StringCommand(f"set -- {shlex.join([path, *(m.lstrip('/') for m in missing)])}; {LAY}")
+
+
+@operation
+def etcd_restored(node: Node, path: str, backup: Backup, image: str, pods: Sequence[str], stamp: str) -> Commands:
+    """
+    Put the archive's snapshot in the place of etcd's data, which is moved aside. The control plane is stopped
+    meanwhile, where it runs.
+
+    + node: the first master
+    + path: the archive
+    + backup: what it says of itself
+    + image: etcd's
+    + pods: the static pods that use etcd
+    + stamp: names the directory to which the present data goes
+    """
+    containers = observe(DaemonsFact)
+    etcd, kubelet = "etcd" in containers.bootstrap.containers, "kubelet" in containers.main.containers
+    aside = f"{ETCD_DATA}/before-restore-{stamp}"
+    say(f"Will restore etcd from {path}: {backup.described()}")
+    if ETCD_DATA in observe(Leftovers).paths:
+        say(f"Will move etcd's present data to {aside}; nothing removes it but a turndown with purge_data")
+    if kubelet:
+        say(f"Will stop the kubelet, {', '.join(pods)} and etcd for that, and start them again; other pods run on")
+    peer = f"https://{node.address}:2380"
+    flags = ("--name", node.name, "--initial-cluster", f"{node.name}={peer}", "--initial-advertise-peer-urls", peer,
+             "--bump-revision", str(bump(backup.status.get("revision"), dt.datetime.now(dt.UTC))),
+             "--mark-compacted")  # fmt: skip
+    yield StringCommand(f"set -- {shlex.join([path, image, *flags])}; {UNPACK.strip()}")
+    if kubelet:
+        # the kubelet first: it would start the others again
+        yield StringCommand(
+            f"docker stop -t 20 kubelet >/dev/null; for p in {shlex.join(pods)}; do docker ps -q "
+            "--filter label=io.kubernetes.container.name=$p; done | xargs -r docker stop -t 20 >/dev/null"
+        )
+    if etcd:
+        yield StringCommand(f"{docker('bootstrap')} stop -t 20 etcd >/dev/null")
+    yield StringCommand(f"set -- {shlex.quote(aside.rsplit('/', 1)[1])}; {EXCHANGE}")
+    if etcd:
+        evidence = f"{docker('bootstrap')} logs --tail 20 etcd"
+        wait = until("etcd to be healthy", f"{ETCDCTL} endpoint health", node.settings.timeout_for_services, evidence,
+                     f"{docker('bootstrap')} logs etcd; the data that was there is in {aside}")  # fmt: skip
+        yield StringCommand(f"{docker('bootstrap')} start etcd >/dev/null; {wait}")
+    if kubelet:
+        yield StringCommand("docker start kubelet >/dev/null")

@@ -1,0 +1,124 @@
+"""What a restore needs: the archive that is meant, whether it fits this node, and its steps in order."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyinfra.api import DeployError
+
+from .facts.backups import Backup, BackupFile, here
+from .facts.daemons import DaemonsFact
+from .facts.files import HostFiles
+from .observe import observe
+from .operations.images import pulled
+from .operations.restore import authorities_restored, backup_sent, etcd_restored
+from .phases import bootstrap, control_plane, etcd, host, node, pki, preflight
+from .record import BACKUPS, SUBNET_ENV
+from .topology import Node
+
+TITLE = "restore"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The archive that is meant.
+
+    :param path: where it lies on the host, or will.
+    :param place: where it lies on the control machine; None where it is on the host.
+    """
+
+    path: str
+    place: Path | None
+    backup: Backup
+
+
+def archive_of(target: Node) -> Archive:
+    """The archive that ``restore_from`` names: on the master, else on the control machine.
+
+    :raises DeployError: there is none, it is not whole, or it is of another node or cluster.
+    """
+    wanted, name = target.settings.restore_from, target.host.name
+    found = observe(BackupFile, path=wanted if wanted and wanted.startswith("/") else "/")
+    have = f"; on {name} there are {', '.join(found.others)}" if found.others else ""
+    if not wanted:
+        raise DeployError(f"{name}: restore_from names no backup; write --data restore_from=PATH{have}")
+    archive = Archive(wanted, None, found)
+    if not found.there:
+        place = Path(wanted).expanduser()
+        local = here(place)
+        archive = Archive(f"{BACKUPS}/{local.about.get('node')}-{local.about.get('taken')}.tar.gz", place, local)
+    if not archive.backup.there:
+        raise DeployError(f"{name}: restore_from {wanted} is neither there nor on this machine{have}")
+    if not archive.backup.ours:
+        raise DeployError(f"{name}: restore_from {wanted} is not a backup of deploys/backup.py, or it is damaged{have}")
+    if sentence := _why_not(target, archive.backup):
+        raise DeployError(f"{name}: restore_from {wanted} {sentence}")
+    return archive
+
+
+def _why_not(target: Node, backup: Backup) -> str | None:
+    about, found = backup.about, observe(HostFiles)
+    for key, mine, mend in (
+        ("node", target.name, "set node_name"),
+        ("address", target.address, "set ip_address, or give the host that address"),
+        ("network", target.settings.flannel_network, "set flannel_network"),
+    ):
+        if about.get(key) != mine:
+            return f"is of a cluster whose master has the {key} {about.get(key)}, here it is {mine}; {mend}"
+    minor, mine = str(about.get("kubernetes")).rsplit(".", 1)[0], target.settings.k8s_version
+    if minor != mine.rsplit(".", 1)[0]:
+        return f"is of Kubernetes {about.get('kubernetes')}, this is {mine}; set k8s_version to a {minor} version"
+    for path in (f"{authority}.crt" for authority in pki.AUTHORITIES):
+        pem = found.content(path)
+        if pem and hashlib.sha256(pem.encode()).hexdigest() != about["authorities"].get(path):
+            return f"is of another cluster: its {path} is another; turn this one down with purge_data=true first"
+    missing = [path for path in pki.authority_files() if path.lstrip("/") not in backup.members]
+    return f"is damaged: {missing[0]} is not in it" if missing else None
+
+
+def check(target: Node) -> None:
+    """Refuse what can't work. An etcd without its authority gets that from the archive.
+
+    :raises DeployError: something can't work.
+    """
+    preflight.refuse(target, preflight.RESTORE_CHECKS)
+    archive_of(target)
+
+
+def authorities(target: Node) -> None:
+    """The archive on the host, and from it what a new machine does not have."""
+    archive = archive_of(target)
+    backup_sent(name="Copy the backup to the host", place=archive.place, path=archive.path, backup=archive.backup)
+    subnet = [SUBNET_ENV] if SUBNET_ENV.lstrip("/") in archive.backup.members else []
+    authorities_restored(name="Restore the authorities", path=archive.path, members=[*pki.authority_files(), *subnet])
+
+
+def data(target: Node) -> None:
+    """etcd's data, then the control plane on it."""
+    archive, image = archive_of(target), etcd.image(target)
+    limit = target.settings.timeout_for_images
+    pulled(name="Pull etcd", daemon="bootstrap", images=[image], limit=limit)
+    restored = etcd_restored(
+        name="Restore etcd",
+        node=target,
+        path=archive.path,
+        backup=archive.backup,
+        image=image,
+        pods=control_plane.MASTER_PODS,
+        stamp=dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ"),
+    )
+    if node.NAME in observe(DaemonsFact).main.containers:
+        control_plane.wait(target, [restored])
+
+
+STEPS = (
+    (preflight.TITLE, check),
+    (host.TITLE, host.apply),
+    (TITLE, authorities),
+    (bootstrap.TITLE, bootstrap.apply),
+    (TITLE, data),
+)
+"""On a new machine a run of deploys/cluster.py does the rest."""
