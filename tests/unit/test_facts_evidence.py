@@ -97,3 +97,10 @@ def test_variables_of_units_are_left_out_also_on_continued_lines() -> None:
     assert not re.search("one|two|three", found)
     assert found.splitlines()[1] == "Environment=[left out]"
     assert "ExecStart=/x" in found
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../b", "a/b/c", "..", ".", "", "a b", "A", "a\\b", "é"])
+def test_a_host_that_lies_names_no_file_elsewhere(name: str) -> None:
+    assert answers(f"== {name}\nAAAA\n== system/kernel.txt\nAAAA") == {
+        "system/kernel.txt": "[the answer was cut off]\n"
+    }
