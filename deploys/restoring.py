@@ -127,4 +127,4 @@ STEPS = (
     (TITLE, data),
     (TITLE, network),
 )
-"""The last one is for every node, the others for the first master. On a new machine deploys/cluster.py does the rest."""
+"""The last is for every node, the others for the first master. On a new machine deploys/cluster.py does the rest."""
