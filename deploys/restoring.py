@@ -14,7 +14,7 @@ from .facts.daemons import DaemonsFact
 from .facts.files import HostFiles
 from .observe import observe
 from .operations.images import pulled
-from .operations.restore import authorities_restored, backup_sent, etcd_restored
+from .operations.restore import authorities_restored, backup_sent, etcd_restored, flannel_restarted
 from .phases import bootstrap, control_plane, etcd, host, node, pki, preflight
 from .record import BACKUPS, SUBNET_ENV
 from .topology import Node
@@ -114,11 +114,17 @@ def data(target: Node) -> None:
         control_plane.wait(target, [restored])
 
 
+def network(target: Node) -> None:
+    """flannel on every node of the run, for it watches etcd."""
+    flannel_restarted(name="Restart flannel")
+
+
 STEPS = (
     (preflight.TITLE, check),
     (host.TITLE, host.apply),
     (TITLE, authorities),
     (bootstrap.TITLE, bootstrap.apply),
     (TITLE, data),
+    (TITLE, network),
 )
-"""On a new machine a run of deploys/cluster.py does the rest."""
+"""The last is for every node, the others for the first master. On a new machine deploys/cluster.py does the rest."""

@@ -121,11 +121,12 @@ def restore() -> None:
     """Put the backup that ``restore_from`` names back on the first master; a new machine then needs a bring-up."""
     _fast()
     node = _this_node()
-    if not node.is_first_master:
+    if not any(other.is_first_master for other in active_nodes()):
         return
     one_run_at_a_time(node.host)
     for title, step in host.loop(restoring.STEPS):  # type: ignore[no-untyped-call]
-        _titled(title, step, node)
+        if node.is_first_master or step is restoring.network:
+            _titled(title, step, node)
 
 
 _reports: WeakKeyDictionary[State, list[NodeReport]] = WeakKeyDictionary()

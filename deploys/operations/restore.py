@@ -147,3 +147,17 @@ def etcd_restored(node: Node, path: str, backup: Backup, image: str, pods: Seque
         yield StringCommand(f"{docker('bootstrap')} start etcd >/dev/null; {wait}")
     if kubelet:
         yield StringCommand("docker start kubelet >/dev/null")
+
+
+@operation
+def flannel_restarted() -> Commands:
+    """
+    Restart flannel where it runs. It watches etcd, which begins anew: flannel 0.28 then takes its own lease for
+    one that ended, and sees no other node for minutes while it tries to delete its own routes.
+    """
+    have = observe(DaemonsFact).bootstrap.containers.get("flannel")
+    if not have or not have.running:
+        host.noop("flannel does not run")
+        return
+    say("Will restart flannel, which watches etcd; the pod network goes on meanwhile")
+    yield StringCommand(f"{docker('bootstrap')} restart -t 5 flannel >/dev/null")

@@ -26,7 +26,15 @@ from deploys.facts.leftovers import Leftovers
 from deploys.operations.backups import backup_taken
 from deploys.operations.files import File
 from deploys.operations.leftovers import no_record
-from deploys.operations.restore import EXCHANGE, LAY, authorities_restored, backup_sent, bump, etcd_restored
+from deploys.operations.restore import (
+    EXCHANGE,
+    LAY,
+    authorities_restored,
+    backup_sent,
+    bump,
+    etcd_restored,
+    flannel_restarted,
+)
 from deploys.phases import pki
 from deploys.record import BACKUPS, ETCD_DATA, RECORD, SUBNET_ENV
 
@@ -335,6 +343,15 @@ def test_on_a_new_machine_nothing_is_stopped_and_nothing_moved() -> None:
     assert "Will restore etcd from" in said
     assert "Will stop" not in said
     assert "Will move" not in said
+
+
+def test_flannel_is_restarted_where_it_runs() -> None:
+    here = world(DaemonsFact=daemons(bootstrap={"containers": {"flannel": running("flannel", None)}}))
+    (step,) = here.run(flannel_restarted)
+    assert isinstance(step, Shell)
+    assert step.text.endswith("restart -t 5 flannel >/dev/null")
+    for containers in ({}, {"flannel": running("flannel", None, runs=False)}):
+        assert world(DaemonsFact=daemons(bootstrap={"containers": containers})).run(flannel_restarted) == []
 
 
 # ---- what a turndown says, and the shell
