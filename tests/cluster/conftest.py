@@ -61,6 +61,7 @@ def docker_choice() -> str:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and make the report."""
     config.addinivalue_line("markers", "core: belongs to `make test`; the others run in `make test-all`")
+    config.addinivalue_line("markers", "promise(name): holds a promise of the README's table")
     config.stash[_REPORT] = Report(docker_choice())
 
 
