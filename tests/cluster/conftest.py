@@ -66,8 +66,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the modules by ORDER; the tests of one stay as they are written."""
+    """Sort the modules by ORDER; the tests of one stay as they are written. Note which promises each holds."""
     items.sort(key=lambda item: ORDER.index(name) if (name := _module(item)) in ORDER else -1)
+    for item in items:
+        item.user_properties += [("promise", mark.args[0]) for mark in item.iter_markers("promise")]
 
 
 def _module(item: pytest.Item) -> str:

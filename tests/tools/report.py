@@ -24,6 +24,8 @@ class Case:
     name: str
     outcome: str
     seconds: float
+    promises: tuple[str, ...] = ()
+    """Rows of the README's table of promises which it holds."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def _case(node: ElementTree.Element) -> Case:
     outcomes = {"failure": "failed", "error": "error", "skipped": "skipped"}
     outcome = next((outcomes[child.tag] for child in node if child.tag in outcomes), "passed")
     module = node.get("classname", "").removeprefix("tests.").replace(".", "/")
-    return Case(f"{module}::{node.get('name', '')}", outcome, float(node.get("time", "0")))
+    promises = tuple(p.get("value", "") for p in node.iter("property") if p.get("name") == "promise")
+    return Case(f"{module}::{node.get('name', '')}", outcome, float(node.get("time", "0")), promises)
 
 
 def write(results: Sequence[Result]) -> None:
@@ -95,9 +98,30 @@ def text(results: Sequence[Result], commit: str, date: str) -> str:
         figures = (count["passed"], count["failed"] + count["error"], count["skipped"])
         shown = " | ".join(map(str, figures)) if result.cases else " |  | "
         lines.append(f"| {result.name} | {result.verdict} | {_duration(result.seconds)} | {shown} |")
+    lines += _promises(results)
     for result in results:
         lines += _details(result)
     return "\n".join(lines) + "\n"
+
+
+def _promises(results: Sequence[Result]) -> list[str]:
+    """Each promise and how the tests that hold it ended, stage by stage."""
+    stages = [result for result in results if any(case.promises for case in result.cases)]
+    names = sorted({name for result in stages for case in result.cases for name in case.promises})
+    if not names:
+        return []
+    lines = [
+        "",
+        "## Promises",
+        "",
+        f"| promise | {' | '.join(s.name for s in stages)} |",
+        "|---|" + "---|" * len(stages),
+    ]
+    for name in names:
+        ends = [[case.outcome for case in stage.cases if name in case.promises] for stage in stages]
+        shown = (", ".join(f"{end.count(o)} {o}" for o in dict.fromkeys(end)) for end in ends)
+        lines.append(f"| {name} | {' | '.join(shown)} |")
+    return lines
 
 
 def _details(result: Result) -> list[str]:

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,8 @@ from tests.lab.paths import CHECKOUT
 from . import report
 from .report import Result
 
-DOCKERS = ("26", "28", "mixed")
-"""What the hosts of a cluster test run: one Docker version, or one host with each."""
+HOSTS = {"26": "n11,n12,n13", "28": "n61,n62,n63", "mixed": "n71,n72,n73"}
+"""What the hosts of a cluster test run, one Docker version or one host with each; and the hosts' names."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +37,32 @@ class Stage:
     needs_lab: bool = False
 
 
+Step = tuple[Stage, ...]
+"""Stages that run side by side."""
+
+
 def _pytest(name: str, *words: str, docker: str = "") -> Stage:
     command = ("python", "-m", "pytest", "-v", "--durations=10", *words)
-    return Stage(name, command, {"DOCKER": docker} if docker else {}, needs_lab=bool(docker))
+    environment = {"DOCKER": docker, "HOSTS": HOSTS[docker]} if docker else {}
+    return Stage(name, command, environment, needs_lab=bool(docker))
 
 
-LINT = (
-    Stage("ruff check", ("ruff", "check", ".")),
-    Stage("ruff format", ("ruff", "format", "--check", ".")),
-    Stage("mypy", ("mypy",)),
+def _cluster(name: str, docker: str, *words: str) -> Stage:
+    return _pytest(f"cluster tests ({name})", "tests/cluster", *words, docker=docker)
+
+
+LINT: tuple[Step, ...] = (
+    (Stage("ruff check", ("ruff", "check", ".")),),
+    (Stage("ruff format", ("ruff", "format", "--check", ".")),),
+    (Stage("mypy", ("mypy",)),),
 )
-UNIT = (_pytest("unit tests", "tests/unit", "tests/lab"),)
-PACKAGE = (_pytest("package tests", "tests/package"),)
-BUILD = (Stage("lab: build what is missing", ("python", "-m", "tests.lab", "build"), needs_lab=True),)
-CORE = (_pytest("cluster tests (core, Docker 26)", "tests/cluster", "-m", "core", docker="26"),)
-ALL = tuple(_pytest(f"cluster tests (Docker {docker})", "tests/cluster", docker=docker) for docker in DOCKERS)
+UNIT: tuple[Step, ...] = ((_pytest("unit tests", "tests/unit", "tests/lab"),),)
+PACKAGE: tuple[Step, ...] = ((_pytest("package tests", "tests/package"),),)
+BUILD: tuple[Step, ...] = (
+    (Stage("lab: build what is missing", ("python", "-m", "tests.lab", "build"), needs_lab=True),),
+)
+CORE: tuple[Step, ...] = ((_cluster("core, Docker 26", "26", "-m", "core"),),)
+ALL: tuple[Step, ...] = (tuple(_cluster(f"Docker {docker}", docker) for docker in HOSTS),)
 
 SETS = {
     "lint": LINT,
@@ -65,12 +77,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.tools.run", description=__doc__)
     parser.add_argument("set", choices=SETS)
     wanted = parser.parse_args().set
-    stages = SETS[wanted]
+    steps = SETS[wanted]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     try:
-        with _lab_as_it_was(any(stage.needs_lab for stage in stages)), tempfile.TemporaryDirectory() as folder:
-            results = _run(stages, Path(folder), go_on=wanted == "all")
+        needed = any(stage.needs_lab for step in steps for stage in step)
+        with _lab_as_it_was(needed), tempfile.TemporaryDirectory() as folder:
+            results = run(steps, Path(folder), go_on=wanted == "all")
             if wanted == "all":
                 report.write(results)
     except LabError as error:
@@ -80,36 +93,66 @@ def main() -> int:
         print("interrupted", file=sys.stderr)
         return 130
     print("\n" + "\n".join(f"{r.verdict:7} {r.seconds:6.0f} s  {r.name}" for r in results), flush=True)
-    return 0 if len(results) == len(stages) and all(r.passed for r in results) else 1
+    return 0 if len(results) == sum(map(len, steps)) and all(r.passed for r in results) else 1
 
 
-def _run(stages: tuple[Stage, ...], folder: Path, go_on: bool) -> list[Result]:
-    results = []
-    for number, stage in enumerate(stages):
-        print(f"\n== {stage.name}: {' '.join(stage.command)}", flush=True)
-        junit, figures = folder / f"{number}.xml", folder / f"{number}.json"
-        command = [*stage.command, *([f"--junit-xml={junit}"] if "pytest" in stage.command else [])]
-        environment = {**os.environ, **stage.environment, "REPORT": str(figures), "PYTHONUNBUFFERED": "1"}
-        begin = time.monotonic()
-        status = _call(command, environment)
-        results.append(Result(stage.name, status == 0, time.monotonic() - begin, *report.read(junit, figures)))
-        if status and not go_on:
+def run(steps: Sequence[Step], folder: Path, go_on: bool) -> list[Result]:
+    """Run the steps; after a failure the next one only with `go_on`."""
+    results: list[Result] = []
+    for number, step in enumerate(steps):
+        here = folder / str(number)
+        here.mkdir()
+        results += _side_by_side(step, here)
+        if not all(result.passed for result in results) and not go_on:
             break
     return results
 
 
-def _call(command: list[str], environment: Mapping[str, str]) -> int:
-    process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL)
+def _side_by_side(step: Step, folder: Path) -> list[Result]:
+    running = [_Running(stage, folder / f"{place}", alone=len(step) == 1) for place, stage in enumerate(step)]
     try:
-        return process.wait()
+        return [stage.result() for stage in running]
     except BaseException:
-        # a test takes down what it started when it is interrupted, as by Ctrl-C
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        for stage in running:
+            stage.interrupt()
         raise
+
+
+class _Running:
+    """A stage at work; beside others its lines are marked with its name."""
+
+    def __init__(self, stage: Stage, files: Path, alone: bool) -> None:
+        print(f"\n== {stage.name}: {' '.join(stage.command)}", flush=True)
+        self._stage, self._begin, self._end = stage, time.monotonic(), 0.0
+        self._junit, self._figures = files.with_suffix(".xml"), files.with_suffix(".json")
+        command = [*stage.command, *([f"--junit-xml={self._junit}"] if "pytest" in stage.command else [])]
+        environment = {**os.environ, **stage.environment, "REPORT": str(self._figures), "PYTHONUNBUFFERED": "1"}
+        self._process = subprocess.Popen(
+            command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL,
+            stdout=None if alone else subprocess.PIPE, stderr=None if alone else subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def _watch(self) -> None:
+        for line in self._process.stdout or ():
+            print(f"{self._stage.name} | {line}", end="", flush=True)
+        self._process.wait()
+        self._end = time.monotonic()
+
+    def result(self) -> Result:
+        """What it gave, once it has ended."""
+        self._watcher.join()
+        passed, seconds = self._process.returncode == 0, self._end - self._begin
+        return Result(self._stage.name, passed, seconds, *report.read(self._junit, self._figures))
+
+    def interrupt(self) -> None:
+        """End it; a test takes down what it started when it is interrupted, as by Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.tools import report
+from tests.tools import report, run
 from tests.tools.report import Case, Result
+from tests.tools.run import Stage
 
 JUNIT = """<?xml version="1.0"?>
 <testsuites><testsuite>
-<testcase classname="tests.cluster.test_paths" name="test_ping[a|b]" time="1.5"/>
+<testcase classname="tests.cluster.test_paths" name="test_ping[a|b]" time="1.5">
+<properties><property name="promise" value="ping"/></properties></testcase>
 <testcase classname="tests.cluster.test_paths" name="test_dns" time="3"><failure message="no"/></testcase>
 <testcase classname="tests.unit.test_x" name="test_y" time="0"><skipped/></testcase>
 </testsuite></testsuites>
@@ -23,7 +25,7 @@ def test_cases_and_figures_are_read(tmp_path: Path) -> None:
     figures.write_text(json.dumps({"docker": "26", "figures": {"seconds until Ready": 41.5}}))
     cases, found = report.read(junit, figures)
     assert cases == [
-        Case("cluster/test_paths::test_ping[a|b]", "passed", 1.5),
+        Case("cluster/test_paths::test_ping[a|b]", "passed", 1.5, ("ping",)),
         Case("cluster/test_paths::test_dns", "failed", 3.0),
         Case("unit/test_x::test_y", "skipped", 0.0),
     ]
@@ -35,7 +37,10 @@ def test_a_stage_without_tests_has_none(tmp_path: Path) -> None:
 
 
 def test_the_report_names_failures_cluster_tests_and_figures() -> None:
-    cases = (Case("cluster/test_paths::test_ping[a|b]", "passed", 1.5), Case("unit/test_x::test_y", "failed", 0.1))
+    cases = (
+        Case("cluster/test_paths::test_ping[a|b]", "passed", 1.5, ("ping",)),
+        Case("unit/test_x::test_y", "failed", 0.1),
+    )
     results = (Result("mypy", True, 12.4), Result("cluster tests", False, 600.0, cases, {"seconds until Ready": 41.5}))
     text = report.text(results, "abc", "2030-01-02 03:04 UTC")
     for line in (
@@ -43,8 +48,22 @@ def test_the_report_names_failures_cluster_tests_and_figures() -> None:
         "- Commit: abc",
         "| mypy | passed | 12 s |  |  |  |",
         "| cluster tests | FAILED | 10.0 min | 1 | 1 | 0 |",
+        "| promise | cluster tests |",
+        "| ping | 1 passed |",
         "| cluster/test_paths::test_ping[a\\|b] | passed | 2 s |",
         "| unit/test_x::test_y | failed | 0 s |",
         "| seconds until Ready | 41.5 |",
     ):
         assert line in text.splitlines()
+
+
+def test_stages_of_a_step_run_side_by_side_and_each_is_judged(tmp_path: Path) -> None:
+    meet = f"touch {tmp_path}/$0; for i in $(seq 100); do [ -e {tmp_path}/$1 ] && exit $2; sleep 0.1; done; exit 9"
+    step = (
+        Stage("first", ("sh", "-c", meet, "one", "two", "0")),
+        Stage("other", ("sh", "-c", meet, "two", "one", "3")),
+    )
+    steps = (step, (Stage("last", ("true",)),))
+    assert [(r.name, r.passed) for r in run.run(steps, tmp_path, go_on=False)] == [("first", True), ("other", False)]
+    (tmp_path / "again").mkdir()
+    assert [r.name for r in run.run(steps, tmp_path / "again", go_on=True)] == ["first", "other", "last"]
