@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -11,9 +11,10 @@ import pytest
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
 
+from . import node_image
 from .cluster import BOOTSTRAP, Cluster
 from .conftest import DOCKERS, SPARE, docker_choice
-from .product import Data, Product, Run
+from .product import Data, Product, Run, assert_empty
 from .waiting import until
 
 LIMIT = 20
@@ -88,12 +89,19 @@ def test_a_component_that_refuses_its_flags(alone: Product) -> None:
     _fails(alone, "unknown flag: --no-such-flag", data={"apiserver_extra_args": {"no-such-flag": "1"}})
 
 
-def test_once_the_causes_are_gone_it_finishes(spare: Host, alone: Product) -> None:
-    alone.apply("master").check()
-    cluster = Cluster(spare, (), alone)
+def test_once_the_causes_are_gone_it_finishes_with_a_node_image_built_on_the_host(
+    spare: Host, alone: Product, figure: Callable[[str, float], None]
+) -> None:
+    builds = Product(alone.inventory, {key: value for key, value in alone.data.items() if key != "node_image"})
+    image = node_image.of_plan(builds.plan("master"))
+    assert spare.run(f"docker image inspect {image}", check=False).returncode != 0
+    run = builds.apply("master").check()
+    figure("seconds: a master alone goes on and builds its node image", run.seconds)
+    cluster = Cluster(spare, (), builds)
+    assert cluster.node_image() == image
     cluster.deploy_web()
     cluster.wait_works()
-    assert alone.plan("master").changes == {}
+    assert_empty(builds.plan("master"))
 
 
 def test_one_host_that_fails_does_not_stop_the_others(cluster: Cluster) -> None:
