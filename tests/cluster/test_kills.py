@@ -58,7 +58,7 @@ VICTIMS = {
 CORE = ("kubelet", "flanneld")
 
 
-def _containers(host: Host) -> dict[str, str]:
+def containers(host: Host) -> dict[str, str]:
     """The user's containers and the standing pods' → when each was started."""
     pods = "docker ps -q --filter label=io.kubernetes.pod.namespace=default"
     form = "'{{.Name}} {{.State.StartedAt}}'"
@@ -95,14 +95,14 @@ def _kill(victim: Victim, hosts: tuple[Host, ...]) -> float:
 )
 def test_a_killed_program_comes_back(victim: Victim, cluster: Cluster, figure: Figure) -> None:
     """It dies on every host that runs it at the same moment, which is worse than on one alone."""
-    started = {host.name: _containers(host) for host in cluster.hosts}
+    started = {host.name: containers(host) for host in cluster.hosts}
     what = f"kill -9 of {victim.name}" + (" on both" if victim.on_workers else "")
     seconds = _kill(victim, victim.hosts(cluster))
     figure(f"seconds: {what}, until it runs again", seconds)
     back(cluster, figure, what, since=seconds)
     for host in cluster.hosts:
         if not victim.bounces:
-            assert _containers(host) == started[host.name]
+            assert containers(host) == started[host.name]
 
 
 @pytest.mark.parametrize("name", ["dockerd", "bootstrap", "containerd", "kubelet", "flanneld"])
