@@ -41,6 +41,8 @@ ORDER = (
     "backup",
     "roles",
     "reboot",
+    "kills",
+    "faults",
     "failures",
     "turndown",
 )
