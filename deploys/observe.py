@@ -25,6 +25,7 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
+from . import progress
 from .busy import marked
 from .plan import fail, overheard
 
@@ -160,6 +161,8 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
         if foreseen is not None:
             foreseen.append(_foresee(function, *args, **kwargs))
             return foreseen[-1]
+        if "limit" in kwargs:
+            progress.limited(this_host(), kwargs["name"], kwargs["limit"])
         meta: OperationMeta = inner(*args, **kwargs)
         changes(this_host()).append(meta)
         return meta
