@@ -11,11 +11,13 @@ from pathlib import Path
 
 from tests.lab.lab import Lab
 from tests.lab.shell import LabError
+from tests.tools.run import lab_as_it_was
 
-from . import cold, ratios
+from . import cold, noop, ratios, stand_ins
 from .ratios import Ratio
 
-PARTS = ("cold",)
+PARTS = ("cold", "noop", "many")
+"""Install and turndown; a run without changes; the same on many hosts."""
 
 
 def main() -> int:
@@ -44,13 +46,18 @@ def main() -> int:
 def _measure(options: argparse.Namespace) -> Sequence[Ratio]:
     parts = options.parts or PARTS
     found: list[Ratio] = []
-    lab = Lab.up(build=not options.no_build)
     names = options.hosts.split(",")
-    with tempfile.TemporaryDirectory() as folder:
-        bench = cold.Bench(lab, names, options.docker, Path(folder))
+    with lab_as_it_was(needed=True), tempfile.TemporaryDirectory() as folder:
+        bench = cold.Bench(Lab.up(build=not options.no_build), names, options.docker, Path(folder))
         try:
             if "cold" in parts:
                 found += cold.measure(bench, options.rounds)
+            if "noop" in parts or "many" in parts:
+                bench.up(stand_ins.CLUSTER_DATA)
+            if "noop" in parts:
+                found += noop.measure(bench, 2 * options.rounds + 1)
+            if "many" in parts:
+                found += noop.many(bench, Path(folder), options.rounds)
         finally:
             for host in bench.hosts:
                 host.remove()

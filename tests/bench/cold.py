@@ -39,6 +39,13 @@ class Bench:
         """Throw the hosts away and start them anew: nothing is on them but Docker."""
         return [self._lab.host(name, docker=self._docker, fresh=True) for name in self._names]
 
+    def up(self, data: dict[str, object]) -> None:
+        """A cluster by the product with these settings, on fresh hosts."""
+        self.product.data |= data
+        self.hosts = self.fresh()
+        self.product.apply().check()
+        self.check_up()
+
     @property
     def cluster(self) -> Cluster:
         """Ways to look at what is up."""
