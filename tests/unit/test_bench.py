@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from tests.bench import by_hand, ratios
 from tests.bench.ratios import Ratio, Series
+from tests.bench.stand_ins import StandIn, Worker
+from tests.lab.hosts import Host
 
 
 def _series(name: str, *seconds: float) -> Series:
@@ -48,3 +52,24 @@ def test_measure_keeps_the_seconds_of_the_call_alone() -> None:
 def test_a_specification_becomes_the_words_of_docker_run() -> None:
     lines = ["image a/b:1", "revision 12", "option -v", "option /x:/x", "argument bash", "argument -c", "argument a b"]
     assert by_hand.words_of(lines) == ("a/b:1", ["-v", "/x:/x", "a/b:1", "bash", "-c", "a b"])
+
+
+WORKER = Worker(Host("n52", "26"), "10.1.2")
+
+
+@pytest.mark.parametrize(
+    ("said", "translated"),
+    [
+        ('"--hostname-override=n52"', '"--hostname-override=s03"'),
+        ("system:node:n52", "system:node:s03"),
+        ("inet 10.89.0.62/24 brd 10.89.0.255", "inet 10.89.0.113/24 brd 10.89.0.255"),
+        ("--bip=10.1.2.1/24 of 10.1.0.0/16", "--bip=10.1.103.1/24 of 10.1.0.0/16"),
+        ("10.1.20.1 n521 an52 10.89.0.621 210.1.2.1", "10.1.20.1 n521 an52 10.89.0.621 210.1.2.1"),
+        ("QUJDn52+n52x/9n52", "QUJDn52+n52x/9n52"),
+    ],
+)
+def test_a_stand_in_speaks_in_its_own_name_and_leaves_other_words_alone(said: str, translated: str) -> None:
+    to = StandIn(3)
+    assert WORKER.translate(said, to) == translated
+    sed = subprocess.run(("sed", WORKER.script(to)), input=said, capture_output=True, text=True, check=True)
+    assert sed.stdout == translated
