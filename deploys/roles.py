@@ -13,7 +13,7 @@ from pyinfra import host, state
 from pyinfra.api import DeployError, deploy
 from pyinfra.api.state import State
 
-from . import restoring
+from . import progress, restoring
 from .lock import one_run_at_a_time
 from .observe import this_host
 from .operations.backups import backup_taken
@@ -32,7 +32,8 @@ def _this_node() -> Node:
     return next(node for node in active_nodes() if node.host is mine)
 
 
-def _fast() -> None:
+def _begin() -> None:
+    progress.told(this_host().state)
     # paramiko leaves Nagle's algorithm on, which costs 40 ms an execution on a LAN
     with contextlib.suppress(AttributeError, OSError):
         sock = this_host().connector.client.get_transport().sock  # type: ignore[attr-defined]
@@ -63,14 +64,14 @@ def _bring_up() -> None:
 @deploy("Kubernetes")
 def cluster() -> None:
     """Bring up masters and workers side by side."""
-    _fast()
+    _begin()
     _bring_up()
 
 
 @deploy("Kubernetes")
 def master() -> None:
     """Bring up the hosts of the group ``masters``; others are left alone."""
-    _fast()
+    _begin()
     the_first_master()
     if role_of(this_host()) == "master":
         _bring_up()
@@ -79,7 +80,7 @@ def master() -> None:
 @deploy("Kubernetes")
 def worker() -> None:
     """Bring up the hosts of the group ``workers``; others are left alone."""
-    _fast()
+    _begin()
     if not group("worker"):
         raise DeployError(
             'the inventory has no group `workers`; write workers = ["192.168.1.11"] in it, or run deploys/master.py'
@@ -91,7 +92,7 @@ def worker() -> None:
 @deploy("Kubernetes")
 def kubeconfig() -> None:
     """Fetch the administrator's kubeconfig from the first master to the control machine."""
-    _fast()
+    _begin()
     node = _this_node()
     if not node.is_first_master:
         return
@@ -108,7 +109,7 @@ def kubeconfig() -> None:
 @deploy("Kubernetes")
 def backup() -> None:
     """Take a snapshot of etcd on the first master, with the authorities; ``backup_path`` also copies it here."""
-    _fast()
+    _begin()
     node = _this_node()
     if not node.is_first_master:
         return
@@ -119,7 +120,7 @@ def backup() -> None:
 @deploy("Kubernetes")
 def restore() -> None:
     """Put the backup that ``restore_from`` names back on the first master; a new machine then needs a bring-up."""
-    _fast()
+    _begin()
     node = _this_node()
     if not any(other.is_first_master for other in active_nodes()):
         return
@@ -135,7 +136,7 @@ _reports: WeakKeyDictionary[State, list[NodeReport]] = WeakKeyDictionary()
 @deploy("Kubernetes")
 def status() -> None:
     """Print the state of the cluster; nothing is changed. ``status_format`` is table or json."""
-    _fast()
+    _begin()
     node, nodes = _this_node(), active_nodes()
     reports = _reports.setdefault(node.host.state, [])
     reports.append(report(node))
@@ -153,7 +154,7 @@ def status() -> None:
 @deploy("Kubernetes")
 def evidence() -> None:
     """Collect what helps to find a fault from all hosts into one archive; nothing is changed on them."""
-    _fast()
+    _begin()
     mine = this_host()
     role_of(mine)  # no more is asked of a host before: it may be the broken one
     path = archive_path(mine, settings_of(mine).evidence_path)
@@ -163,7 +164,7 @@ def evidence() -> None:
 @deploy("Kubernetes")
 def turndown() -> None:
     """Take away what was made, in reverse; data stays unless ``purge_data`` is set."""
-    _fast()
+    _begin()
     node = _this_node()
     one_run_at_a_time(node.host)
     for phase in _in_order(tuple(reversed(PHASES))):
