@@ -35,7 +35,7 @@ from .samples import lines
 CA = x509.new_authority("kubernetes")
 ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin", (pki.ADMINS,)), CA, 1)
 INSTALLED = host_files(
-    *(File(path, "", "600", secret=True) for path in pki.authority_files()),
+    *(File(path, "k", "600", secret=True) for path in (*pki.authority_files(), f"{PKI}/admin.key")),
     File(f"{PKI}/ca.crt", CA.certificate),
     File(f"{PKI}/admin.crt", ADMIN.certificate),
 )
