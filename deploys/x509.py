@@ -180,6 +180,16 @@ def has_ended(pem: str) -> bool:
     return end is not None and end < dt.datetime.now(dt.UTC)
 
 
+def part_left(pem: str) -> float:
+    """What is left of a certificate's lifetime, 1 where it has just begun; 1 too where it can't be read."""
+    try:
+        have = x509.load_pem_x509_certificate(pem.encode())
+    except ValueError:
+        return 1
+    lifetime = have.not_valid_after_utc - have.not_valid_before_utc
+    return (have.not_valid_after_utc - dt.datetime.now(dt.UTC)) / lifetime
+
+
 def described(pem: str) -> str:
     """Names and dates of a certificate, in lines for people."""
     try:

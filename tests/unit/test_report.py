@@ -18,7 +18,7 @@ from deploys.facts.kernel import Kernel
 from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, ObjectsState, Pods
 from deploys.operations.files import File
 from deploys.record import PKI, SUBNET_ENV
-from deploys.report import ABSENT, BROKEN, DRIFTED, HEALTHY, NodeReport, report, strangers
+from deploys.report import ABSENT, BROKEN, DRIFTED, HEALTHY, NodeReport, report
 from deploys.report_text import table
 from deploys.x509 import Certificate
 
@@ -90,16 +90,10 @@ def test_what_is_wrong_is_said_in_words(facts: dict[str, Any], says: str) -> Non
     assert says in "\n".join(found.problems)
 
 
-def test_nodes_that_left_the_inventory_are_strangers() -> None:
-    world = World(facts={ClusterNodes: {"m1": NodeState(True), "old": NodeState(False)}})
-    with world.on():
-        assert strangers([world.node()]) == ["old"]
-
-
 def test_the_table_is_aligned_and_says_what_to_do_below() -> None:
     good = NodeReport("h", "m1", "master", "10.0.0.11", HEALTHY, kubernetes="v1.37.2", certificate_days=9)
     bad = NodeReport("h", "worker-2", "worker", "10.0.0.12", BROKEN, problems=["it smokes"], next_step="call 112")
-    text = table([good, bad], ["old"]).splitlines()
+    text = table([good, bad], {"old": "kubectl delete node old"}).splitlines()
     assert text[0].split() == ["NODE", "ROLE", "ADDRESS", "STATE", "KUBERNETES", "DOCKER", "SUBNET", "CERTIFICATES"]
     assert text[1].index("master") == text[2].index("worker ") == text[0].index("ROLE")
     assert "9 days" in text[1]
