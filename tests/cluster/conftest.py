@@ -39,6 +39,7 @@ ORDER = (
     "status",
     "evidence",
     "backup",
+    "certificates",
     "roles",
     "reboot",
     "failures",
