@@ -40,6 +40,8 @@ ORDER = (
     "evidence",
     "backup",
     "certificates",
+    "members",
+    "disk_full",
     "roles",
     "reboot",
     "failures",
