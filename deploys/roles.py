@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from weakref import WeakKeyDictionary
 
-from pyinfra import host, state
+from pyinfra import host, logger, state
 from pyinfra.api import DeployError, deploy
 from pyinfra.api.state import State
 
 from . import progress, restoring
+from .checks import members
 from .lock import one_run_at_a_time
 from .observe import this_host
 from .operations.backups import backup_taken
@@ -21,7 +22,7 @@ from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
 from .phases import PHASES, pki
 from .record import PKI
-from .report import NodeReport, report, strangers
+from .report import NodeReport, report
 from .report_text import table
 from .topology import Node, active_nodes, group, role_of, settings_of, the_first_master
 
@@ -57,8 +58,19 @@ def _bring_up() -> None:
     if node.is_first_master or state.print_noop_info:
         for line in node.settings.printed():
             host.log(line)
+    _warn(node)
     for phase in _in_order(PHASES):
         _titled(phase.TITLE, phase.apply, node)
+
+
+def _warn(node: Node) -> None:
+    """Say what a run leaves as it is, and what to do about it."""
+    lines = [members.takes_over(node)]
+    if node.is_first_master and node.found.record:
+        left = members.strangers(active_nodes())
+        lines += [f"{name} is a node in the API, but not in the inventory: {todo}" for name, todo in left.items()]
+    for line in filter(None, lines):
+        host.log_styled(line, fg="yellow", log_func=logger.warning)
 
 
 @deploy("Kubernetes")
@@ -143,9 +155,9 @@ def status() -> None:
     if len(reports) < len(nodes):
         return  # the last host to answer prints for all
     reports.sort(key=lambda r: [n.name for n in nodes].index(r.node))
-    others = strangers(nodes)
+    others = members.strangers(nodes)
     if node.settings.status_format == "json":
-        machines = {"nodes": [r.as_json() for r in reports], "not_in_inventory": others}
+        machines = {"nodes": [r.as_json() for r in reports], "not_in_inventory": list(others)}
         print(json.dumps({**machines, "table": table(reports, others)}, indent=1))
     else:
         print(table(reports, others))

@@ -126,6 +126,12 @@ class Settings:
         values.names, (), "More names and addresses that the apiserver's certificate is good for."
     )
     certificate_days: int = option(values.days, 365, "Lifetime of the certificates that are issued, in days.")
+    renew_certificates: bool = option(
+        values.boolean,
+        False,
+        "Issue every certificate anew but the authorities', also good ones. For one run: with `--data`, else each run "
+        "does it again.",
+    )
     apiserver_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-apiserver.")
     controller_manager_extra_args: Mapping[str, str] = option(
         values.extra_args, {}, "More flags for kube-controller-manager."

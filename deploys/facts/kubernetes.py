@@ -20,7 +20,11 @@ ADDON = "docker-multinode.io/addon"
 KINDS = ("deployments,services,configmaps,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,"
          "apiservices")  # fmt: skip
 
-_NODES = '{range .items[*]}{.metadata.name}{" "}{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+_NODES = (
+    '{range .items[*]}{.metadata.name}{"|"}{.status.nodeInfo.machineID}{"|"}'
+    '{.status.addresses[?(@.type=="InternalIP")].address}{"|"}'
+    '{range .status.conditions[?(@.status=="True")]}{.type}{" "}{end}{"\\n"}{end}'
+)
 _PODS = (
     "{range .items[*]}{.metadata.namespace}/{.metadata.name} {.status.phase}{range .status.containerStatuses[*]}"
     '{" "}{.ready}{.state.waiting.reason}{end}{"\\n"}{end}'
@@ -36,6 +40,11 @@ class NodeState:
     """A node as the API sees it."""
 
     ready: bool
+    machine_id: str = ""
+    """Of the machine that the kubelet ran on when it last told."""
+    address: str = ""
+    pressures: tuple[str, ...] = ()
+    """Conditions like DiskPressure, under which the kubelet evicts pods."""
 
 
 class ClusterNodes(FactBase["dict[str, NodeState] | None"]):
@@ -49,8 +58,13 @@ class ClusterNodes(FactBase["dict[str, NodeState] | None"]):
     def process(self, output: list[str]) -> dict[str, NodeState] | None:
         if "== answered" not in output:
             return None
-        rows = (line.split(" ") for line in output if not line.startswith("== "))
-        return {row[0]: NodeState(row[1] == "True") for row in rows if len(row) == 2}
+        rows = (line.split("|") for line in output if not line.startswith("== "))
+        return {row[0]: _node(*row[1:]) for row in rows if len(row) == 4}
+
+
+def _node(machine_id: str, address: str, conditions: str) -> NodeState:
+    true = conditions.split()
+    return NodeState("Ready" in true, machine_id, address, tuple(c for c in true if c.endswith("Pressure")))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ _SCRIPT = r"""
 echo "== machine"; uname -m
 echo "== kernel"; uname -r
 echo "== name"; uname -n
+echo "== machine-id"; cat /etc/machine-id 2>/dev/null
 echo "== user"; id -u
 echo "== time"; date +%s
 echo "== os"; cat /etc/os-release 2>/dev/null
@@ -59,12 +60,20 @@ echo "== etcd-data"; [ -d /var/lib/etcd/member ] && echo yes
 echo "== ca"; [ -s /etc/kubernetes/pki/etcd/ca.crt ] && echo yes
 if [ ! -d /run/systemd/system ] || systemctl is-active --quiet docker; then
   echo "== docker-version"; timeout 15 docker version --format '{{json .Server}}' 2>&1
-  echo "== docker-info"; timeout 15 docker info --format '{{json .}}' 2>/dev/null
+  i=$(timeout 15 docker info --format '{{json .}}' 2>/dev/null)
+  echo "== docker-info"; printf '%s\n' "$i"
   echo "== containers"
   f='{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}}'
   f=$f',"labels":{{json .Config.Labels}}}'
   c=$(timeout 15 docker ps -q 2>/dev/null); [ -z "$c" ] || timeout 15 docker inspect --format "$f" $c 2>/dev/null
 fi
+echo "== disks"
+r=$(printf '%s' "$i" | sed -n 's/.*"DockerRootDir":"\([^"]*\)".*/\1/p')
+for p in /var/lib/etcd /var/lib/bootstrap-docker "${r:-/var/lib/docker}" /var/lib/docker-multinode /var/lib/kubelet; do
+  q=$p; until [ -e "$q" ]; do q=$(dirname "$q"); done
+  echo "$(stat -c %d "$q") $(timeout 5 df -Pk "$q" 2>/dev/null | awk 'END{print $2, $4}')" \
+    "$(timeout 5 df -Pi "$q" 2>/dev/null | awk 'END{print $2, $4}') $p"
+done
 true
 """
 
@@ -80,12 +89,25 @@ class Interface:
 
 
 @dataclass(frozen=True)
+class Disk:
+    """The file system on which a place lies."""
+
+    device: str
+    size_mib: int
+    free_mib: int
+    """What is free for others than root."""
+    inodes: int | None
+    """Free ones; None where the file system does not count them."""
+
+
+@dataclass(frozen=True)
 class Found:
     """What a host said of itself."""
 
     machine: str
     kernel: str
     name: str
+    machine_id: str
     uid: int
     time: int
     os: dict[str, str]
@@ -101,6 +123,8 @@ class Found:
     controllers: frozenset[str]
     swap: bool
     memory_kib: int
+    disks: dict[str, Disk]
+    """Place → its disk, of the places that we or Docker write to."""
     listening: frozenset[int]
     propagation: dict[str, str]
     daemon_json: dict[str, Any] | None
@@ -174,6 +198,17 @@ def _interfaces(sections: dict[str, list[str]]) -> tuple[Interface, ...]:
     return tuple(found)
 
 
+def _disks(lines: list[str]) -> dict[str, Disk]:
+    found = {}
+    for line in lines:
+        words = line.split(" ", 5)
+        if len(words) == 6 and all(w.isascii() and w.isdigit() for w in words[:3]):
+            device, size, free, inodes, left, path = words
+            counted = _number(left) if _number(inodes) else None
+            found[path] = Disk(device, _number(size) // 1024, _number(free) // 1024, counted)
+    return found
+
+
 def _routes(lines: list[str]) -> tuple[tuple[str, ...], str]:
     routes, default = [], ""
     for line in lines:
@@ -213,6 +248,7 @@ class Platform(FactBase[Found]):
             machine=first(sections, "machine"),
             kernel=first(sections, "kernel"),
             name=first(sections, "name"),
+            machine_id=first(sections, "machine-id"),
             uid=_number(first(sections, "user") or "1"),
             time=_number(first(sections, "time")),
             os=_os_release(sections.get("os", [])),
@@ -227,6 +263,7 @@ class Platform(FactBase[Found]):
             controllers=frozenset(" ".join(sections.get("cgroup-controllers", [])).split()),
             swap=bool(sections.get("swap")),
             memory_kib=_number(first(sections, "memory")),
+            disks=_disks(sections.get("disks", [])),
             listening=frozenset(int(p, 16) for p in listening if all(c in "0123456789ABCDEF" for c in p)),
             propagation={w[0]: w[1] for line in sections.get("propagation", []) if len(w := line.split()) == 2},
             daemon_json=_daemon_json(daemon_json),

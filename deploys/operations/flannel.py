@@ -13,7 +13,7 @@ from .. import subnets
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, RESERVATIONS, EtcdSubnets, Subnets
 from ..facts.files import HostFiles
-from ..observe import Commands, ask, forget, observe, operation
+from ..observe import Commands, ask, forget, observe, operation, this_host
 from ..plan import fail, say, say_diff
 from ..record import FLANNEL_RUN, SUBNET_ENV
 from ..remote import run
@@ -53,8 +53,16 @@ def network_configured(config: str) -> Commands:
     if _same(known.config, config):
         host.noop("flannel's network is configured")
         return
-    say_diff("Will configure flannel's network in etcd", [known.config] if known.config else [], [config])
+    if _silent(known, this_host()):
+        say("Unknown whether flannel's network is configured, etcd does not answer")
+    else:
+        say_diff("Will configure flannel's network in etcd", [known.config] if known.config else [], [config])
     yield StringCommand(f"{ETCDCTL} put {FLANNEL_PREFIX}/config '{config}'")
+
+
+def _silent(known: Subnets, master: Host) -> bool:
+    """Whether etcd should answer and does not."""
+    return not known.answers and "etcd" in observe(DaemonsFact, master).bootstrap.containers
 
 
 def recorded(text: str) -> str | None:
@@ -101,7 +109,9 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
     text = subnets.environment(node.settings.flannel_network, subnet, mtu, node.settings.flannel_ipmasq)
     want, have = File(SUBNET_ENV, text), observe(HostFiles).ours(SUBNET_ENV)
     reserve = known.reservations.get(node.name) != subnet
-    if reserve:
+    if reserve and _silent(known, node.first_master):
+        say(f"Unknown whether {subnet} is reserved for node {node.name}, etcd does not answer")
+    elif reserve:
         say(f"Will reserve {subnet} for node {node.name} in etcd")
     if differs(have, want):
         announce(have, want)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pyinfra.api import DeployError
 
-from ..checks import cluster, docker, machine
+from ..checks import cluster, disks, docker, machine, members
 from ..topology import Node, active_nodes, refuse_twins, settings_of
 
 TITLE = "preflight"
@@ -28,17 +28,22 @@ CHECKS: tuple[Check, ...] = (
     machine.shared_mounts,
     machine.clock,
     machine.memory,
+    disks.room,
     machine.firewall,
     cluster.foreign_kubernetes,
     cluster.etcd_has_its_authority,
     cluster.same_node,
+    members.master_is_theirs,
+    members.name_is_free,
     cluster.version_change,
     cluster.recorded_network,
     cluster.routes,
     cluster.ports,
     docker.docker_restart,
 )
-RESTORE_CHECKS: tuple[Check, ...] = tuple(c for c in CHECKS if c is not cluster.etcd_has_its_authority)
+RESTORE_CHECKS: tuple[Check, ...] = tuple(
+    c for c in CHECKS if c not in (cluster.etcd_has_its_authority, members.master_is_theirs)
+)
 REMOVE_CHECKS: tuple[Check, ...] = (machine.root, docker.docker_restart_back)
 
 

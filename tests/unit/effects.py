@@ -19,6 +19,7 @@ class Effect:
     :param entry: the deploy whose run shows it.
     :param beside: other settings, set in both runs.
     :param machine: what is special about the worker's machine, in both runs.
+    :param installed: whether the hosts are nodes already; those of other entries than cluster always are.
     """
 
     value: Any
@@ -27,6 +28,7 @@ class Effect:
     entry: str = "cluster"
     beside: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
+    installed: bool = False
 
 
 NEXT = "\n      +     "
@@ -74,6 +76,7 @@ EFFECTS: Mapping[str, Effect] = {
     "no_proxy": Effect(".corp", (".svc,.corp",), beside={"http_proxy": "http://p.lan:1"}),
     "apiserver_cert_sans": Effect("k8s.example.org", ("k8s.example.org",)),
     "certificate_days": Effect(30, ("lifetime: 30 days",), ("lifetime: 365 days",)),
+    "renew_certificates": Effect(True, (f"{PKI}/admin.crt, because renew_certificates asks for it",), installed=True),
     "apiserver_extra_args": Effect({"v": "7"}, (f'{PKI}/apiserver.key"{NEXT}- "--v=7"',)),
     "controller_manager_extra_args": Effect({"v": "7"}, (f'account-credentials=true"{NEXT}- "--v=7"',)),
     "scheduler_extra_args": Effect({"v": "7"}, (f'--profiling=false"{NEXT}- "--v=7"',)),

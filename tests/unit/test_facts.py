@@ -249,15 +249,18 @@ def test_etcd_that_answers_something_else_fails_the_fact(line: str) -> None:
 
 
 def test_nodes_that_have_joined() -> None:
-    assert ClusterNodes().process(lines("nodes-two")) == {"n1": NodeState(True), "n2": NodeState(True)}
-    assert ClusterNodes().process(["n1 Unknown", "n2 False", "== answered"]) == {
-        "n1": NodeState(False), "n2": NodeState(False),
+    assert ClusterNodes().process(lines("nodes-two")) == {
+        "n1": NodeState(True, "7d5f3c1f0f4b0f0e9d2f5d1f8b6f0c11", "10.89.0.11"),
+        "n2": NodeState(True, "0c2b7a5e9f4d4f0b8e1f3d6a5c9b7e22", "10.89.0.12"),
+    }
+    assert ClusterNodes().process(["n1|||", "n2|a|10.0.0.1|DiskPressure Ready NetworkUnavailable ", "== answered"]) == {
+        "n1": NodeState(False), "n2": NodeState(True, "a", "10.0.0.1", ("DiskPressure",)),
     }  # fmt: skip
 
 
 def test_an_api_without_nodes_is_not_an_api_that_does_not_answer() -> None:
     assert ClusterNodes().process(["== answered"]) == {}
-    assert ClusterNodes().process(["n1 True"]) is None
+    assert ClusterNodes().process(["n1|a|b|Ready"]) is None
 
 
 def test_objects_that_are_as_they_should_be() -> None:

@@ -64,6 +64,7 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("clock", {}, {"time": "0"}, "NTP"),
     ("clock", {}, {"time": str(int(time.time()) + 3600)}, "ahead of"),
     ("memory", {}, {"memory": "900000"}, "a master needs"),
+    ("room", {}, {"disks": "1 900000 70000 9 9000 /var/lib/docker"}, "install as master needs 1500"),
     ("firewall", {}, {"active": "docker\nfirewalld"}, "firewalld"),
     ("foreign_kubernetes", {}, {"foreign_kubernetes": "/etc/kubernetes/admin.conf"}, "kubeadm reset"),
     ("etcd_has_its_authority", {}, {"etcd_data": "yes"}, "/etc/kubernetes/pki/etcd/ca.crt"),
@@ -87,7 +88,12 @@ def test_a_check_stops_at_what_it_is_for(name: str, data: dict[str, Any], told: 
 
 
 def test_every_check_has_a_host_that_it_stops() -> None:
-    tested = {name for name, *_ in FAILS} | {"version_change", "master_answers"}  # of their own: below, test_deploys.py
+    tested = {name for name, *_ in FAILS} | {
+        "version_change",
+        "master_answers",
+        "master_is_theirs",
+        "name_is_free",
+    }  # of their own
     assert set(BY_NAME) <= tested
 
 
