@@ -26,6 +26,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
 from .busy import marked
+from .facts.sections import UNREAD
 from .plan import fail, overheard
 
 T = TypeVar("T")
@@ -78,6 +79,12 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
                 # pyinfra goes on with the fact's default, which would read as "nothing is there"
                 del known.facts[key]
                 raise UnreadableError(f"{real.name} could not be asked: see the error above")
+            if known.facts[key] is UNREAD:
+                del known.facts[key]
+                raise UnreadableError(
+                    f"{real.name} did not say what it is: its login shell ran nothing; "
+                    "try: pyinfra INVENTORY exec -- uname -m"
+                )
         return known.facts[key]  # type: ignore[no-any-return]
 
 

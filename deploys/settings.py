@@ -241,12 +241,13 @@ def _value(name: str, data: Mapping[str, Any], environ: Mapping[str, str], hosts
 
 def _refuse_misspelt(data: Mapping[str, Any], environ: Mapping[str, str]) -> None:
     for name in data:
-        if name in OPTIONS or _FOREIGN.match(name):
+        if not isinstance(name, str) or name in OPTIONS or _FOREIGN.match(name):
             continue
         lower = name.lower().replace("-", "_")
         close = [lower] if lower in OPTIONS else difflib.get_close_matches(lower, OPTIONS, 1, 0.85)
         if close:
-            raise DeployError(f"unknown setting {name}; did you mean {close[0]}?")
+            written = name if name.isprintable() else values.shown(name)
+            raise DeployError(f"unknown setting {written}; did you mean {close[0]}?")
     for name in environ:
         # the environment is not ours alone: only what can hardly be anything else
         if name.isupper() and "_" in name and name.lower() not in OPTIONS:

@@ -18,7 +18,7 @@ from ..facts.files import Files, HostFiles
 from ..observe import Commands, observe, operation, this_host
 from ..plan import fail, say
 from ..record import KUBELET, KUBELET_CLIENT
-from ..remote import quietly
+from ..remote import pem
 from ..x509 import Certificate, Pair
 from .files import File, remove_files, write
 
@@ -100,7 +100,7 @@ def certificates(wanted: Sequence[Certificate], authority: Host, days: int) -> C
     yield _mend_modes(modes)  # in a plan nothing below is reached, so no key is made or read for it
     pairs = {}
     for signer in sorted({c.signer for c in stale} | {f.path.removesuffix(".crt") for f in copies}):
-        key = quietly(authority, f"cat {signer}.key")
+        key = pem(authority, f"{signer}.key")
         if not key or not signers.content(signer + ".crt"):
             yield fail(f"{authority.name} has no {signer}.crt with its key: run deploys/master.py first")
             return
@@ -147,7 +147,7 @@ def kubelet_client(wanted: Certificate, authority: Host, days: int) -> Commands:
         return
     say(f"Will issue {KUBELET_CLIENT}, {reason}:", *wanted.describe(days))
     yield StringCommand("true")
-    key = quietly(authority, f"cat {wanted.signer}.key")
+    key = pem(authority, f"{wanted.signer}.key")
     if not key or not ca:
         yield fail(f"{authority.name} has no {wanted.signer}.crt with its key: run deploys/master.py first")
         return
