@@ -28,6 +28,7 @@ from pyinfra.api.operation import OperationMeta
 
 from . import progress
 from .busy import marked
+from .facts.sections import UNREAD
 from .plan import fail, overheard
 
 T = TypeVar("T")
@@ -76,6 +77,11 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
             if real in real.state.failed_hosts:
                 # pyinfra goes on with the fact's default, which would read as "nothing is there"
                 raise UnreadableError(f"{real.name} could not be asked: see the error above")
+            if answer is UNREAD:
+                raise UnreadableError(
+                    f"{real.name} did not say what it is: its login shell ran nothing; "
+                    "try: pyinfra INVENTORY exec -- uname -m"
+                )
             known.facts[key] = answer
         return known.facts[key]  # type: ignore[no-any-return]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -40,7 +41,11 @@ def run(host: Host, command: str, stdin: str | None = None) -> tuple[bool, str, 
     return ok, output.stdout, output.stderr
 
 
-def quietly(host: Host, command: str) -> str:
-    """Standard output of a command, or an empty string where it failed."""
-    ok, out, _ = run(host, command)
-    return out + "\n" if ok and out else ""
+_PEM = re.compile(r"^-----BEGIN ([A-Z ]+)-----$.*?^-----END \1-----$", re.MULTILINE | re.DOTALL)
+
+
+def pem(host: Host, path: str) -> str:
+    """A key or certificate as PEM, or an empty string where none can be read there. Nothing of it is printed."""
+    ok, out, _ = run(host, f"cat {path}")
+    found = _PEM.search(out) if ok else None  # a login shell may print something before it
+    return found[0] + "\n" if found else ""

@@ -248,11 +248,12 @@ def _value(name: str, data: Mapping[str, Any], environ: Mapping[str, str], hosts
 
 def _refuse_misspelt(data: Mapping[str, Any], environ: Mapping[str, str]) -> None:
     for name in data:
-        if name in OPTIONS or _FOREIGN.match(name):
+        if not isinstance(name, str) or name in OPTIONS or _FOREIGN.match(name):
             continue
         lower = name.lower().replace("-", "_")
         if close := lower if lower in OPTIONS else _close(lower, 0.85):
-            raise DeployError(f"unknown setting {name}; did you mean {close}?")
+            written = name if name.isprintable() else values.shown(name)
+            raise DeployError(f"unknown setting {written}; did you mean {close}?")
     for name in environ:
         # the environment is not ours alone: only what can hardly be anything else
         lower = name.lower()

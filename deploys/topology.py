@@ -128,10 +128,6 @@ def node_of(host: Host) -> Node:
     """
     role, first_master, wanted = role_of(host), the_first_master(), settings_of(host)
     found = observe(Platform, host)
-    if not found.machine:
-        raise DeployError(
-            f"{host.name} did not say what it is: its login shell ran nothing; try: pyinfra INVENTORY exec -- uname -m"
-        )
     release = releases.find(wanted.k8s_version)
     assert release is not None  # settings.load refuses what the catalogue does not have
     interface = _interface(host.name, wanted, found)
@@ -194,6 +190,8 @@ def _arch(host: str, wanted: Settings, found: Found) -> str:
 
 
 def _interface(host: str, wanted: Settings, found: Found) -> Interface:
+    if "ip addr" in found.unreadable:
+        raise DeployError(f"{host}: what ip addr says there can't be read; look at it on the host")
     have = ", ".join(f"{i.address} on {i.name}" for i in found.interfaces) or "none"
     if wanted.ip_address:
         matches = [i for i in found.interfaces if i.address == wanted.ip_address]

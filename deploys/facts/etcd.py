@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 from dataclasses import dataclass, field
 
-from pyinfra.api import FactBase, FactProcessError, StringCommand
+from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import BOOTSTRAP_SOCKET, PKI
+from .sections import END, Bundle, Sections, shown
 
 FLANNEL_PREFIX = "/coreos.com/network"
 RESERVATIONS = "/docker-multinode/subnets"
@@ -36,42 +38,58 @@ class Subnets:
     """Public address → subnet, as flannel sees it now."""
 
 
-class EtcdSubnets(FactBase[Subnets]):
+_ASK = f"{ETCDCTL} get --prefix -w json"
+_SCRIPT = f"""
+ask() {{ [ ! -S {BOOTSTRAP_SOCKET} ] || {_ASK} "$1" 2>/dev/null; }}
+echo "== flannel"; ask {FLANNEL_PREFIX}/
+echo "== reservations"; ask {RESERVATIONS}/
+{END}
+"""
+
+
+def _subnet(text: str) -> str | None:
+    try:
+        return str(ipaddress.IPv4Network(text)) if "/" in text else None
+    except ValueError:
+        return None
+
+
+def _pairs(sections: Sections) -> dict[str, str]:
+    try:
+        return {
+            base64.b64decode(kv["key"]).decode(): base64.b64decode(kv.get("value", "")).decode()
+            for name in ("flannel", "reservations")
+            for kv in json.loads("".join(sections[name])).get("kvs") or []
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FactProcessError(f"etcdctl gave an answer that is not its JSON: {error}") from error
+
+
+class EtcdSubnets(Bundle[Subnets]):
     """flannel's network and subnets, from the first master's etcd."""
 
-    @override
-    def command(self) -> StringCommand:
-        ask = f"{ETCDCTL} get --prefix -w json"
-        return StringCommand(
-            f"if [ -S {BOOTSTRAP_SOCKET} ]; then {{ {ask} {FLANNEL_PREFIX}/ && {ask} {RESERVATIONS}/ ; }} "
-            "2>/dev/null || true; fi"
-        )
+    script = _SCRIPT
 
     @override
-    def process(self, output: list[str]) -> Subnets:
-        answers = [line for line in output if line.strip()]
-        if len(answers) != 2:
+    def read(self, sections: Sections) -> Subnets:
+        if not all("".join(sections[name]).strip() for name in ("flannel", "reservations")):
             return Subnets(False, "")
-        try:
-            pairs = {
-                base64.b64decode(kv["key"]).decode(): base64.b64decode(kv.get("value", "")).decode()
-                for line in answers
-                for kv in json.loads(line).get("kvs") or []
-            }
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise FactProcessError(f"etcdctl gave an answer that is not its JSON: {error}") from error
+        pairs = _pairs(sections)
         leases = {}
         for key, value in pairs.items():
             if key.startswith(FLANNEL_PREFIX + "/subnets/"):
-                subnet = key.rsplit("/", 1)[1].split("&")[0].replace("-", "/")
+                subnet = _subnet(key.rsplit("/", 1)[1].split("&")[0].replace("-", "/"))
+                if subnet is None:
+                    continue
                 try:
                     leases[str(json.loads(value)["PublicIP"])] = subnet
                 except (ValueError, KeyError, TypeError, RecursionError):
                     leases[f"unreadable {key}"] = subnet
-        reservations = {k.rsplit("/", 1)[1]: v for k, v in pairs.items() if k.startswith(RESERVATIONS + "/")}
+        reservations = {}
+        for key, value in pairs.items():
+            if key.startswith(RESERVATIONS + "/"):
+                subnet = _subnet(value)
+                if subnet is None:
+                    raise FactProcessError(f"etcd's key {shown(key)} has {shown(value)} instead of a subnet")
+                reservations[key.rsplit("/", 1)[1]] = subnet
         return Subnets(True, pairs.get(FLANNEL_PREFIX + "/config", ""), reservations, leases)
-
-    @staticmethod
-    @override
-    def default() -> Subnets:  # no output at all: nothing is known
-        return EtcdSubnets().process([])

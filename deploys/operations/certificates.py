@@ -19,7 +19,7 @@ from ..facts.files import Files, HostFiles
 from ..observe import Commands, observe, operation, this_host
 from ..plan import fail, say
 from ..record import KUBELET, KUBELET_CLIENT
-from ..remote import quietly
+from ..remote import pem
 from ..x509 import Certificate, Pair
 from .containers import docker
 from .files import File, remove_files, write
@@ -119,7 +119,7 @@ def certificates(
 
 def _signer(authority: Host, signers: Files, path: str) -> Pair | str:
     """An authority with its key, or the sentence why it can sign nothing."""
-    certificate, key = signers.content(path + ".crt"), quietly(authority, f"cat {path}.key")
+    certificate, key = signers.content(path + ".crt"), pem(authority, f"{path}.key")
     if not key or not certificate:
         return f"{authority.name} has no {path}.crt with its key: run deploys/master.py first"
     if x509.has_ended(certificate):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 
-from pyinfra import host
+from pyinfra import host, state
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -69,8 +70,10 @@ def recorded(text: str) -> str | None:
     """The subnet in a subnet.env, as a network: 10.1.3.1/24 → 10.1.3.0/24."""
     for line in text.splitlines():
         if line.startswith("FLANNEL_SUBNET="):
-            address, _, prefix = line.split("=", 1)[1].partition("/")
-            return f"{address.rsplit('.', 1)[0]}.0/{prefix}"
+            try:
+                return str(ipaddress.IPv4Interface(line.split("=", 1)[1]).network)
+            except ValueError:
+                return None  # preflight refuses it with a sentence
     return None
 
 
@@ -94,6 +97,9 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
     + mtu: of the pod network
     """
     known = observe(EtcdSubnets, node.first_master)
+    if state.is_executing and not known.answers:
+        yield fail(f"etcd on {node.first_master.name} does not answer, which knows the subnets of the other nodes")
+        return
     try:
         subnet = subnet_of(node, known)
     except subnets.NoSubnetLeftError as error:

@@ -16,7 +16,7 @@ from ..facts.files import HostFiles
 from ..observe import Commands, observe, operation
 from ..plan import fail, say
 from ..record import PKI
-from ..remote import quietly
+from ..remote import pem
 from ..render import render
 
 USER = "kubernetes-admin"
@@ -51,7 +51,7 @@ def _data(text: str) -> str:
 
 
 def _write(state: State, host: Host, path: Path, ca: str, certificate: str, server: str) -> bool:
-    key = quietly(host, f"cat {PKI}/admin.key")
+    key = pem(host, f"{PKI}/admin.key")
     if not key:
         host.log(f"{PKI}/admin.key can't be read")
         return False

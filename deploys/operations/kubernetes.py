@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 
 import yaml
@@ -55,8 +56,9 @@ def objects(manifest: str, addons: Collection[str], limit: int) -> Commands:
     if not now.answers or now.diff:
         yield StringCommand(f"{KUBECTL} apply --server-side --field-manager={MANAGER} -f - >/dev/null", _stdin=manifest)
     for _, kind, namespace, name in extra:
-        where = f" -n {namespace}" if namespace else ""
-        yield StringCommand(f"{KUBECTL} delete --wait=false --ignore-not-found{where} {kind} {name} >/dev/null")
+        where = ["-n", namespace] if namespace else []
+        words = shlex.join([*where, "--", kind, name])
+        yield StringCommand(f"{KUBECTL} delete --wait=false --ignore-not-found {words} >/dev/null")
 
 
 def _against(manifest: str) -> tuple[str, ObjectsState]:

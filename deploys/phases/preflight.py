@@ -18,6 +18,8 @@ CHECKS: tuple[Check, ...] = (
     cluster.master_answers,
     machine.tools,
     docker.docker_runs,
+    machine.readable,
+    machine.record_readable,
     docker.docker_api,
     docker.daemon_json,
     docker.docker_unit,
@@ -44,7 +46,7 @@ CHECKS: tuple[Check, ...] = (
 RESTORE_CHECKS: tuple[Check, ...] = tuple(
     c for c in CHECKS if c not in (cluster.etcd_has_its_authority, members.master_is_theirs)
 )
-REMOVE_CHECKS: tuple[Check, ...] = (machine.root, docker.docker_restart_back)
+REMOVE_CHECKS: tuple[Check, ...] = (machine.root, machine.readable, docker.docker_restart_back)
 
 
 def refuse(node: Node, checks: tuple[Check, ...]) -> None:

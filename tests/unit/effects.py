@@ -51,7 +51,7 @@ EFFECTS: Mapping[str, Effect] = {
     "flannel_ipmasq": Effect(False, ("argument --ip-masq=false", "FLANNEL_IPMASQ=false"), ("FLANNEL_IPMASQ=true",)),
     "service_network": Effect("10.222.0.0/16", ("--service-cluster-ip-range=10.222.0.0/16", "10.222.0.10"),
                               ("10.96.0.0/12",)),
-    "dns_domain": Effect("k8s.lan", ("clusterDomain: k8s.lan", "kubernetes k8s.lan in-addr.arpa",
+    "dns_domain": Effect("k8s.lan", ('clusterDomain: "k8s.lan"', "kubernetes k8s.lan in-addr.arpa",
                                      "kubernetes.default.svc.k8s.lan"), ("cluster.local",)),
     "dns_server_ip": Effect("10.96.0.53", ("- 10.96.0.53", "clusterIP: 10.96.0.53"), ("10.96.0.10",)),
     "restart_policy": Effect("always", ("--restart=always",), ("--restart=unless-stopped",)),

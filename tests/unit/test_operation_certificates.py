@@ -43,10 +43,10 @@ MASTER = host_files(*pair(CA, CA_PAIR), *pair(WANTED.path, ADMIN))
 def keys(**by_path: str) -> Iterator[None]:
     """What the first master's keys are, read without printing."""
 
-    def read(host: object, command: str) -> str:
-        return by_path.get(command.removeprefix(f"cat {PKI}/").removesuffix(".key").replace("-", "_"), "")
+    def read(host: object, path: str) -> str:
+        return by_path.get(path.removeprefix(f"{PKI}/").removesuffix(".key").replace("-", "_"), "")
 
-    with patch.object(module, "quietly", read):
+    with patch.object(module, "pem", read):
         yield
 
 
@@ -228,7 +228,7 @@ def test_a_worker_before_its_master_fails_with_what_to_do() -> None:
 
 def test_the_plan_of_a_first_run_shows_subject_names_signer_and_lifetime_and_reads_no_key() -> None:
     here = World(workers=["w1"], facts={HostFiles: host_files()})
-    with patch.object(module, "quietly", side_effect=AssertionError("a key was read for a plan")):
+    with patch.object(module, "pem", side_effect=AssertionError("a key was read for a plan")):
         said = here.says(
             certificates, on="w1", wanted=[WANTED], authority=here.host("m1"), days=365, renew=False, restart={}
         )

@@ -91,8 +91,8 @@ def test_a_field_that_somebody_else_has_set_is_named_and_left() -> None:
 def test_objects_of_an_addon_that_was_switched_off_are_deleted_by_name() -> None:
     here = put(EXTRA)
     assert here.run(objects, manifest=MANIFEST, addons=("cluster", "coredns"), limit=9) == [
-        Shell(f"{KUBECTL} delete --wait=false --ignore-not-found -n kube-system Service headlamp >/dev/null"),
-        Shell(f"{KUBECTL} delete --wait=false --ignore-not-found ClusterRole headlamp:a >/dev/null"),
+        Shell(f"{KUBECTL} delete --wait=false --ignore-not-found -n kube-system -- Service headlamp >/dev/null"),
+        Shell(f"{KUBECTL} delete --wait=false --ignore-not-found -- ClusterRole headlamp:a >/dev/null"),
     ]
     said = here.says(objects, manifest=MANIFEST, addons=("cluster",), limit=9)
     assert "Will delete Service kube-system/headlamp of the addon headlamp" in said
