@@ -28,6 +28,7 @@ from pyinfra.api.operation import OperationMeta
 from .busy import marked
 from .facts.sections import UNREAD
 from .plan import fail, overheard
+from .remote import prepare
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -72,6 +73,8 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
     with known.lock:
         if key not in known.facts:
             try:
+                if real.connected:
+                    prepare(real)
                 known.facts[key] = real.get_fact(fact, **arguments)
             except ConnectError as error:
                 raise UnreadableError(f"{real.name} can't be reached: {error}") from error

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from weakref import WeakKeyDictionary
@@ -21,6 +19,7 @@ from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
 from .phases import PHASES, pki
 from .record import PKI
+from .remote import prepare
 from .report import NodeReport, report, strangers
 from .report_text import table
 from .topology import Node, active_nodes, group, role_of, settings_of, the_first_master
@@ -30,13 +29,6 @@ def _this_node() -> Node:
     mine = this_host()
     role_of(mine)  # says so when the host is in no group
     return next(node for node in active_nodes() if node.host is mine)
-
-
-def _fast() -> None:
-    # paramiko leaves Nagle's algorithm on, which costs 40 ms an execution on a LAN
-    with contextlib.suppress(AttributeError, OSError):
-        sock = this_host().connector.client.get_transport().sock  # type: ignore[attr-defined]
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _in_order(phases: tuple[ModuleType, ...]) -> Iterator[ModuleType]:
@@ -63,14 +55,14 @@ def _bring_up() -> None:
 @deploy("Kubernetes")
 def cluster() -> None:
     """Bring up masters and workers side by side."""
-    _fast()
+    prepare(this_host())
     _bring_up()
 
 
 @deploy("Kubernetes")
 def master() -> None:
     """Bring up the hosts of the group ``masters``; others are left alone."""
-    _fast()
+    prepare(this_host())
     the_first_master()
     if role_of(this_host()) == "master":
         _bring_up()
@@ -79,7 +71,7 @@ def master() -> None:
 @deploy("Kubernetes")
 def worker() -> None:
     """Bring up the hosts of the group ``workers``; others are left alone."""
-    _fast()
+    prepare(this_host())
     if not group("worker"):
         raise DeployError(
             'the inventory has no group `workers`; write workers = ["192.168.1.11"] in it, or run deploys/master.py'
@@ -91,7 +83,7 @@ def worker() -> None:
 @deploy("Kubernetes")
 def kubeconfig() -> None:
     """Fetch the administrator's kubeconfig from the first master to the control machine."""
-    _fast()
+    prepare(this_host())
     node = _this_node()
     if not node.is_first_master:
         return
@@ -108,7 +100,7 @@ def kubeconfig() -> None:
 @deploy("Kubernetes")
 def backup() -> None:
     """Take a snapshot of etcd on the first master, with the authorities; ``backup_path`` also copies it here."""
-    _fast()
+    prepare(this_host())
     node = _this_node()
     if not node.is_first_master:
         return
@@ -119,7 +111,7 @@ def backup() -> None:
 @deploy("Kubernetes")
 def restore() -> None:
     """Put the backup that ``restore_from`` names back on the first master; a new machine then needs a bring-up."""
-    _fast()
+    prepare(this_host())
     node = _this_node()
     if not any(other.is_first_master for other in active_nodes()):
         return
@@ -135,7 +127,7 @@ _reports: WeakKeyDictionary[State, list[NodeReport]] = WeakKeyDictionary()
 @deploy("Kubernetes")
 def status() -> None:
     """Print the state of the cluster; nothing is changed. ``status_format`` is table or json."""
-    _fast()
+    prepare(this_host())
     node, nodes = _this_node(), active_nodes()
     reports = _reports.setdefault(node.host.state, [])
     reports.append(report(node))
@@ -153,7 +145,7 @@ def status() -> None:
 @deploy("Kubernetes")
 def evidence() -> None:
     """Collect what helps to find a fault from all hosts into one archive; nothing is changed on them."""
-    _fast()
+    prepare(this_host())
     mine = this_host()
     role_of(mine)  # no more is asked of a host before: it may be the broken one
     path = archive_path(mine, settings_of(mine).evidence_path)
@@ -163,7 +155,7 @@ def evidence() -> None:
 @deploy("Kubernetes")
 def turndown() -> None:
     """Take away what was made, in reverse; data stays unless ``purge_data`` is set."""
-    _fast()
+    prepare(this_host())
     node = _this_node()
     one_run_at_a_time(node.host)
     for phase in _in_order(tuple(reversed(PHASES))):
