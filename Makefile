@@ -28,6 +28,7 @@ lint: ## ruff and mypy
 docs: ## write what is generated in docs/ anew
 	$(IN_VENV) python -m tests.tools.options_doc
 	$(IN_VENV) python -m tests.tools.phases_doc
+	$(IN_VENV) python -m tests.tools.promises
 
 clean: ## remove what lint and tests left in the checkout
 	rm -rf .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info pyinfra-debug.log

@@ -20,7 +20,7 @@ from types import FrameType
 from tests.lab import Lab, LabError, processes, services
 from tests.lab.paths import CHECKOUT
 
-from . import report
+from . import promises, report
 from .report import Result
 
 HOSTS = {"26": "n11,n12,n13", "28": "n61,n62,n63", "mixed": "n71,n72,n73"}
@@ -86,6 +86,7 @@ def main() -> int:
             results = run(steps, Path(folder), go_on=wanted == "all")
             if wanted == "all":
                 report.write(results)
+                promises.write(results)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
