@@ -30,6 +30,7 @@ from . import progress
 from .busy import marked
 from .facts.sections import UNREAD
 from .plan import fail, overheard
+from .remote import prepare
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -90,6 +91,8 @@ def _get(host: Host, fact: type[FactBase[T]], arguments: dict[str, Any]) -> T | 
     if host in host.state.failed_hosts:
         return None
     try:
+        if host.connected:
+            prepare(host)
         return host.get_fact(fact, **arguments)
     except ConnectError as error:
         raise UnreadableError(f"{host.name} can't be reached: {error}") from error

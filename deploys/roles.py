@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from weakref import WeakKeyDictionary
@@ -22,6 +20,7 @@ from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
 from .phases import PHASES, pki
 from .record import PKI
+from .remote import prepare
 from .report import NodeReport, report
 from .report_text import table
 from .topology import Node, active_nodes, group, role_of, settings_of, the_first_master
@@ -35,10 +34,7 @@ def _this_node() -> Node:
 
 def _begin() -> None:
     progress.told(this_host().state)
-    # paramiko leaves Nagle's algorithm on, which costs 40 ms an execution on a LAN
-    with contextlib.suppress(AttributeError, OSError):
-        sock = this_host().connector.client.get_transport().sock  # type: ignore[attr-defined]
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    prepare(this_host())
 
 
 def _in_order(phases: tuple[ModuleType, ...]) -> Iterator[ModuleType]:

@@ -10,6 +10,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 Parser = Callable[[Any], Any]
@@ -233,7 +234,15 @@ def names(value: Any) -> tuple[str, ...]:
 
 def path(value: Any) -> str:
     """A path on the control machine."""
-    return text(value)
+    found = text(value)
+    try:
+        place = Path(found).expanduser()
+    except RuntimeError:
+        raise ValueError(f"is {shown(found)}, whose home directory is not known; write the path in full") from None
+    # a file system takes 255, of which the temporary name beside the file needs some
+    if any(len(part.encode()) > 200 for part in place.parts):
+        raise ValueError(f"must be a path with names of at most 200 bytes, not {shown(found)}")
+    return found
 
 
 def one_of(*choices: str) -> Parser:

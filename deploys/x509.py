@@ -120,6 +120,15 @@ def new_key_pair() -> Pair:
     return Pair(public.decode(), _key_pem(key))
 
 
+def is_authority(pem: str) -> bool:
+    """Whether this is a certificate that could sign others."""
+    try:
+        found = x509.load_pem_x509_certificate(pem.encode())
+        return found.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+
+
 def issue(wanted: Certificate, authority: Pair, days: int) -> Pair:
     """A new key and its certificate, which does not outlive its authority's.
 
@@ -225,8 +234,12 @@ def why_not(pem: str, wanted: Certificate, authority_pem: str, *, only_identity:
         return f"its lifetime {state} on {have.not_valid_after_utc:%Y-%m-%d}"
     if only_identity:
         return None
-    if _usages(have) != {_USAGES[u] for u in wanted.usages}:
+    try:
+        usages, names = _usages(have), _sans(have)
+    except ValueError:
+        return "its extensions are not readable"
+    if usages != {_USAGES[u] for u in wanted.usages}:
         return f"it is not for use as {' and '.join(wanted.usages)}"
-    if _sans(have) != set(wanted.sans):
-        return f"its names are {', '.join(sorted(_sans(have))) or 'none'}"
+    if names != set(wanted.sans):
+        return f"its names are {', '.join(sorted(names)) or 'none'}"
     return None

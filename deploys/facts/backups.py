@@ -74,7 +74,10 @@ def _backup(whole: bool, about: str, status: str, members: Iterable[str], others
 
 def here(path: Path) -> Backup:
     """An archive on the control machine."""
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            return Backup(False)
+    except OSError:  # a directory that may not be looked into
         return Backup(False)
     texts = {ABOUT: "", STATUS: ""}
     names = set()
