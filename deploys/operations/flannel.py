@@ -133,12 +133,13 @@ def subnet_taken(node: Node) -> Commands:
     if not (wrong_lease or wrong_file or lost):
         host.noop("flannel has the recorded subnet")
         return
+    again = f"; {docker('bootstrap')} restart -t 5 flannel >/dev/null" if running else ""
     if wrong_lease:
         say(f"Will delete flannel's lease {lease}: the record says {want}")
+    say(f"Will give flannel the recorded subnet in {FLANNEL_RUN}/subnet.env" + (" and restart it" if again else ""))
+    if wrong_lease:
         key = f"{FLANNEL_PREFIX}/subnets/{str(lease).replace('/', '-')}"
         yield on_master(node.first_master, f"{ETCDCTL} del {key}", f"deleting the lease {lease}")
-    again = f"; {docker('bootstrap')} restart -t 5 flannel >/dev/null" if running else ""
-    say(f"Will give flannel the recorded subnet in {FLANNEL_RUN}/subnet.env" + (" and restart it" if again else ""))
     yield StringCommand(f"mkdir -p {FLANNEL_RUN} && cp {SUBNET_ENV} {FLANNEL_RUN}/subnet.env{again}")
 
 
