@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,10 @@ ADDON = "docker-multinode.io/addon"
 KINDS = ("deployments,services,configmaps,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,"
          "apiservices")  # fmt: skip
 
-_NODES = '{range .items[*]}{.metadata.name}{" "}{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+_NODES = (
+    '{range .items[*]}{.metadata.name}{" "}{.status.conditions[?(@.type=="Ready")].status}{" "}'
+    '{.metadata.labels}{"\\n"}{end}'
+)
 _PODS = (
     "{range .items[*]}{.metadata.namespace}/{.metadata.name} {.status.phase}{range .status.containerStatuses[*]}"
     '{" "}{.ready}{.state.waiting.reason}{end}{"\\n"}{end}'
@@ -36,6 +40,16 @@ class NodeState:
     """A node as the API sees it."""
 
     ready: bool
+    labels: frozenset[str] = frozenset()
+    """key=value"""
+
+
+def _labels(text: str) -> frozenset[str]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(f"{k}={v}" for k, v in found.items()) if isinstance(found, dict) else frozenset()
 
 
 class ClusterNodes(FactBase["dict[str, NodeState] | None"]):
@@ -49,8 +63,11 @@ class ClusterNodes(FactBase["dict[str, NodeState] | None"]):
     def process(self, output: list[str]) -> dict[str, NodeState] | None:
         if "== answered" not in output:
             return None
-        rows = (line.split(" ") for line in output if not line.startswith("== "))
-        return {row[0]: NodeState(row[1] == "True") for row in rows if len(row) == 2}
+        rows = (line.split(" ", 2) for line in output if not line.startswith("== "))
+        return {
+            name: NodeState(ready == "True", _labels(labels))
+            for name, ready, labels in (r for r in rows if len(r) == 3)
+        }
 
 
 @dataclass(frozen=True)

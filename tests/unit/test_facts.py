@@ -249,15 +249,18 @@ def test_etcd_that_answers_something_else_fails_the_fact(line: str) -> None:
 
 
 def test_nodes_that_have_joined() -> None:
-    assert ClusterNodes().process(lines("nodes-two")) == {"n1": NodeState(True), "n2": NodeState(True)}
-    assert ClusterNodes().process(["n1 Unknown", "n2 False", "== answered"]) == {
+    found = ClusterNodes().process(lines("nodes-two")) or {}
+    assert {name: node.ready for name, node in found.items()} == {"n1": True, "n2": True}
+    assert "node-role.kubernetes.io/control-plane=" in found["n1"].labels
+    assert found["n2"].labels == {"beta.kubernetes.io/os=linux", "kubernetes.io/hostname=n2"}
+    assert ClusterNodes().process(["n1 Unknown {}", "n2 False ", "== answered"]) == {
         "n1": NodeState(False), "n2": NodeState(False),
     }  # fmt: skip
 
 
 def test_an_api_without_nodes_is_not_an_api_that_does_not_answer() -> None:
     assert ClusterNodes().process(["== answered"]) == {}
-    assert ClusterNodes().process(["n1 True"]) is None
+    assert ClusterNodes().process(["n1 True {}"]) is None
 
 
 def test_objects_that_are_as_they_should_be() -> None:
