@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass, field
 
 from pyinfra.api import FactBase, FactProcessError, StringCommand
@@ -12,15 +13,29 @@ from typing_extensions import override
 from ..record import BOOTSTRAP_SOCKET, PKI
 
 FLANNEL_PREFIX = "/coreos.com/network"
+LEASES = f"{FLANNEL_PREFIX}/subnets"
+"""``<LEASES>/10.1.3.0-24`` → the address of the node whose flannel has this subnet, and more, as JSON."""
 RESERVATIONS = "/docker-multinode/subnets"
-"""``<RESERVATIONS>/<node>`` → the node's subnet, for life. A key of our own: flannel 0.28 turns each
-subnet key of its own prefix into a lease of 24 hours when it starts (pkg/subnet/etcd/local_manager.go)."""
+"""``<RESERVATIONS>/10.1.3.0-24`` → the node that has this subnet, for life: of one key there is one, so two
+nodes can't reserve one subnet. A key of our own: flannel 0.28 turns each subnet key of its own prefix into a
+lease of 24 hours when it starts (pkg/subnet/etcd/local_manager.go)."""
 
 TLS = f"--cacert {PKI}/etcd/ca.crt --cert {PKI}/etcd/healthcheck-client.crt --key {PKI}/etcd/healthcheck-client.key"
 ETCDCTL = (
     f"timeout 20 docker -H unix://{BOOTSTRAP_SOCKET} exec -i etcd etcdctl --command-timeout=10s "
     f"--endpoints https://127.0.0.1:2379 {TLS}"
 )
+
+
+def subnet_key(prefix: str, subnet: str) -> str:
+    """The key of a subnet, as flannel writes it: <prefix>/10.1.3.0-24."""
+    return f"{prefix}/{subnet.replace('/', '-')}"
+
+
+def _subnet(key: str) -> str:
+    """The subnet of a key; flannel's may have an IPv6 one behind it. Empty where it names none."""
+    found = re.fullmatch(r".*/([0-9.]+)-([0-9]+)(&.*)?", key)
+    return f"{found[1]}/{found[2]}" if found else ""
 
 
 @dataclass(frozen=True)
@@ -62,13 +77,13 @@ class EtcdSubnets(FactBase[Subnets]):
             raise FactProcessError(f"etcdctl gave an answer that is not its JSON: {error}") from error
         leases = {}
         for key, value in pairs.items():
-            if key.startswith(FLANNEL_PREFIX + "/subnets/"):
-                subnet = key.rsplit("/", 1)[1].split("&")[0].replace("-", "/")
+            if key.startswith(LEASES + "/") and (subnet := _subnet(key)):
                 try:
                     leases[str(json.loads(value)["PublicIP"])] = subnet
                 except (ValueError, KeyError, TypeError, RecursionError):
                     leases[f"unreadable {key}"] = subnet
-        reservations = {k.rsplit("/", 1)[1]: v for k, v in pairs.items() if k.startswith(RESERVATIONS + "/")}
+        reserved = {key: node for key, node in pairs.items() if key.startswith(RESERVATIONS + "/")}
+        reservations = {node: subnet for key, node in reserved.items() if (subnet := _subnet(key))}
         return Subnets(True, pairs.get(FLANNEL_PREFIX + "/config", ""), reservations, leases)
 
     @staticmethod

@@ -11,7 +11,7 @@ from pyinfra.api.state import State
 
 from .. import subnets
 from ..facts.daemons import DaemonsFact
-from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, RESERVATIONS, EtcdSubnets, Subnets
+from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, LEASES, RESERVATIONS, EtcdSubnets, Subnets, subnet_key
 from ..facts.files import HostFiles
 from ..observe import Commands, ask, forget, observe, operation
 from ..plan import fail, say, say_diff
@@ -77,6 +77,17 @@ def subnet_of(node: Node, known: Subnets) -> str:
     return subnets.allocate(node.settings.flannel_network, records, known, names)[node.name]
 
 
+def _reservation(name: str, subnet: str, known: Subnets) -> str:
+    """The command that takes a subnet's key where nobody has it, in one step: two runs may add nodes at one time."""
+    key, old = subnet_key(RESERVATIONS, subnet), known.reservations.get(name)
+    requests = [f"put {key} {name}", *([f"del {subnet_key(RESERVATIONS, old)}"] if old else [])]
+    transaction = "\\n".join([f'version("{key}") = "0"', "", *requests, "", "", ""])
+    return (
+        f"done=$(printf '{transaction}' | {ETCDCTL} txn) && case $done in SUCCESS*) ;; *) "
+        f"echo 'another run has given {subnet} to another node meanwhile; run this again' >&2; exit 1;; esac"
+    )
+
+
 @operation
 def subnet_recorded(node: Node, mtu: int) -> Commands:
     """
@@ -106,8 +117,7 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
     if differs(have, want):
         announce(have, want)
     if reserve:
-        key = f"{RESERVATIONS}/{node.name}"
-        yield on_master(node.first_master, f"{ETCDCTL} put {key} {subnet}", f"reserving {subnet}")
+        yield on_master(node.first_master, _reservation(node.name, subnet, known), f"reserving {subnet}")
     if differs(have, want):
         yield write([want])
     if not reserve and not differs(have, want):
@@ -138,7 +148,7 @@ def subnet_taken(node: Node) -> Commands:
         say(f"Will delete flannel's lease {lease}: the record says {want}")
     say(f"Will give flannel the recorded subnet in {FLANNEL_RUN}/subnet.env" + (" and restart it" if again else ""))
     if wrong_lease:
-        key = f"{FLANNEL_PREFIX}/subnets/{str(lease).replace('/', '-')}"
+        key = subnet_key(LEASES, str(lease))
         yield on_master(node.first_master, f"{ETCDCTL} del {key}", f"deleting the lease {lease}")
     yield StringCommand(f"mkdir -p {FLANNEL_RUN} && cp {SUBNET_ENV} {FLANNEL_RUN}/subnet.env{again}")
 
@@ -151,10 +161,11 @@ def subnet_released(node: Node) -> Commands:
     + node: the node
     """
     known = None if node.is_first_master else ask(EtcdSubnets, node.first_master)
-    if known is None or (node.name not in known.reservations and node.address not in known.leases):
+    reserved, lease = (known.reservations.get(node.name), known.leases.get(node.address)) if known else (None, None)
+    keys = [subnet_key(prefix, subnet) for prefix, subnet in ((RESERVATIONS, reserved), (LEASES, lease)) if subnet]
+    if not keys:
         host.noop("etcd knows no subnet of this node")
         return
     say(f"Will delete the reservation of node {node.name} in etcd")
-    lease = known.leases.get(node.address, "").replace("/", "-")
-    also = f"; {ETCDCTL} del {FLANNEL_PREFIX}/subnets/{lease}" if lease else ""
-    yield on_master(node.first_master, f"{ETCDCTL} del {RESERVATIONS}/{node.name}{also}", "giving the subnet back")
+    delete = " && ".join(f"{ETCDCTL} del {key}" for key in keys)
+    yield on_master(node.first_master, delete, "giving the subnet back")

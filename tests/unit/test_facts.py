@@ -237,6 +237,11 @@ def test_etcd_with_a_lease_that_is_no_json_still_knows_that_the_subnet_is_taken(
     assert list(found.leases.values()) == ["10.1.9.0/24"]
 
 
+def test_a_key_that_names_no_subnet_is_no_reservation() -> None:
+    pair = {"key": base64.b64encode(b"/docker-multinode/subnets/w1").decode(), "value": "eA=="}
+    assert EtcdSubnets().process([json.dumps({"kvs": [pair]}), "{}"]) == Subnets(True, "")
+
+
 @pytest.mark.parametrize("output", [[], [""], ["{}"], ["{}", "{}", "{}"]])
 def test_etcd_that_gave_not_two_answers_has_not_answered(output: list[str]) -> None:
     assert EtcdSubnets().process(output) == Subnets(False, "")
