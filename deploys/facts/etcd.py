@@ -50,6 +50,14 @@ class Subnets:
     leases: dict[str, str] = field(default_factory=dict)
     """Public address → subnet, as flannel sees it now."""
 
+    @property
+    def backend(self) -> str:
+        """flannel's backend, like vxlan; empty where it is not known."""
+        try:
+            return str(json.loads(self.config)["Backend"]["Type"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return ""
+
 
 class EtcdSubnets(FactBase[Subnets]):
     """flannel's network and subnets, from the first master's etcd."""

@@ -27,7 +27,7 @@ def image(node: Node) -> str:
 
 
 def spec(node: Node) -> Spec:
-    """The container."""
+    """The container. flannel reads its backend in etcd, at its start only."""
     pki = f"{PKI}/etcd"
     return Spec(
         image(node),
@@ -37,6 +37,7 @@ def spec(node: Node) -> Spec:
         (f"--etcd-endpoints=https://{node.master_address}:2379", f"--etcd-cafile={pki}/ca.crt",
          f"--etcd-certfile={pki}/flannel-client.crt", f"--etcd-keyfile={pki}/flannel-client.key",
          f"--iface={node.address}", f"--ip-masq={str(node.settings.flannel_ipmasq).lower()}"),
+        revision=f"backend {node.settings.flannel_backend}",
     )  # fmt: skip
 
 
@@ -69,6 +70,8 @@ def apply(node: Node) -> None:
         further=f"{docker('bootstrap')} logs {NAME}",
         when=[taken, runs],
     )
+    others = [link for backend, link in INTERFACES.items() if link and backend != wanted.flannel_backend]
+    no_links(name="Remove another backend's link", links=others)
 
 
 def remove(node: Node) -> None:

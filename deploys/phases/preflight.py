@@ -34,6 +34,7 @@ CHECKS: tuple[Check, ...] = (
     cluster.same_node,
     cluster.version_change,
     cluster.recorded_network,
+    cluster.same_backend,
     cluster.routes,
     cluster.ports,
     docker.docker_restart,
