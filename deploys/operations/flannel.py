@@ -136,20 +136,25 @@ def subnet_taken(node: Node) -> Commands:
     lease = known.leases.get(node.address)
     at_run_time = now.subnet_env.get("FLANNEL_SUBNET")
     wrong_lease = lease is not None and want is not None and lease != want
+    # of an address that the node had, or of the machine before it: flannel takes what nobody has a lease of
+    holder = next((ip for ip, subnet in known.leases.items() if subnet == want and ip != node.address), None)
     wrong_file = want is None or at_run_time != subnets.gateway(want)
     # no lease while flannel runs: it was deleted, and flannel has not taken it again
     running = "flannel" in observe(DaemonsFact).bootstrap.containers
     lost = running and known.answers and lease is None
-    if not (wrong_lease or wrong_file or lost):
+    if not (wrong_lease or holder or wrong_file or lost):
         host.noop("flannel has the recorded subnet")
         return
     again = f"; {docker('bootstrap')} restart -t 5 flannel >/dev/null" if running else ""
     if wrong_lease:
         say(f"Will delete flannel's lease {lease}: the record says {want}")
+    if holder:
+        say(f"Will delete the lease {want} of {holder}: it is the subnet of node {node.name}")
     say(f"Will give flannel the recorded subnet in {FLANNEL_RUN}/subnet.env" + (" and restart it" if again else ""))
-    if wrong_lease:
-        key = subnet_key(LEASES, str(lease))
-        yield on_master(node.first_master, f"{ETCDCTL} del {key}", f"deleting the lease {lease}")
+    for old in (lease if wrong_lease else None, want if holder else None):
+        if old:
+            delete = f"{ETCDCTL} del {subnet_key(LEASES, old)}"
+            yield on_master(node.first_master, delete, f"deleting the lease {old}")
     yield StringCommand(f"mkdir -p {FLANNEL_RUN} && cp {SUBNET_ENV} {FLANNEL_RUN}/subnet.env{again}")
 
 

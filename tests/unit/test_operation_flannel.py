@@ -170,6 +170,25 @@ def test_a_lease_of_another_subnet_is_deleted_and_flannel_restarted() -> None:
     assert again == Shell(f"{COPY}; docker -H unix:///run/docker-bootstrap.sock restart -t 5 flannel >/dev/null")
 
 
+@pytest.mark.parametrize(
+    ("leases", "flannel", "deleted"),
+    [
+        ({"10.0.0.99": "10.1.2.0/24"}, False, ["10.1.2.0-24"]),
+        ({"10.0.0.99": "10.1.2.0/24", "10.0.0.12": "10.1.77.0/24"}, True, ["10.1.77.0-24", "10.1.2.0-24"]),
+    ],
+)
+def test_a_lease_of_the_nodes_subnet_by_an_address_that_it_had_is_deleted(
+    leases: dict[str, str], flannel: bool, deleted: list[str]
+) -> None:
+    here = world(etcd({"w1": "10.1.2.0/24"}, leases), TEXT.format(2), "10.1.2.1/24", flannel=flannel)
+    *deletes, give = taken(here)
+    assert [d.text.rsplit("/", 1)[1] for d in deletes if isinstance(d, OnMaster)] == deleted
+    assert isinstance(give, Shell)
+    assert ("restart" in give.text) is flannel
+    said = here.says(subnet_taken, on="w1", node=here.node("w1"))
+    assert "Will delete the lease 10.1.2.0/24 of 10.0.0.99: it is the subnet of node w1" in said
+
+
 def test_a_lease_that_someone_deleted_is_taken_again() -> None:
     lost = world(etcd(), TEXT.format(2), "10.1.2.1/24", flannel=True)
     assert len(taken(lost)) == 1
