@@ -19,6 +19,12 @@ TITLE = "flannel"
 NAME = "flannel"
 INTERFACES = {"vxlan": "flannel.1", "host-gw": None}
 """Backend → the interface by which pods' packets come in from other nodes."""
+READY = (
+    f"started=$({docker('bootstrap')} inspect -f '{{{{if .State.Running}}}}{{{{.State.StartedAt}}}}{{{{end}}}}' {NAME})"
+    f' && [ -n "$started" ] && [ -n "$(find {FLANNEL_RUN}/subnet.env -newermt "$started")" ]'
+)
+"""flannel writes its file when it has the lease, the link and its rules (main.go): one that is newer than the start of
+the container that runs now is this flannel's, not the one before's and not the record's copy."""
 
 
 def image(node: Node) -> str:
@@ -63,7 +69,7 @@ def apply(node: Node) -> None:
     wait_for(
         name="Wait for flannel",
         what="flannel to take the recorded subnet",
-        test=f"[ -d /sys/class/net/{INTERFACES[wanted.flannel_backend] or 'lo'} ] && "
+        test=f"{READY} && "
         f'[ "$(grep ^FLANNEL_SUBNET {SUBNET_ENV})" = "$(grep ^FLANNEL_SUBNET {FLANNEL_RUN}/subnet.env)" ]',
         limit=wanted.timeout_for_services,
         evidence=f"grep -H SUBNET {SUBNET_ENV} {FLANNEL_RUN}/subnet.env; {docker('bootstrap')} logs --tail 15 {NAME}",
