@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from ..facts.etcd import EtcdSubnets
 from ..facts.platform import Platform
 from ..observe import ask
 from ..settings import Settings
-from ..topology import Node
+from ..topology import Node, active_nodes
 
 ONE_FOR_ALL = ("k8s_version", "etcd_version", "flannel_version", "flannel_network", "flannel_backend",
                "service_network", "dns_domain", "dns_server_ip", "master_ip")  # fmt: skip
@@ -63,6 +64,17 @@ def recorded_network(node: Node) -> str | None:
                 f"is a node in the pod network {line.split('=', 1)[1]}; flannel_network can't be changed under it. "
                 "Set it back, or turn the cluster down with purge_data=true"
             )
+    return None
+
+
+def same_backend(node: Node) -> str | None:
+    """flannel takes its backend from etcd, where the master's run writes it."""
+    if any(other.is_first_master for other in active_nodes()):
+        return None
+    known, wanted = ask(EtcdSubnets, node.first_master), node.settings.flannel_backend
+    have = known.backend if known else ""
+    if have and have != wanted:
+        return f"flannel_backend is {wanted}, the cluster's is {have}; change it with deploys/cluster.py, for all nodes"
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ KINDS = ("deployments,services,configmaps,serviceaccounts,roles,rolebindings,clu
 _NODES = (
     '{range .items[*]}{.metadata.name}{"|"}{.status.nodeInfo.machineID}{"|"}'
     '{.status.addresses[?(@.type=="InternalIP")].address}{"|"}'
-    '{range .status.conditions[?(@.status=="True")]}{.type}{" "}{end}{"\\n"}{end}'
+    '{range .status.conditions[?(@.status=="True")]}{.type}{" "}{end}{"|"}{.metadata.labels}{"\\n"}{end}'
 )
 _PODS = (
     "{range .items[*]}{.metadata.namespace}/{.metadata.name} {.status.phase}{range .status.containerStatuses[*]}"
@@ -46,6 +47,16 @@ class NodeState:
     address: str = ""
     pressures: tuple[str, ...] = ()
     """Conditions like DiskPressure, under which the kubelet evicts pods."""
+    labels: frozenset[str] = frozenset()
+    """key=value"""
+
+
+def _labels(text: str) -> frozenset[str]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(f"{k}={v}" for k, v in found.items()) if isinstance(found, dict) else frozenset()
 
 
 def _asked(heading: str, what: str, rows: str) -> str:
@@ -75,13 +86,14 @@ class ClusterNodes(Bundle["dict[str, NodeState] | None"]):
 
     @override
     def read(self, sections: Sections) -> dict[str, NodeState] | None:
-        rows = _lines(sections, "nodes", re.compile(r"([a-z0-9.-]+)\|([^|]*)\|([^|]*)\|([^|]*)"))
+        rows = _lines(sections, "nodes", re.compile(r"([a-z0-9.-]+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)"))
         return None if rows is None else {row[1]: _node(*row.groups()[1:]) for row in rows}
 
 
-def _node(machine_id: str, address: str, conditions: str) -> NodeState:
+def _node(machine_id: str, address: str, conditions: str, labels: str) -> NodeState:
     true = conditions.split()
-    return NodeState("Ready" in true, machine_id, address, tuple(c for c in true if c.endswith("Pressure")))
+    pressures = tuple(c for c in true if c.endswith("Pressure"))
+    return NodeState("Ready" in true, machine_id, address, pressures, _labels(labels))
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def _without_taken(manifest: str) -> str:
 @operation
 def node_ready(node: str, master: Host, labels: Sequence[str], limit: int, when: Sequence[OperationMeta]) -> Commands:
     """
-    Wait until a node is Ready, where something changed or it is not, and label it.
+    Wait until a node is Ready, where something changed or it is not, and ensure its labels.
 
     + node: its name
     + master: the first master
@@ -109,23 +109,29 @@ def node_ready(node: str, master: Host, labels: Sequence[str], limit: int, when:
     """
     now = observe(ClusterNodes, master)
     have = (now or {}).get(node)
-    if have and have.ready and not changed(when):
+    wait = not (have and have.ready) or changed(when)
+    missing = [label for label in labels if not have or label not in have.labels]
+    if not wait and not missing:
         host.noop(f"node {node} is Ready")
         return
-    say(f"Will wait until node {node} is Ready")
-    yield on_master(
-        master,
-        until(
-            f"node {node} to be Ready",
-            f"{KUBECTL} wait --for=condition=Ready --timeout=5s node/{node}",
-            limit,
-            f"{KUBECTL} get nodes -o wide; {KUBECTL} describe node {node} | sed -n '/^Conditions/,/^Addresses/p'",
-            f"docker logs kubelet (on the node), kubectl describe node {node} (on the master)",
-        ),
-        f"waiting for node {node}",
-    )
-    for label in labels:
+    if wait:
+        say(f"Will wait until node {node} is Ready")
+    if missing:
+        say(f"Will label node {node} with {', '.join(missing)}")
+    if wait:
+        yield on_master(master, _until_ready(node, limit), f"waiting for node {node}")
+    for label in missing:
         yield on_master(master, f"{KUBECTL} label --overwrite node {node} {label}", f"labelling node {node}")
+
+
+def _until_ready(node: str, limit: int) -> str:
+    return until(
+        f"node {node} to be Ready",
+        f"{KUBECTL} wait --for=condition=Ready --timeout=5s node/{node}",
+        limit,
+        f"{KUBECTL} get nodes -o wide; {KUBECTL} describe node {node} | sed -n '/^Conditions/,/^Addresses/p'",
+        f"docker logs kubelet (on the node), kubectl describe node {node} (on the master)",
+    )
 
 
 @operation

@@ -39,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     members.name_is_free,
     cluster.version_change,
     cluster.recorded_network,
+    cluster.same_backend,
     cluster.routes,
     cluster.ports,
     docker.docker_restart,

@@ -253,28 +253,29 @@ def test_etcd_that_answers_something_else_fails_the_fact(line: str) -> None:
         EtcdSubnets().process(etcd(line, line))
 
 
-@pytest.mark.parametrize("value", ["", "10.1.3.0", "10.1.3.1/24", "$(reboot)/24", "10.1.3.0/24\n10.1.4.0/24"])
-def test_a_reservation_that_is_no_subnet_fails_the_fact_and_is_never_a_part_of_a_command(value: str) -> None:
-    key, said = (base64.b64encode(t.encode()).decode() for t in ("/docker-multinode/subnets/n3", value))
-    with pytest.raises(FactProcessError, match="/docker-multinode/subnets/n3"):
-        EtcdSubnets().process(etcd("{}", json.dumps({"kvs": [{"key": key, "value": said}]})))
+@pytest.mark.parametrize("subnet", ["", "n3", "10.1.3.0", "10.1.3.1-24", "$(reboot)-24", "10.1.3.0-24\n10.1.4.0-24"])
+def test_a_reservation_of_no_subnet_fails_the_fact_and_is_never_a_part_of_a_command(subnet: str) -> None:
+    key, node = (base64.b64encode(t.encode()).decode() for t in (f"/docker-multinode/subnets/{subnet}", "n3"))
+    with pytest.raises(FactProcessError, match="/docker-multinode/subnets/"):
+        EtcdSubnets().process(etcd("{}", json.dumps({"kvs": [{"key": key, "value": node}]})))
 
 
 def test_nodes_that_have_joined() -> None:
-    assert ClusterNodes().process(lines("nodes-two")) == {
-        "n1": NodeState(True, "7d5f3c1f0f4b0f0e9d2f5d1f8b6f0c11", "10.89.0.11"),
-        "n2": NodeState(True, "0c2b7a5e9f4d4f0b8e1f3d6a5c9b7e22", "10.89.0.12"),
-    }
-    assert ClusterNodes().process(
-        ["== nodes", "n1|||", "n2|a|10.0.0.1|DiskPressure Ready NetworkUnavailable ", "== answered", "== end"]
-    ) == {
+    n1, n2 = (ClusterNodes().process(lines("nodes-two")) or {}).values()
+    assert "node-role.kubernetes.io/control-plane=" in n1.labels
+    assert n2 == NodeState(
+        True, "0c2b7a5e9f4d4f0b8e1f3d6a5c9b7e22", "10.89.0.12",
+        labels=frozenset({"beta.kubernetes.io/os=linux", "kubernetes.io/hostname=n2"}),
+    )  # fmt: skip
+    rows = ["n1||||", "n2|a|10.0.0.1|DiskPressure Ready NetworkUnavailable |{}"]
+    assert ClusterNodes().process(["== nodes", *rows, "== answered", "== end"]) == {
         "n1": NodeState(False), "n2": NodeState(True, "a", "10.0.0.1", ("DiskPressure",)),
     }  # fmt: skip
 
 
 def test_an_api_without_nodes_is_not_an_api_that_does_not_answer() -> None:
     assert ClusterNodes().process(["== nodes", "== answered", "== end"]) == {}
-    assert ClusterNodes().process(["== nodes", "n1|a|b|Ready", "== end"]) is None
+    assert ClusterNodes().process(["== nodes", "n1|a|b|Ready|", "== end"]) is None
 
 
 def test_objects_that_are_as_they_should_be() -> None:

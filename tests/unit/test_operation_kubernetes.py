@@ -141,11 +141,25 @@ def test_a_node_is_waited_for_when_something_changed_or_it_is_not_ready_or_not_k
         assert "date +%s)+90" in step.text
 
 
+ROLE = "node-role.kubernetes.io/control-plane="
+
+
 def test_a_node_gets_the_labels_that_it_may_not_give_itself() -> None:
-    _, label = ready(None, labels=("node-role.kubernetes.io/control-plane=",))
-    assert label == OnMaster(
-        "m1", f"{KUBECTL} label --overwrite node w1 node-role.kubernetes.io/control-plane=", "labelling node w1"
-    )
+    _, label = ready(None, labels=(ROLE,))
+    assert label == OnMaster("m1", f"{KUBECTL} label --overwrite node w1 {ROLE}", "labelling node w1")
+    assert ready({"w1": NodeState(True, labels=frozenset({ROLE}))}, labels=(ROLE,)) == []
+
+
+def test_a_label_that_someone_took_away_is_put_back_without_a_wait() -> None:
+    (label,) = ready({"w1": NodeState(True)}, UNCHANGED, labels=(ROLE,))
+    assert isinstance(label, OnMaster)
+    assert label.doing == "labelling node w1"
+
+
+def test_the_plan_names_the_labels() -> None:
+    here = World(facts={ClusterNodes: None})
+    said = here.says(node_ready, node="m1", master=here.host("m1"), labels=(ROLE,), limit=9, when=[])
+    assert said == f"[m1] Will wait until node m1 is Ready\n[m1] Will label node m1 with {ROLE}"
 
 
 def test_a_check_runs_only_where_something_changed() -> None:

@@ -11,6 +11,7 @@ import pytest
 from deploys.checks import cluster, docker, machine
 from deploys.checks.docker import REFUSED_KEYS
 from deploys.facts.daemons import DaemonsFact
+from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, Check
 
 from . import machines
@@ -94,10 +95,11 @@ def test_a_check_stops_at_what_it_is_for(name: str, data: dict[str, Any], told: 
 def test_every_check_has_a_host_that_it_stops() -> None:
     tested = {name for name, *_ in FAILS} | {
         "version_change",
+        "same_backend",
         "master_answers",
         "master_is_theirs",
         "name_is_free",
-    }  # of their own
+    }  # of their own, or in test_deploys.py
     assert set(BY_NAME) <= tested
 
 
@@ -201,3 +203,24 @@ def test_another_minor_version_is_no_change_of_a_setting(have: str) -> None:
     assert "upgrade" in str(problem(cluster.version_change, record=record))
     assert problem(cluster.version_change, record={**NODE_RECORD, "kubernetes": "v1.37.0"}) is None
     assert problem(cluster.version_change, record=NODE_RECORD) is None
+
+
+@pytest.mark.parametrize(
+    ("whole", "config", "refused"),
+    [
+        (False, '{"Backend": {"Type": "vxlan"}}', True),
+        (False, '{"Backend": {"Type": "host-gw"}}', False),
+        (False, "", False),
+        (False, "[", False),
+        (True, '{"Backend": {"Type": "vxlan"}}', False),
+    ],
+)
+def test_a_worker_alone_does_not_change_the_backend(whole: bool, config: str, refused: bool) -> None:
+    world = World(workers=["w1"], data={"flannel_backend": "host-gw"}, facts={EtcdSubnets: Subnets(True, config)})
+    if not whole:
+        world.state.limit_hosts = [world.host("w1")]
+        world.state.active_hosts = {world.host("w1")}
+    with world.on("w1") as host:
+        said = cluster.same_backend(world.node(host.name))
+    assert (said is not None) is refused
+    assert not said or "deploys/cluster.py" in said
