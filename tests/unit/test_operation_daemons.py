@@ -8,6 +8,7 @@ from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.operations.daemons import (
+    Bounced,
     bootstrap_daemon,
     main_daemon,
     main_daemon_restored,
@@ -73,6 +74,7 @@ def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
 
 
 BIP = "10.1.1.1/24"
+TWO = Bounced(("db", "web"), ("web",))
 
 
 def test_the_main_docker_is_restarted_for_a_reason_only() -> None:
@@ -97,7 +99,7 @@ def world(found: object, **etcd: dict[str, str]) -> World:
     return World(facts={DaemonsFact: found, EtcdSubnets: Subnets(False, "", **etcd), HostFiles: host_files(record)})
 
 
-def run(here: World, bounced: tuple[str, ...] = ()) -> list[object]:
+def run(here: World, bounced: Bounced = Bounced()) -> list[object]:  # noqa: B008
     """Run the operation for the master."""
     return [*here.run(main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=bounced)]
 
@@ -114,7 +116,7 @@ def test_a_drop_in_that_systemd_has_not_read_needs_no_restart() -> None:
 
 def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_up() -> None:
     here = world(daemons("daemons-fresh"))
-    command = text(run(here, ("db", "web")))
+    command = text(run(here, TWO))
     keep, rest = command.split("; systemctl daemon-reload; ", 1)
     assert keep.endswith("|| echo '172.17.0.1/16' > /var/lib/docker-multinode/before/docker0")
     assert "systemctl restart docker" in rest.split(" || ")[0]
@@ -124,16 +126,16 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     assert f"mv -f /d/zz.conf {failed}; systemctl daemon-reload; " in back
     assert "systemctl restart docker" in back.split("exit 1")[0]
     assert f"grep -qF ' {BIP} '" in rest
-    said = here.says(
-        main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=("db", "web")
-    )
+    said = here.says(main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=TWO)
     assert "Will restart the main Docker because it runs without --ip-masq=false --userland-proxy=false" in said
     assert "which restarts the running containers db, web" in said
 
 
 def test_docker_is_restored_by_one_start_with_its_old_address_and_one_without_us() -> None:
     here = World(facts={DaemonsFact: daemons()})
-    command = text(here.run(main_daemon_restored, restart=SYSTEMD, command="/usr/bin/dockerd -H fd://", bounced=()))  # type: ignore[arg-type]
+    command = text(
+        here.run(main_daemon_restored, restart=SYSTEMD, command="/usr/bin/dockerd -H fd://", bounced=Bounced())
+    )  # type: ignore[arg-type]
     assert command.startswith("before=$(cat /var/lib/docker-multinode/before/docker0 2>/dev/null); systemctl daemon-")
     assert "systemctl stop docker.socket 2>/dev/null; systemctl stop docker" in command
     assert "'/usr/bin/dockerd -H fd://' \"--bip=$before\"" in command
@@ -142,11 +144,11 @@ def test_docker_is_restored_by_one_start_with_its_old_address_and_one_without_us
 
 def test_the_plan_of_a_turndown_names_the_containers_that_it_bounces() -> None:
     here = World(facts={DaemonsFact: daemons()})
-    said = here.says(main_daemon_restored, restart=SYSTEMD, command="x", bounced=("db", "web"))
+    said = here.says(main_daemon_restored, restart=SYSTEMD, command="x", bounced=TWO)
     assert "the running containers db, web" in said
 
 
 def test_a_docker_that_runs_without_us_needs_no_restoring() -> None:
     here = World(facts={DaemonsFact: daemons("daemons-fresh")})
-    assert here.run(main_daemon_restored, restart=SYSTEMD, command="x", bounced=()) == []
+    assert here.run(main_daemon_restored, restart=SYSTEMD, command="x", bounced=Bounced()) == []
     assert here.noops == ["the main Docker runs without us"]
