@@ -34,6 +34,11 @@ PATHS = (*_OWN, *_SHARED, ETCD_DATA)
 POD = "io.kubernetes.docker.type"
 """Label that cri-dockerd gives to each container of a pod."""
 
+_IMAGE_AND_NAME = (
+    "{{.Image}} {{.Name}}"
+    f'{{{{range $k, $v := .Config.Labels}}}}{{{{if eq $k "{LABEL}" "{POD}"}}}} ours{{{{end}}}}{{{{end}}}}'
+)
+
 # iptables-save without a table: asked for one that is not there, the legacy variant would make it;
 # an empty mount point is as good as gone
 _SCRIPT = rf"""
@@ -53,7 +58,7 @@ echo "== backups"; find {BACKUPS} -type f -printf '%p\n' 2>/dev/null | sort
 if systemctl is-active --quiet docker; then
   echo "== pods"; [ -z "$node" ] || timeout 20 docker ps -a --filter label={POD} --format '{{{{.Names}}}}'
   echo "== used"; timeout 20 docker ps -aq | xargs -r timeout 20 docker inspect --format \
-    '{{{{.Image}}}} {{{{.Name}}}}{{{{range $k, $v := .Config.Labels}}}}{{{{if eq $k "{LABEL}" "{POD}"}}}} ours{{{{end}}}}{{{{end}}}}'
+    '{_IMAGE_AND_NAME}'
 fi
 true
 """

@@ -13,10 +13,12 @@ from pyinfra.api.state import State
 
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import EtcdSubnets
+from ..facts.files import HostFiles
 from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects, TakenFields
 from ..managed_fields import leave
 from ..observe import Commands, ask, forget, observe, operation
 from ..plan import say, unknown
+from ..record import NODE
 from ..remote import run
 from ..subnets import gateway
 from ..topology import Node, active_nodes
@@ -199,7 +201,7 @@ def node_removed(node: Node, limit: int) -> Commands:
         host.noop("the API goes with its master")
         return
     known = ask(ClusterNodes, node.first_master)
-    if known is None:
+    if known is None and observe(HostFiles).ours(NODE):
         say(
             f"The API on {node.first_master.name} does not answer: node {node.name} is not drained, and stays known "
             f"there until: kubectl delete node {node.name}"
