@@ -22,6 +22,8 @@ from pyinfra.connectors.util import extract_control_arguments, make_unix_command
 
 from .busy import IDLE
 from .busy import LOCK as PATH
+from .busy import PATH as BUSY
+from .record import RECORD
 from .remote import connector_arguments
 
 BEAT = 20
@@ -31,7 +33,8 @@ _HOLD = rf"""
 exec 9>>{PATH}; flock -n 9 || {{ cat {PATH}; exit 1; }}
 {IDLE} || {{ echo "a command that an earlier run started"; exit 1; }}
 printf '%s\n' "$1" > {PATH}; echo held
-while [ "$(timeout {3 * BEAT} dd bs=1 count=1 2>/dev/null)" = . ]; do :; done; [ ! -e {PATH} ] || : > {PATH}
+while [ "$(timeout {3 * BEAT} dd bs=1 count=1 2>/dev/null)" = . ]; do :; done
+if [ -d {RECORD} ]; then : > {PATH}; else rm -f {PATH} {BUSY}; fi
 """.strip()
 
 _held: WeakKeyDictionary[State, list[Any]] = WeakKeyDictionary()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
@@ -13,32 +14,52 @@ from ..record import (
     BOOTSTRAP_RUN,
     BOOTSTRAP_SOCKET,
     ETCD_DATA,
+    FILES,
     FLANNEL_RUN,
     KUBELET,
+    NODE,
+    PKI,
     RECORD,
     SUBNET_ENV,
 )
+from .daemons import LABEL
 from .sections import split
 
-PATHS = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", ETCD_DATA, FLANNEL_RUN,
-         KUBELET, RECORD, "/var/lib/cri-dockerd", "/run/cri-dockerd.sock", "/var/log/pods",
-         "/var/log/containers")  # fmt: skip
+_OWN = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", RECORD)
+# any Kubernetes has these: they are ours only where the record says that the host is a node
+_SHARED = (FLANNEL_RUN, KUBELET, "/var/lib/cri-dockerd", "/run/cri-dockerd.sock", "/var/log/pods",
+           "/var/log/containers")  # fmt: skip
+PATHS = (*_OWN, *_SHARED, ETCD_DATA)
+
+POD = "io.kubernetes.docker.type"
+"""Label that cri-dockerd gives to each container of a pod."""
+
+_IMAGE_AND_NAME = (
+    "{{.Image}} {{.Name}}"
+    f'{{{{range $k, $v := .Config.Labels}}}}{{{{if eq $k "{LABEL}" "{POD}"}}}} ours{{{{end}}}}{{{{end}}}}'
+)
 
 # iptables-save without a table: asked for one that is not there, the legacy variant would make it;
 # an empty mount point is as good as gone
 _SCRIPT = rf"""
-echo "== paths"; for p in {" ".join(PATHS)}; do [ -e $p ] || continue
+node=; [ ! -e {NODE} ] || node=yes
+paths="{" ".join(_OWN)}"; [ -z "$node" ] || paths="$paths {" ".join(_SHARED)}"
+! grep -qx {PKI}/etcd/ca.crt {FILES} 2>/dev/null || paths="$paths {ETCD_DATA}"
+echo "== paths"; for p in $paths; do [ -e $p ] || continue
   if [ -d $p ] && mountpoint -q $p && [ -z "$(ls -A $p)" ]; then continue; fi; echo $p; done
-echo "== links"; ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1
-echo "== chains"; for c in iptables ip6tables; do
+echo "== links"; ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1 |
+  {{ if [ -n "$node" ]; then cat; else grep -v '^flannel'; fi; }}
+echo "== chains"; [ -z "$node" ] || for c in iptables ip6tables; do
   $c-save 2>/dev/null | awk '/^\*/{{t=substr($1,2)}} /^:/{{print t, substr($1,2)}}'; done | sort -u
 echo "== rules"; s=$(sed -n 's/^FLANNEL_SUBNET=//p' {SUBNET_ENV} 2>/dev/null | sed 's/[.]1[/]/.0\//')
 iptables-save 2>/dev/null | awk -v s="$s" '/^\*/{{t=substr($1,2)}} /--comment docker-multinode/{{print t, $0}}
-  s != "" && /^-A POSTROUTING/ && index($0, "-s " s " ") && / -j MASQUERADE/{{print t, $0}}'
+  s != "" && $0 == "-A POSTROUTING -s " s " ! -o docker0 -j MASQUERADE"{{print t, $0}}'
 echo "== backups"; find {BACKUPS} -type f -printf '%p\n' 2>/dev/null | sort
-echo "== pods"
-! systemctl is-active --quiet docker ||
-  timeout 20 docker ps -a --filter label=io.kubernetes.docker.type --format '{{{{.Names}}}}'
+if systemctl is-active --quiet docker; then
+  echo "== pods"; [ -z "$node" ] || timeout 20 docker ps -a --filter label={POD} --format '{{{{.Names}}}}'
+  echo "== used"; timeout 20 docker ps -aq | xargs -r timeout 20 docker inspect --format \
+    '{_IMAGE_AND_NAME}'
+fi
 true
 """
 
@@ -57,10 +78,15 @@ class Left:
     """Names of the containers that the kubelet made."""
     backups: tuple[str, ...] = ()
     """Paths of the archives that deploys/backup.py made, or was sent."""
+    used: Mapping[str, str] = field(default_factory=dict)
+    """Image id → name of a container of somebody else's that was made from it, running or not."""
 
 
 class Leftovers(FactBase[Left]):
-    """Paths, links, iptables chains and pods that we or our containers made."""
+    """Paths, links, iptables chains and pods that we or our containers made.
+
+    What another Kubernetes has under the same names is told only where the record says that the host is a node.
+    """
 
     @override
     def command(self) -> StringCommand:
@@ -74,6 +100,7 @@ class Leftovers(FactBase[Left]):
     @override
     def process(self, output: list[str]) -> Left:
         sections = split(output)
+        used = (words for line in sections.get("used", []) if len(words := line.split()) > 1)
         chains = tuple(line for line in sections.get("chains", []) if line.count(" ") == 1)
         return Left(
             frozenset(sections.get("paths", [])),
@@ -82,4 +109,5 @@ class Leftovers(FactBase[Left]):
             tuple(sections.get("rules", [])),
             tuple(sections.get("pods", [])),
             tuple(sections.get("backups", [])),
+            {image: name.lstrip("/") for image, name, *ours in used if not ours},
         )

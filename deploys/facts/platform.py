@@ -62,7 +62,7 @@ if [ ! -d /run/systemd/system ] || systemctl is-active --quiet docker; then
   echo "== docker-info"; timeout 15 docker info --format '{{json .}}' 2>/dev/null
   echo "== containers"
   f='{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}}'
-  f=$f',"labels":{{json .Config.Labels}}}'
+  f=$f',"remove":{{json .HostConfig.AutoRemove}},"labels":{{json .Config.Labels}}}'
   c=$(timeout 15 docker ps -q 2>/dev/null); [ -z "$c" ] || timeout 15 docker inspect --format "$f" $c 2>/dev/null
 fi
 true
@@ -123,7 +123,7 @@ class Found:
     """Oldest API version that Docker speaks."""
     docker_info: dict[str, Any]
     containers: tuple[dict[str, Any], ...]
-    """Running containers of the main daemon: name, restart, labels."""
+    """Running containers of the main daemon: name, restart, remove, labels."""
 
     def interface(self, name: str) -> Interface | None:
         """The interface of that name, if it has an address."""

@@ -150,6 +150,9 @@ def subnet_released(node: Node) -> Commands:
     + node: the node
     """
     known = None if node.is_first_master else ask(EtcdSubnets, node.first_master)
+    mine = observe(HostFiles).ours(SUBNET_ENV)
+    if mine and not node.is_first_master and (known is None or not known.answers):
+        say(f"etcd on {node.first_master.name} does not answer: it keeps the subnet reserved for node {node.name}")
     if known is None or (node.name not in known.reservations and node.address not in known.leases):
         host.noop("etcd knows no subnet of this node")
         return

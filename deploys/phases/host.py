@@ -6,10 +6,12 @@ import json
 
 from ..facts.kernel import BOOT_SYSCTLS, MODULES, SYSCTLS
 from ..operations.files import File, files
+from ..operations.kept import kept
 from ..operations.kernel import kernel, kernel_restored
 from ..operations.leftovers import no_record
 from ..record import NODE
 from ..topology import Node
+from . import pki
 
 TITLE = "host"
 
@@ -40,7 +42,9 @@ def apply(node: Node) -> None:
 
 
 def remove(node: Node) -> None:
-    """Put the sysctls back to what the record says."""
+    """Put the sysctls back to what the record says, and say what stays."""
+    data = tuple(pki.authority_files()) if node.is_first_master else ()
+    kept(name="Say what stays", data=data, purge=node.settings.purge_data)
     files(
         name="Remove modules and sysctls for the next boot",
         wanted=(),

@@ -43,6 +43,7 @@ ORDER = (
     "reboot",
     "failures",
     "turndown",
+    "interrupted",
 )
 """Modules in the order in which one cluster can go through them: from untouched hosts to turned down ones."""
 
