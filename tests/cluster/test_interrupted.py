@@ -103,6 +103,8 @@ def _cut(host: Host) -> None:
 def test_a_turndown_that_is_ended_at_every_operation_leaves_the_host_as_it_was(
     cluster: Cluster, before: dict[str, Listing], figure: Figure
 ) -> None:
+    for host in cluster.hosts:
+        neighbours.run_errand(host)
     begin = time.monotonic()
     walk = Walk(cluster.product, "turndown", cluster.hosts, PURGE)
     walk.go()
