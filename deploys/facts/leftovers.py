@@ -10,26 +10,24 @@ from typing_extensions import override
 
 from ..record import (
     BACKUPS,
+    BEFORE,
+    BEFORE_PATHS,
     BOOTSTRAP_DATA,
     BOOTSTRAP_RUN,
     BOOTSTRAP_SOCKET,
     ETCD_DATA,
     FILES,
-    FLANNEL_RUN,
-    KUBELET,
     NODE,
     PKI,
     RECORD,
+    SHARED_PLACES,
     SUBNET_ENV,
 )
 from .daemons import LABEL
 from .sections import split
 
-_OWN = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", RECORD)
-# any Kubernetes has these: they are ours only where the record says that the host is a node
-_SHARED = (FLANNEL_RUN, KUBELET, "/var/lib/cri-dockerd", "/run/cri-dockerd.sock", "/var/log/pods",
-           "/var/log/containers")  # fmt: skip
-PATHS = (*_OWN, *_SHARED, ETCD_DATA)
+_NODE = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", *SHARED_PLACES)
+PATHS = (RECORD, *_NODE, ETCD_DATA)
 
 POD = "io.kubernetes.docker.type"
 """Label that cri-dockerd gives to each container of a pod."""
@@ -39,16 +37,21 @@ _IMAGE_AND_NAME = (
     f'{{{{range $k, $v := .Config.Labels}}}}{{{{if eq $k "{LABEL}" "{POD}"}}}} ours{{{{end}}}}{{{{end}}}}'
 )
 
-# iptables-save without a table: asked for one that is not there, the legacy variant would make it;
-# an empty mount point is as good as gone
+# Names say little about whose a thing is, so nothing is ours without the record. iptables-save without a table: asked
+# for one that is not there, the legacy variant would make it; a mount point, and a directory that was there before us,
+# are as good as gone when nothing else is in them
 _SCRIPT = rf"""
 node=; [ ! -e {NODE} ] || node=yes
-paths="{" ".join(_OWN)}"; [ -z "$node" ] || paths="$paths {" ".join(_SHARED)}"
-! grep -qx {PKI}/etcd/ca.crt {FILES} 2>/dev/null || paths="$paths {ETCD_DATA}"
+paths=; [ ! -e {FILES} ] && [ ! -e {BEFORE} ] || paths={RECORD}
+[ -z "$node" ] || paths="$paths {" ".join(_NODE)}"
+! grep -qsx {PKI}/etcd/ca.key {FILES} || paths="$paths {ETCD_DATA}"
+before=$(cat {BEFORE_PATHS} 2>/dev/null)
+old() {{ printf '%s\n' "$before" | grep -qxF "$1"; }}
+others() {{ find -H $1 -mindepth 1 -maxdepth 1 | grep -vxF -e "$before"; }}
 echo "== paths"; for p in $paths; do [ -e $p ] || continue
-  if [ -d $p ] && mountpoint -q $p && [ -z "$(ls -A $p)" ]; then continue; fi; echo $p; done
-echo "== links"; ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1 |
-  {{ if [ -n "$node" ]; then cat; else grep -v '^flannel'; fi; }}
+  if {{ mountpoint -q $p || old $p; }} && [ -z "$(others $p)" ]; then continue; fi; echo $p; done
+echo "== links"; [ -z "$node" ] || ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1 |
+  while read -r l; do old /sys/class/net/$l || echo $l; done
 echo "== chains"; [ -z "$node" ] || for c in iptables ip6tables; do
   $c-save 2>/dev/null | awk '/^\*/{{t=substr($1,2)}} /^:/{{print t, substr($1,2)}}'; done | sort -u
 echo "== rules"; s=$(sed -n 's/^FLANNEL_SUBNET=//p' {SUBNET_ENV} 2>/dev/null | sed 's/[.]1[/]/.0\//')
@@ -85,7 +88,8 @@ class Left:
 class Leftovers(FactBase[Left]):
     """Paths, links, iptables chains and pods that we or our containers made.
 
-    What another Kubernetes has under the same names is told only where the record says that the host is a node.
+    Where the record does not say that the host is a node, nothing is; but for the record, and etcd's data beside the
+    key of its authority, which outlive a turndown.
     """
 
     @override

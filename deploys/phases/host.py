@@ -8,7 +8,7 @@ from ..facts.kernel import BOOT_SYSCTLS, MODULES, SYSCTLS
 from ..operations.files import File, files
 from ..operations.kept import kept
 from ..operations.kernel import kernel, kernel_restored
-from ..operations.leftovers import no_record
+from ..operations.leftovers import no_record, paths_recorded
 from ..record import NODE
 from ..topology import Node
 from . import pki
@@ -37,6 +37,7 @@ def _files(node: Node) -> list[File]:
 
 def apply(node: Node) -> None:
     """Load and set them now and at each boot."""
+    paths_recorded(name="Record what was there before", there=node.found.there_before)
     kernel(name="Load modules and set sysctls", modules=tuple(MODULES), sysctls=SYSCTLS)
     files(name="Write modules, sysctls and the node's record", wanted=_files(node))
 
