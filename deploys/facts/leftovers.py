@@ -47,6 +47,7 @@ paths="{" ".join(_OWN)}"; [ -z "$node" ] || paths="$paths {" ".join(_SHARED)}"
 ! grep -qx {PKI}/etcd/ca.crt {FILES} 2>/dev/null || paths="$paths {ETCD_DATA}"
 echo "== paths"; for p in $paths; do [ -e $p ] || continue
   if [ -d $p ] && mountpoint -q $p && [ -z "$(ls -A $p)" ]; then continue; fi; echo $p; done
+echo "== mounts"; for p in $paths; do awk -v p="$p/" 'index($5,p)==1{{print $5}}' /proc/self/mountinfo; done | sort -u
 echo "== links"; ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1 |
   {{ if [ -n "$node" ]; then cat; else grep -v '^flannel'; fi; }}
 echo "== chains"; [ -z "$node" ] || for c in iptables ip6tables; do
@@ -78,6 +79,8 @@ class Left:
     """Names of the containers that the kubelet made."""
     backups: tuple[str, ...] = ()
     """Paths of the archives that deploys/backup.py made, or was sent."""
+    mounts: tuple[str, ...] = ()
+    """Mount points below the paths."""
     used: Mapping[str, str] = field(default_factory=dict)
     """Image id → name of a container of somebody else's that was made from it, running or not."""
 
@@ -109,5 +112,6 @@ class Leftovers(FactBase[Left]):
             tuple(sections.get("rules", [])),
             tuple(sections.get("pods", [])),
             tuple(sections.get("backups", [])),
+            tuple(sections.get("mounts", [])),
             {image: name.lstrip("/") for image, name, *ours in used if not ours},
         )

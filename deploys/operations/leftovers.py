@@ -40,13 +40,17 @@ def no_directories(paths: Sequence[str]) -> Commands:
     if not there:
         host.noop("these paths are not there")
         return
-    say("Will remove with all that is in it:", *there)
+    say("Will remove with all that is in it:", *(line for path in there for line in (path, *_mounts(path))))
     script = (
         'for p in "$@"; do awk -v p="$p/" \'index($5,p)==1{print $5}\' /proc/self/mountinfo | sort -r | '
         'while read -r m; do umount "$m" || umount -l "$m"; done; '
         'if mountpoint -q "$p"; then find "$p" -mindepth 1 -xdev -delete; else rm -rf --one-file-system "$p"; fi; done'
     )
     yield StringCommand(f"set -- {shlex.join(there)}; {script}")
+
+
+def _mounts(path: str) -> list[str]:
+    return [f"  unmounted before: {mount}" for mount in observe(Leftovers).mounts if mount.startswith(f"{path}/")]
 
 
 @operation

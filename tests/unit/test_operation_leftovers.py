@@ -25,6 +25,13 @@ def test_only_paths_that_are_there_are_removed_and_what_is_mounted_below_is_unmo
     assert world(paths=frozenset()).run(no_directories, paths=["/var/lib/kubelet"]) == []
 
 
+def test_mounts_below_a_path_are_named() -> None:
+    here = world(paths=frozenset({"/var/lib/kubelet"}), mounts=("/var/lib/kubelet/pods/1", "/var/lib/kubelet2/x"))
+    said = here.says(no_directories, paths=["/var/lib/kubelet"])
+    assert "/var/lib/kubelet\n        unmounted before: /var/lib/kubelet/pods/1" in said
+    assert "kubelet2" not in said
+
+
 def test_links_of_ours_are_deleted_by_name() -> None:
     here = world(links=frozenset({"lo", "flannel.1", "docker0"}))
     assert here.run(no_links, links=("flannel.1", "docker-boot0")) == [Shell("ip link delete flannel.1")]
