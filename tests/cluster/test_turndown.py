@@ -35,7 +35,8 @@ def _things(host: Host) -> set[str]:
         "docker ps -a --format '{{.Names}}'; docker images --format '{{.Repository}}:{{.Tag}}'; "
         f"{BOOTSTRAP} ps -a --format '{{{{.Names}}}}'; cat /var/lib/docker-multinode/files; "
         "awk '$5 ~ \"^(/var/lib/kubelet|/run/bootstrap-docker|/var/lib/bootstrap-docker)/\"{print $5}' "
-        "/proc/self/mountinfo; for c in iptables ip6tables; do $c-save; done | grep -oE '^:(KUBE|FLANNEL)-[^ ]*' | cut -c2-"
+        "/proc/self/mountinfo; for c in iptables ip6tables; do $c-save; done | "
+        "grep -oE '^:(KUBE|FLANNEL)-[^ ]*' | cut -c2-"
     )
     found = set(host.run(script).stdout.splitlines())
     before = host.read("/var/lib/docker-multinode/before/images").split()
