@@ -26,6 +26,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
 from .busy import marked
+from .lock import held_as
 from .plan import fail, overheard
 
 T = TypeVar("T")
@@ -145,7 +146,7 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
         try:
             for command in function(*args, **kwargs):
                 if state.is_executing:
-                    yield marked(command)
+                    yield marked(command, held_as(host))
                     forget(host)
                 else:
                     yield command

@@ -137,7 +137,7 @@ class Settings:
     allow_docker_restart: bool = option(
         values.boolean,
         False,
-        "Restart the main Docker also where containers run that have no restart policy.",
+        "Restart the main Docker also where containers run that have no restart policy; the run starts them again.",
     )
     timeout_for_services: int = option(values.seconds, 180, "How long to wait for one service to come up, in seconds.")
     timeout_for_images: int = option(values.seconds, 1800, "How long pulling and building images may take, in seconds.")

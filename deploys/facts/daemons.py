@@ -9,7 +9,7 @@ from typing import Any
 from pyinfra.api import FactBase, FactProcessError, StringCommand
 from typing_extensions import override
 
-from ..record import BOOTSTRAP_SOCKET
+from ..record import BEFORE, BOOTSTRAP_SOCKET
 from .sections import first, split
 
 LABEL = "io.docker-multinode.spec"
@@ -42,6 +42,7 @@ one() {{ unit=$1 socket=$2
 one docker-bootstrap {BOOTSTRAP_SOCKET}
 one docker /var/run/docker.sock
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
+echo "== docker0 before"; cat {BEFORE}/docker0 2>/dev/null
 true
 """
 
@@ -83,6 +84,8 @@ class Daemons:
     main: DaemonState
     docker0: str
     """Address of docker0 with its prefix length, or an empty string."""
+    docker0_before: str = ""
+    """The one that it had before us, by the record; empty where the record does not say."""
 
     def of(self, daemon: str) -> DaemonState:
         """``bootstrap`` or ``main``."""
@@ -139,4 +142,5 @@ class DaemonsFact(FactBase[Daemons]):
         sections = split(output)
         words = " ".join(sections.get("docker0", [])).split()
         docker0 = words[words.index("inet") + 1] if "inet" in words[:-1] else ""
-        return Daemons(_daemon(sections, "docker-bootstrap"), _daemon(sections, "docker"), docker0)
+        before = first(sections, "docker0 before")
+        return Daemons(_daemon(sections, "docker-bootstrap"), _daemon(sections, "docker"), docker0, before)

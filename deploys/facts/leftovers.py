@@ -50,6 +50,7 @@ old() {{ printf '%s\n' "$before" | grep -qxF "$1"; }}
 others() {{ find -H $1 -mindepth 1 -maxdepth 1 | grep -vxF -e "$before"; }}
 echo "== paths"; for p in $paths; do [ -e $p ] || continue
   if {{ mountpoint -q $p || old $p; }} && [ -z "$(others $p)" ]; then continue; fi; echo $p; done
+echo "== mounts"; for p in $paths; do awk -v p="$p/" 'index($5,p)==1{{print $5}}' /proc/self/mountinfo; done | sort -u
 echo "== links"; [ -z "$node" ] || ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1 |
   while read -r l; do old /sys/class/net/$l || echo $l; done
 echo "== chains"; [ -z "$node" ] || for c in iptables ip6tables; do
@@ -81,6 +82,8 @@ class Left:
     """Names of the containers that the kubelet made."""
     backups: tuple[str, ...] = ()
     """Paths of the archives that deploys/backup.py made, or was sent."""
+    mounts: tuple[str, ...] = ()
+    """Mount points below the paths."""
     used: Mapping[str, str] = field(default_factory=dict)
     """Image id → name of a container of somebody else's that was made from it, running or not."""
 
@@ -113,5 +116,6 @@ class Leftovers(FactBase[Left]):
             tuple(sections.get("rules", [])),
             tuple(sections.get("pods", [])),
             tuple(sections.get("backups", [])),
+            tuple(sections.get("mounts", [])),
             {image: name.lstrip("/") for image, name, *ours in used if not ours},
         )

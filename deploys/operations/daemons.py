@@ -15,7 +15,7 @@ from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation
 from ..plan import say
 from ..platforms import RestartStrategy
-from ..record import BEFORE, BOOTSTRAP_DATA, NODE, RECORD, SUBNET_ENV
+from ..record import BEFORE, BOOTSTRAP_DATA, NODE, RECORD
 from ..subnets import gateway
 from ..topology import Node
 from .files import remove_files
@@ -205,8 +205,12 @@ def main_daemon_restored(restart: RestartStrategy, command: str, bounced: Bounce
     """
     now = observe(DaemonsFact)
     ours = any(word.startswith("--bip=") for word in now.main.command)
-    moved = bool(now.docker0) and f"FLANNEL_SUBNET={now.docker0}" in observe(HostFiles).content(SUBNET_ENV).split()
-    if not ours and not moved and not now.main.needs_reload:
+    moved = now.docker0_before not in ("", now.docker0)
+    if not ours and not moved:
+        if now.main.needs_reload:  # the drop-in came and went without a restart
+            say("Will let systemd read docker's unit again; docker is not restarted")
+            yield StringCommand(restart.reload)
+            return
         host.noop("the main Docker runs without us")
         return
     say(
@@ -226,5 +230,6 @@ def main_daemon_restored(restart: RestartStrategy, command: str, bounced: Bounce
         f"{{ {bounced.around(f'( {both} )', restart)}; }} || exit 1; "
         "now=$(ip -4 -o addr show dev docker0 | awk '{print $4}'); "
         '[ -z "$before" ] || [ "$now" = "$before" ] || '
-        '{ echo "docker0 is $now now, before us it was $before" >&2; exit 1; }'
+        '{ echo "docker0 is $now now, before us it was $before" >&2; exit 1; }; '
+        f"rm -f {BEFORE}/docker0"
     )

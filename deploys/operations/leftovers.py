@@ -51,8 +51,10 @@ def no_directories(paths: Sequence[str]) -> Commands:
     if not there:
         host.noop("these paths are not there")
         return
-    say("Will remove with all that is in it:", *there)
-    old = [path for path in observe(HostFiles).content(BEFORE_PATHS).splitlines() if path.startswith(tuple(there))]
+    old = [p for p in observe(HostFiles).content(BEFORE_PATHS).splitlines() if f"{p}/".startswith(_below(there))]
+    theirs = _below([p for p in old if p not in there])
+    mounts = [m for m in found.mounts if not f"{m}/".startswith(theirs)]
+    say("Will remove with all that is in it:", *(line for path in there for line in (path, *_inside(path, mounts))))
     if old:
         say("But not these, which were there before us:", *old)
     yield StringCommand(f"set -- {shlex.join(there)}; {_NO_DIRECTORIES}")
@@ -71,6 +73,14 @@ def paths_recorded(there: Sequence[str]) -> Commands:
     record = File(BEFORE_PATHS, "".join(f"{path}\n" for path in there))
     announce(None, record)
     yield write([record])
+
+
+def _below(paths: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{path}/" for path in paths)
+
+
+def _inside(path: str, mounts: Sequence[str]) -> list[str]:
+    return [f"  unmounted before: {mount}" for mount in mounts if mount.startswith(f"{path}/")]
 
 
 @operation

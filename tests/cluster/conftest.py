@@ -44,6 +44,7 @@ ORDER = (
     "roles",
     "reboot",
     "failures",
+    "leaving",
     "turndown",
     "interrupted",
 )

@@ -7,6 +7,7 @@ one before left half done. At some operations the ssh connections are cut instea
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +23,6 @@ from .cluster import Cluster
 from .listing import Listing
 from .product import Data, Product, assert_empty
 from .waiting import until
-
-pytestmark = pytest.mark.promise("interrupt-at-every-operation")
 
 PURGE = {"purge_data": True}
 DELAYS = (0.0, 0.3, 1.0)
@@ -100,6 +99,7 @@ def _cut(host: Host) -> None:
     host.run("pkill -KILL -x sshd-session", check=False)
 
 
+@pytest.mark.promise("interrupt-at-every-operation")
 def test_a_turndown_that_is_ended_at_every_operation_leaves_the_host_as_it_was(
     cluster: Cluster, before: dict[str, Listing], figure: Figure
 ) -> None:
@@ -117,6 +117,7 @@ def test_a_turndown_that_is_ended_at_every_operation_leaves_the_host_as_it_was(
     _neighbours_run(cluster)
 
 
+@pytest.mark.promise("interrupt-at-every-operation")
 def test_an_install_that_is_ended_at_every_operation_becomes_a_cluster_that_works(
     cluster: Cluster, figure: Figure
 ) -> None:
@@ -129,6 +130,28 @@ def test_an_install_that_is_ended_at_every_operation_becomes_a_cluster_that_work
     cluster.deploy_web()
     cluster.wait_works()
     _neighbours_run(cluster)
+
+
+@pytest.mark.promise("two-runs-at-once")
+def test_a_run_that_was_frozen_loses_its_lock_and_then_changes_nothing_more(cluster: Cluster) -> None:
+    """As where a laptop is closed amid a run: another run may begin after a minute, and has the hosts for itself."""
+    argv = cluster.product.argv("cluster", "-y", data={"kubelet_extra_args": {"v": "4"}})
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(argv, cwd=cluster.product.cwd, text=True, errors="replace", **pipes) as frozen:  # type: ignore[call-overload]
+        next(_begun(frozen, []))
+        frozen.send_signal(signal.SIGSTOP)
+        try:
+            refused = cluster.product.apply()
+            assert refused.code != 0
+            assert f"(process {frozen.pid}), since 20" in refused.stderr
+            until("the lock to end", 90, lambda: cluster.product.apply().check(), every=5)
+        finally:
+            frozen.send_signal(signal.SIGCONT)
+        _, said = frozen.communicate(timeout=HUNG)
+    assert frozen.returncode != 0
+    assert "its lock has ended" in said
+    assert "Traceback" not in said
+    assert_empty(cluster.product.plan())
 
 
 def _figures(walk: Walk, figure: Figure, begin: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -147,7 +148,7 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
 
 def node_that_runs() -> World:
     """A master whose main Docker is on the pod network."""
-    return World(facts={DaemonsFact: daemons(), HostFiles: host_files(File(SUBNET_ENV, f"FLANNEL_SUBNET={BIP}\n"))})
+    return World(facts={DaemonsFact: daemons()})
 
 
 def restored(here: World, command: str = "x", bounced: Bounced = Bounced()) -> list[Step]:  # noqa: B008
@@ -171,14 +172,19 @@ def test_the_plan_of_a_turndown_names_the_containers_that_it_bounces() -> None:
 
 
 def test_a_docker_that_runs_without_us_needs_no_restoring() -> None:
-    here = World(facts={DaemonsFact: daemons("daemons-fresh"), HostFiles: host_files()})
+    here = World(facts={DaemonsFact: daemons("daemons-fresh")})
     assert restored(here) == []
     assert here.noops == ["the main Docker runs without us"]
 
 
+def test_a_drop_in_that_docker_never_ran_with_needs_no_restart() -> None:
+    here = World(facts={DaemonsFact: daemons("daemons-fresh", main={"needs_reload": True})})
+    assert restored(here) == [Shell("systemctl daemon-reload")]
+
+
 def test_a_docker0_that_kept_our_address_is_restored_also_where_docker_runs_without_us() -> None:
     here = node_that_runs()
-    here.facts[DaemonsFact] = daemons("daemons-fresh", docker0=BIP)
+    here.facts[DaemonsFact] = replace(daemons("daemons-fresh", docker0=BIP), docker0_before="172.17.0.1/16")
     assert '"--bip=$before"' in text(restored(here))
 
 

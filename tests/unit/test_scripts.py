@@ -23,7 +23,7 @@ from deploys.operations.images import pulled
 from deploys.operations.kernel import kernel
 from deploys.operations.leftovers import no_chains, no_record
 from deploys.phases import control_plane
-from deploys.record import ETCD_DATA, KUBELET, OWN_PLACES, RECORD
+from deploys.record import ETCD_DATA, KUBELET, OWN_PLACES, RECORD, SHARED_PLACES
 
 from .harness import Shell, World
 from .known import daemons, left
@@ -33,7 +33,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="chown 0:0 needs root"
 
 def below(root: Path, script: str) -> str:
     """The script with our places below a root."""
-    for place in sorted({*OWN_PLACES, RECORD, KUBELET, ETCD_DATA, "/run/flannel"}, key=len):
+    for place in sorted({*OWN_PLACES, *SHARED_PLACES, RECORD, ETCD_DATA}, key=len):
         script = script.replace(f"{place}", f"{root}{place}")
     return script.replace(f"{root}{root}", str(root))
 
@@ -244,20 +244,23 @@ def test_what_any_kubernetes_has_is_ours_only_on_a_host_that_the_record_says_is_
     (tmp_path / "var/lib/kubelet").mkdir(parents=True)
     record(tmp_path).mkdir(parents=True)
     theirs = found_below(tmp_path)
-    assert (theirs.paths, theirs.links, theirs.chains) == (frozenset({RECORD}), frozenset({"lo"}), ())
-    (record(tmp_path) / "node.json").write_text("{}")
+    assert (theirs.paths, theirs.links, theirs.chains) == (frozenset(), frozenset(), ())
+    for name in ("files", "node.json"):
+        (record(tmp_path) / name).write_text("{}")
     ours = found_below(tmp_path)
     assert (ours.paths, ours.links) == (frozenset({RECORD, KUBELET}), frozenset({"lo", "flannel.1"}))
     assert ours.chains == ("nat KUBE-SERVICES",)
 
 
-def test_etcds_data_is_ours_where_its_authority_is(tmp_path: Path) -> None:
+def test_etcds_data_is_ours_where_the_key_of_its_authority_is(tmp_path: Path) -> None:
     data = tmp_path / "var/lib/etcd"
     data.mkdir(parents=True)
     record(tmp_path).mkdir(parents=True)
     (record(tmp_path) / "node.json").write_text("{}")
-    assert ETCD_DATA not in found_below(tmp_path).paths
+    # a worker has the authority's certificate
     (record(tmp_path) / "files").write_text(f"{tmp_path}/etc/kubernetes/pki/etcd/ca.crt\n")
+    assert ETCD_DATA not in found_below(tmp_path).paths
+    (record(tmp_path) / "files").write_text(f"{tmp_path}/etc/kubernetes/pki/etcd/ca.key\n")
     assert ETCD_DATA in found_below(tmp_path).paths
 
 
