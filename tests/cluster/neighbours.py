@@ -83,31 +83,30 @@ def settle(host: Host) -> None:
 
 
 def run_errand(host: Host) -> None:
-    """Start what a reboot leaves down, as its owner would."""
-    host.run(f"docker start {WITHOUT_POLICY}")
+    """Start what a reboot or a stop of Docker leaves down, as its owner would."""
+    host.run(f"docker start {WITHOUT_POLICY} && systemctl start their-agent")
 
 
 def run_on(host: Host) -> bool:
-    """Whether the user's containers run and answer, by name where they have one, and his units are there.
+    """Whether the user's containers run and answer, by name where they have one.
 
     :raises Exception: one does not answer.
     """
     names = set(host.run("docker ps --format '{{.Names}}'").stdout.split())
-    host.run("systemctl is-active their-firewall their-agent")
     by_name = host.run("docker exec site-front-1 wget -T 5 -qO- http://back:8000/").stdout
     published = host.run("curl -fsS -m 5 http://127.0.0.1:8000/").stdout
     return set(WITH_POLICY) <= names and (by_name, published) == ("back\n", "open\n")
 
 
 def belongings(host: Host) -> list[str]:
-    """What is theirs and must be the same one afterwards: ids of containers and networks, volumes, rules."""
+    """What is theirs and must be the same one afterwards: ids of containers and networks, volumes, rules, units."""
     script = (
         f"docker inspect --format '{{{{.Name}}}} {{{{.Id}}}} {{{{.Created}}}}' {' '.join(CONTAINERS)}; "
         "docker network inspect --format '{{.Name}} {{.Id}} {{json .IPAM.Config}}' own site_default; "
         "docker volume inspect --format '{{.Name}} {{.CreatedAt}} {{.Mountpoint}}' diary; "
         "head -n 1 /var/lib/docker/volumes/diary/_data/starts; "
         "for t in filter mangle; do iptables-save -t $t | grep -e '-[sd] 192.0.2'; done; "
-        "systemctl is-enabled their-firewall their-agent"
+        "systemctl is-enabled their-firewall their-agent; systemctl is-active their-firewall their-agent; true"
     )
     return host.run(script).stdout.splitlines()
 
