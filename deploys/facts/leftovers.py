@@ -37,6 +37,8 @@ _IMAGE_AND_NAME = (
     f'{{{{range $k, $v := .Config.Labels}}}}{{{{if eq $k "{LABEL}" "{POD}"}}}} ours{{{{end}}}}{{{{end}}}}'
 )
 
+_NAME_AND_SUBNETS = "{{.Name}}{{range .IPAM.Config}} {{.Subnet}}{{end}}"
+
 # Names say little about whose a thing is, so nothing is ours without the record. iptables-save without a table: asked
 # for one that is not there, the legacy variant would make it; a mount point, and a directory that was there before us,
 # are as good as gone when nothing else is in them
@@ -63,6 +65,8 @@ if systemctl is-active --quiet docker; then
   echo "== pods"; [ -z "$node" ] || timeout 20 docker ps -a --filter label={POD} --format '{{{{.Names}}}}'
   echo "== used"; timeout 20 docker ps -aq | xargs -r timeout 20 docker inspect --format \
     '{_IMAGE_AND_NAME}'
+  echo "== networks"; [ ! -e {BEFORE}/docker0 ] || timeout 20 docker network ls -q |
+    xargs -r timeout 20 docker network inspect --format '{_NAME_AND_SUBNETS}' | grep -v '^bridge '
 fi
 true
 """
@@ -84,6 +88,8 @@ class Left:
     """Paths of the archives that deploys/backup.py made, or was sent."""
     mounts: tuple[str, ...] = ()
     """Mount points below the paths."""
+    networks: Mapping[str, str] = field(default_factory=dict)
+    """Subnet → name of the network of the main Docker that has it, but for docker0's; while docker0 is moved."""
     used: Mapping[str, str] = field(default_factory=dict)
     """Image id → name of a container of somebody else's that was made from it, running or not."""
 
@@ -117,5 +123,6 @@ class Leftovers(FactBase[Left]):
             tuple(sections.get("pods", [])),
             tuple(sections.get("backups", [])),
             tuple(sections.get("mounts", [])),
+            {subnet: name for line in sections.get("networks", []) for name, *all in [line.split()] for subnet in all},
             {image: name.lstrip("/") for image, name, *ours in used if not ours},
         )

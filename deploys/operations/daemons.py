@@ -69,7 +69,8 @@ class Bounced:
         )
 
 
-def _or_evidence(command: str, restart: RestartStrategy, unit: str) -> str:
+def or_evidence(command: str, restart: RestartStrategy, unit: str) -> str:
+    """The command; where it fails, what the unit says of it, and failure."""
     state = restart.state.format(unit=unit)
     return f"{command} || {{ echo '{unit} does not come up:' >&2; {{ {state}; }} >&2; exit 1; }}"
 
@@ -91,7 +92,7 @@ def bootstrap_daemon(restart: RestartStrategy, revision: str) -> Commands:
     say(f"Will {verb} the bootstrap daemon (its containers go on: live-restore)")
     yield StringCommand(
         f"{restart.reload} && {restart.enable.format(unit=BOOTSTRAP)} && "
-        + _or_evidence((restart.restart if stale else restart.start).format(unit=BOOTSTRAP), restart, BOOTSTRAP)
+        + or_evidence((restart.restart if stale else restart.start).format(unit=BOOTSTRAP), restart, BOOTSTRAP)
     )
 
 
@@ -190,46 +191,5 @@ def main_daemon_started(restart: RestartStrategy, drop_in: str) -> Commands:
         return
     say("Will start the main Docker, which is down, and then remove the kubelet and its pods, which only it knows")
     go = restart.start.format(unit=MAIN)
-    without = f"{{ {remove_files([drop_in]).get_raw_value()}; {restart.reload}; {_or_evidence(go, restart, MAIN)}; }}"
+    without = f"{{ {remove_files([drop_in]).get_raw_value()}; {restart.reload}; {or_evidence(go, restart, MAIN)}; }}"
     yield StringCommand(f"{restart.reload}; {go} 2>/dev/null || {without}")
-
-
-@operation
-def main_daemon_restored(restart: RestartStrategy, command: str, bounced: Bounced) -> Commands:
-    """
-    Start the main Docker without our drop-in, which is gone by now; docker0 gets its old address.
-
-    + restart: how, on this host
-    + command: what docker's unit runs without us
-    + bounced: running containers of others, named in the plan
-    """
-    now = observe(DaemonsFact)
-    ours = any(word.startswith("--bip=") for word in now.main.command)
-    moved = now.docker0_before not in ("", now.docker0)
-    if not ours and not moved:
-        if now.main.needs_reload:  # the drop-in came and went without a restart
-            say("Will let systemd read docker's unit again; docker is not restarted")
-            yield StringCommand(restart.reload)
-            return
-        host.noop("the main Docker runs without us")
-        return
-    say(
-        "Will restart the main Docker, twice: once to give docker0 its old address, then as it was before us; which "
-        f"restarts {bounced}"
-    )
-    stop = f"{restart.stop.format(unit='docker.socket')} 2>/dev/null; {restart.stop.format(unit=MAIN)}"
-    # Without --bip dockerd keeps the address that docker0 has or, since 28, had at its last start (measured
-    # on 28.5.2, also with the bridge deleted): so it is started once with the old one.
-    once = restart.start_once.format(command=shlex.quote(command), flag='"--bip=$before"')
-    again = f"{stop}; " + _or_evidence(restart.start.format(unit=MAIN), restart, MAIN)
-    both = (
-        f'{stop}; if [ -n "$before" ]; then {{ {once}; }} || exit 1; else ip link del docker0 2>/dev/null; fi; {again}'
-    )
-    yield StringCommand(
-        f"before=$(cat {BEFORE}/docker0 2>/dev/null); {restart.reload}; "
-        f"{{ {bounced.around(f'( {both} )', restart)}; }} || exit 1; "
-        "now=$(ip -4 -o addr show dev docker0 | awk '{print $4}'); "
-        '[ -z "$before" ] || [ "$now" = "$before" ] || '
-        '{ echo "docker0 is $now now, before us it was $before" >&2; exit 1; }; '
-        f"rm -f {BEFORE}/docker0"
-    )

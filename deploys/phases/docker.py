@@ -10,7 +10,8 @@ from packaging.version import InvalidVersion, Version
 from ..facts.daemons import LABEL, DaemonsFact
 from ..facts.leftovers import POD
 from ..observe import observe
-from ..operations.daemons import Bounced, main_daemon, main_daemon_restored, why_restart
+from ..operations.daemons import Bounced, main_daemon, why_restart
+from ..operations.docker0 import main_daemon_restored
 from ..operations.files import File, files
 from ..operations.images import remembered
 from ..operations.leftovers import no_rules
@@ -154,7 +155,7 @@ def restart_due(node: Node) -> bool:
 
 def runs_ours(node: Node) -> bool:
     """Whether the main Docker runs on the pod network now, so that a turndown restarts it."""
-    return any(flag.startswith("--bip=") for flag in node.found.docker_flags)
+    return f"--bip={bip(node)}" in node.found.docker_flags
 
 
 def apply(node: Node) -> None:
@@ -177,6 +178,6 @@ def remove(node: Node) -> None:
     files(name="Remove docker's drop-in", wanted=(), absent=(path,))
     command = command_of(node.found.docker_unit, path) or f"{node.found.dockerd} -H fd://"
     main_daemon_restored(
-        name="Run the main Docker as before", restart=node.restart, command=command, bounced=bounced(node)
+        name="Run the main Docker as before", node=node, command=command, drop_in=path, bounced=bounced(node)
     )
     no_rules(name="Remove our iptables rules")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -15,7 +14,6 @@ from deploys.operations.daemons import (
     Bounced,
     bootstrap_daemon,
     main_daemon,
-    main_daemon_restored,
     main_daemon_started,
     no_bootstrap_daemon,
     why_restart,
@@ -146,54 +144,12 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     assert "which restarts the running containers db, web" in said
 
 
-def node_that_runs() -> World:
-    """A master whose main Docker is on the pod network."""
-    return World(facts={DaemonsFact: daemons()})
-
-
-def restored(here: World, command: str = "x", bounced: Bounced = Bounced()) -> list[Step]:  # noqa: B008
-    """Put the main Docker back."""
-    return here.run(main_daemon_restored, restart=SYSTEMD, command=command, bounced=bounced)
-
-
-def test_docker_is_restored_by_one_start_with_its_old_address_and_one_without_us() -> None:
-    here = node_that_runs()
-    command = text(restored(here, command="/usr/bin/dockerd -H fd://"))
-    assert command.startswith("before=$(cat /var/lib/docker-multinode/before/docker0 2>/dev/null); systemctl daemon-")
-    assert "systemctl stop docker.socket 2>/dev/null; systemctl stop docker" in command
-    assert "'/usr/bin/dockerd -H fd://' \"--bip=$before\"" in command
-    assert "before us it was $before" in command
-
-
-def test_the_plan_of_a_turndown_names_the_containers_that_it_bounces() -> None:
-    here = node_that_runs()
-    said = here.says(main_daemon_restored, restart=SYSTEMD, command="x", bounced=TWO)
-    assert "the running containers db, web" in said
-
-
-def test_a_docker_that_runs_without_us_needs_no_restoring() -> None:
-    here = World(facts={DaemonsFact: daemons("daemons-fresh")})
-    assert restored(here) == []
-    assert here.noops == ["the main Docker runs without us"]
-
-
-def test_a_drop_in_that_docker_never_ran_with_needs_no_restart() -> None:
-    here = World(facts={DaemonsFact: daemons("daemons-fresh", main={"needs_reload": True})})
-    assert restored(here) == [Shell("systemctl daemon-reload")]
-
-
-def test_a_docker0_that_kept_our_address_is_restored_also_where_docker_runs_without_us() -> None:
-    here = node_that_runs()
-    here.facts[DaemonsFact] = replace(daemons("daemons-fresh", docker0=BIP), docker0_before="172.17.0.1/16")
-    assert '"--bip=$before"' in text(restored(here))
-
-
 def test_what_docker_would_not_start_again_the_run_starts() -> None:
-    for command in (text(run(world(daemons("daemons-fresh")), TWO)), text(restored(node_that_runs(), bounced=TWO))):
-        units, rest = command.split("units=$(", 1)[1].split("); {", 1)
-        assert "systemctl show docker.service -p RequiredBy -p BoundBy -p ConsistsOf --value" in units
-        assert '; rc=$?; timeout 60 docker start web >/dev/null; [ -z "$units" ] || ' in rest
-        assert "systemctl start $units); [ $rc = 0 ]; } || exit 1; " in rest
+    command = text(run(world(daemons("daemons-fresh")), TWO))
+    units, rest = command.split("units=$(", 1)[1].split("); {", 1)
+    assert "systemctl show docker.service -p RequiredBy -p BoundBy -p ConsistsOf --value" in units
+    assert '; rc=$?; timeout 60 docker start web >/dev/null; [ -z "$units" ] || ' in rest
+    assert "systemctl start $units); [ $rc = 0 ]; } || exit 1; " in rest
 
 
 def test_a_restart_is_said_with_those_that_it_stops_for_good() -> None:
