@@ -11,8 +11,8 @@ from typing import Any
 from pyinfra.api import FactProcessError
 from typing_extensions import override
 
-from ..record import BOOTSTRAP_SOCKET
-from .sections import END, Bundle, Sections, shown
+from ..record import BEFORE, BOOTSTRAP_SOCKET
+from .sections import END, Bundle, Sections, first, shown
 
 LABEL = "io.docker-multinode.spec"
 """Label of every container of ours: its specification as JSON."""
@@ -44,6 +44,7 @@ one() {{ unit=$1 socket=$2
 one docker-bootstrap {BOOTSTRAP_SOCKET}
 one docker /var/run/docker.sock
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
+echo "== docker0 before"; cat {BEFORE}/docker0 2>/dev/null
 {END}
 """
 
@@ -85,6 +86,8 @@ class Daemons:
     main: DaemonState
     docker0: str
     """Address of docker0 with its prefix length, or an empty string."""
+    docker0_before: str = ""
+    """The one that it had before us, by the record; empty where the record does not say."""
 
     def of(self, daemon: str) -> DaemonState:
         """``bootstrap`` or ``main``."""
@@ -128,6 +131,13 @@ def _check(sections: Sections, unit: str) -> None:
         raise FactProcessError(f"{unit}.service is active, but docker does not answer; restart it")
 
 
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Interface(text)) if "/" in text else ""
+    except ValueError:
+        return ""
+
+
 def _docker0(lines: list[str]) -> str:
     for line in filter(None, lines):
         found = _DOCKER0.fullmatch(line)
@@ -165,4 +175,5 @@ class DaemonsFact(Bundle[Daemons]):
     @override
     def read(self, sections: Sections) -> Daemons:
         docker0 = _docker0(sections["docker0"])
-        return Daemons(_daemon(sections, "docker-bootstrap"), _daemon(sections, "docker"), docker0)
+        before = _address(first(sections, "docker0 before"))
+        return Daemons(_daemon(sections, "docker-bootstrap"), _daemon(sections, "docker"), docker0, before)

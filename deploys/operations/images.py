@@ -10,6 +10,7 @@ from pyinfra.api import StringCommand
 
 from ..facts.daemons import IMAGE_LABEL, DaemonsFact
 from ..facts.files import HostFiles
+from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation
 from ..plan import say
 from ..record import BEFORE
@@ -92,7 +93,8 @@ def remembered() -> Commands:
 @operation
 def no_images(images: Sequence[str], built: str) -> Commands:
     """
-    Ensure that images of ours are gone from the main daemon; those that were there before us stay.
+    Ensure that images of ours are gone from the main daemon; those that were there before us stay, and those
+    of which others have made containers since.
 
     + images: references
     + built: what the references of images that we built begin with
@@ -101,7 +103,12 @@ def no_images(images: Sequence[str], built: str) -> Commands:
     main = observe(DaemonsFact).main
     there = main.images
     ours = {short(image) for image in images} | set(images)
-    gone = sorted(i for i in there if (i in ours or i.startswith(built)) and i not in before)
+    used = observe(Leftovers).used
+    known = sorted(i for i in there if (i in ours or i.startswith(built)) and i not in before)
+    gone = [image for image in known if there[image] not in used]
+    for image in known:
+        if image not in gone:
+            say(f"Will leave image {image}, from which the container {used[there[image]]} was made")
     if not gone and not main.unfinished:
         host.noop("no images of ours are there")
         return

@@ -7,6 +7,7 @@ import hashlib
 from ..facts.daemons import IMAGE_LABEL
 from ..operations.certificates import kubelet_client
 from ..operations.containers import Spec, container, no_container
+from ..operations.daemons import main_daemon_started
 from ..operations.files import File, files
 from ..operations.images import built, no_images, pulled
 from ..operations.leftovers import no_chains, no_directories, no_pods
@@ -17,6 +18,7 @@ from ..topology import Node
 from ..x509 import Certificate
 from . import addons, control_plane, pki
 from .bootstrap import no_proxy
+from .docker import drop_in_path
 
 TITLE = "node"
 
@@ -189,6 +191,7 @@ def apply(node: Node) -> None:
 
 def remove(node: Node) -> None:
     """Stop it, then the pods that it ran; take away what it wrote."""
+    main_daemon_started(name="Start a main Docker that is down", restart=node.restart, drop_in=drop_in_path(node))
     no_container(name="Remove the kubelet", daemon="main", container=NAME)
     no_pods(name="Remove the pods")
     no_chains(name="Remove Kubernetes' iptables chains", prefixes=("KUBE-",))

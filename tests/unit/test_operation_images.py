@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
+from deploys.facts.leftovers import Leftovers
 from deploys.operations.files import File
 from deploys.operations.images import BEFORE_IMAGES, built, no_images, pulled, remembered, short
 
 from .harness import Member, Shell, World
-from .known import daemons, host_files
+from .known import daemons, host_files, left
 
 MAIN = "docker -H unix:///var/run/docker.sock"
 DOCKERFILE = "FROM debian:12\nRUN echo '$x'\n"
 
 
-def world(*images: str, record: str | None = None) -> World:
-    """A host whose main daemon has these images."""
+def world(*images: str, record: str | None = None, used: dict[str, str] | None = None) -> World:
+    """A host whose main daemon has these images; `used`: the number of one → whose container has it."""
     files = host_files(*([File(BEFORE_IMAGES, record)] if record is not None else []))
     there = {image: f"sha256:{n}" for n, image in enumerate(images)}
-    return World(facts={DaemonsFact: daemons(main={"images": there}), HostFiles: files})
+    return World(
+        facts={DaemonsFact: daemons(main={"images": there}), HostFiles: files, Leftovers: left(used=used or {})}
+    )
 
 
 def test_short_is_how_docker_names_what_comes_from_its_own_hub() -> None:
@@ -93,3 +96,12 @@ def test_only_images_of_ours_that_were_not_there_before_are_removed() -> None:
         Shell(f"docker rmi docker-multinode/node:old reg/pause:3 >/dev/null && {PRUNE}")
     ]
     assert world("theirs:1", record="").run(no_images, images=wanted, built="docker-multinode/node:") == []
+
+
+def test_an_image_of_which_somebody_made_a_container_since_stays_and_the_plan_says_so() -> None:
+    here = world("reg/pause:3", "reg/debian:13", record="", used={"sha256:1": "mine"})
+    images = ["reg/pause:3", "reg/debian:13"]
+    assert here.run(no_images, images=images, built="x:") == [Shell(f"docker rmi reg/pause:3 >/dev/null && {PRUNE}")]
+    assert "Will leave image reg/debian:13, from which the container mine was made" in here.says(
+        no_images, images=images, built="x:"
+    )
