@@ -33,6 +33,7 @@ one() {{ unit=$1 socket=$2
   echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
   systemctl is-active --quiet $unit || return 0
   d="timeout 20 docker -H unix://$socket"
+  echo "== $unit names"; $d ps -a --format '{{{{.Names}}}}'
   echo "== $unit containers"
   c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }}
   echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}'
@@ -70,6 +71,8 @@ class DaemonState:
     """Its environment, as far as it is ours."""
     answers: bool
     containers: dict[str, ContainerState] = field(default_factory=dict)
+    others: frozenset[str] = frozenset()
+    """Names of the containers that are not ours, running or not."""
     images: dict[str, str] = field(default_factory=dict)
     """Reference with tag, and with digest → image id."""
     unfinished: tuple[str, ...] = ()
@@ -121,6 +124,7 @@ def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
         unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
         answers=first(sections, f"{unit} answered") == "yes",
         containers={c.name: c for c in containers},
+        others=frozenset(",".join(sections.get(f"{unit} names", [])).split(",")) - {"", *(c.name for c in containers)},
         images={name: row[1] for row in images if len(row) == 3 for name in (row[0], row[2]) if "<none>" not in name},
     )
 

@@ -114,7 +114,7 @@ def test_an_address_that_a_network_has_taken_since_is_not_asked_for_again() -> N
     assert "once to give docker0 the address 172.20.0.1/16" in said
     assert "docker0 had 172.17.0.1/16 before us, which Docker's network shop_default has by now" in said
     # and afterwards nothing is left to do
-    done = {"docker0": "172.20.0.1/16", "networks": networks, "machine": machine}
+    done: dict[str, Any] = {"docker0": "172.20.0.1/16", "networks": networks, "machine": machine}
     assert restored(world(FRESH, NODE, before=BEFORE_US, **done)) == []
 
 

@@ -15,9 +15,8 @@ from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
 from deploys.facts.leftovers import PATHS, Leftovers
 from deploys.operations.files import File
-from deploys.operations.images import BEFORE_IMAGES
 from deploys.phases import PHASES, pki
-from deploys.record import ETCD_DATA, OWN_PLACES, PKI, RECORD, SUBNET_ENV
+from deploys.record import BEFORE_PATHS, ETCD_DATA, IMAGES, OWN_PLACES, PKI, RECORD, SUBNET_ENV
 from deploys.x509 import Certificate
 
 from . import machines
@@ -94,9 +93,9 @@ def test_phases_are_undone_in_the_reverse_of_their_order(name: str) -> None:
 def test_what_stands_on_something_goes_before_it() -> None:
     plan = [title.partition(" | ")[2] for title in turned_down("m1", purge_data=True)]
     order = ["Drain the node and delete it", "Remove static pods and kubeconfigs", "Remove the kubelet",
-             "Remove the pods", "Remove Kubernetes' iptables chains", "Remove what the kubelet wrote", "Remove images",
-             "Remove docker's drop-in", "Run the main Docker as before", "Remove flannel", "Remove flannel's link",
-             "Give the node's subnet back", "Remove the recorded subnet", "Remove etcd", "Remove etcd's data",
+             "Remove the pods", "Remove Kubernetes' iptables chains", "Remove what the kubelet wrote",
+             "Remove docker's drop-in", "Run the main Docker as before", "Remove images", "Remove flannel",
+             "Remove flannel's link", "Give the node's subnet back", "Remove the recorded subnet", "Remove etcd", "Remove etcd's data",
              "Stop the bootstrap daemon", "Remove the bootstrap daemon's unit", "Remove the bootstrap daemon's bridge",
              "Remove the bootstrap daemon's images", "Remove certificates", "Put sysctls back",
              "Remove the record"]  # fmt: skip
@@ -109,8 +108,8 @@ def test_every_file_that_is_written_is_removed(name: str) -> None:
     assert len(files) > 20
     purged = words(turned_down(name, purge_data=True))
     assert RECORD in purged
-    assert files - purged == {BEFORE_IMAGES}  # it goes with the whole record
-    stays = {SUBNET_ENV, BEFORE_IMAGES} | (KEPT if name == "m1" else set())
+    assert files - purged == {IMAGES, BEFORE_PATHS}  # they go with the whole record
+    stays = {SUBNET_ENV, IMAGES, BEFORE_PATHS} | (KEPT if name == "m1" else set())
     assert files - words(turned_down(name)) == stays
 
 
