@@ -14,13 +14,14 @@ from pyinfra.api import DeployError, deploy
 from pyinfra.api.state import State
 
 from . import restoring
+from .facts.leftovers import Leftovers
 from .lock import one_run_at_a_time
-from .observe import this_host
+from .observe import observe, this_host
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
 from .phases import PHASES, pki
-from .record import PKI
+from .record import PKI, RECORD
 from .report import NodeReport, report, strangers
 from .report_text import table
 from .topology import Node, active_nodes, group, role_of, settings_of, the_first_master
@@ -165,6 +166,8 @@ def turndown() -> None:
     """Take away what was made, in reverse; data stays unless ``purge_data`` is set."""
     _fast()
     node = _this_node()
+    if RECORD not in observe(Leftovers).paths:
+        host.log("No record of docker-multinode is here: nothing is changed on this host")
     one_run_at_a_time(node.host)
     for phase in _in_order(tuple(reversed(PHASES))):
         _titled(phase.TITLE, phase.remove, node)

@@ -45,6 +45,7 @@ ORDER = (
     "reboot",
     "failures",
     "leaving",
+    "not_ours",
     "turndown",
     "interrupted",
 )

@@ -137,6 +137,7 @@ def test_everything_else_that_is_there_of_us_is_taken_away(name: str) -> None:
         "Drain the node and delete it",
         "Give the node's subnet back",
         "Start a main Docker that is down",
+        "Start a bootstrap daemon that is down",
         "Say what stays",
     }
 
