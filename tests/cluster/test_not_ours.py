@@ -6,7 +6,6 @@ On the spare host, and on one Docker only where what is looked at does not depen
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
