@@ -71,7 +71,8 @@ def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
             "do timeout 20 ctr -n $n tasks kill $t; i=0; while [ $((i+=1)) -le 50 ] && timeout 20 ctr -n $n tasks ls "
             '| grep -q "^$t .*RUNNING"; do sleep 0.2; done; timeout 20 ctr -n $n tasks rm -f $t; done; '
             "timeout 20 ctr -n $n containers ls -q | xargs -r timeout 20 ctr -n $n containers rm; "
-            "done >/dev/null 2>&1; ! command -v ctr >/dev/null || for n in dmboot dmbootp; do timeout 20 ctr -n $n leases ls -q | "
+            "done >/dev/null 2>&1; ! command -v ctr >/dev/null || for n in dmboot dmbootp; do "
+            "timeout 20 ctr -n $n leases ls -q | "
             "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr -n $n content ls -q | "
             "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1; "
             "! systemctl is-active --quiet docker-bootstrap"
