@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import (
@@ -24,7 +26,7 @@ from ..record import (
     SUBNET_ENV,
 )
 from .daemons import LABEL
-from .sections import split
+from .sections import END, Bundle, Sections, shown
 
 _NODE = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", *SHARED_PLACES)
 PATHS = (RECORD, *_NODE, ETCD_DATA)
@@ -61,15 +63,26 @@ echo "== rules"; s=$(sed -n 's/^FLANNEL_SUBNET=//p' {SUBNET_ENV} 2>/dev/null | s
 iptables-save 2>/dev/null | awk -v s="$s" '/^\*/{{t=substr($1,2)}} /--comment docker-multinode/{{print t, $0}}
   s != "" && $0 == "-A POSTROUTING -s " s " ! -o docker0 -j MASQUERADE"{{print t, $0}}'
 echo "== backups"; find {BACKUPS} -type f -printf '%p\n' 2>/dev/null | sort
-if systemctl is-active --quiet docker; then
-  echo "== pods"; [ -z "$node" ] || timeout 20 docker ps -a --filter label={POD} --format '{{{{.Names}}}}'
-  echo "== used"; timeout 20 docker ps -aq | xargs -r timeout 20 docker inspect --format \
-    '{_IMAGE_AND_NAME}'
-  echo "== networks"; [ ! -e {BEFORE}/docker0 ] || timeout 20 docker network ls -q |
-    xargs -r timeout 20 docker network inspect --format '{_NAME_AND_SUBNETS}' | grep -v '^bridge '
-fi
-true
+echo "== pods"; a=; ! systemctl is-active --quiet docker || a=yes
+[ -z "$a" ] || [ -z "$node" ] || timeout 20 docker ps -a --filter label={POD} --format '{{{{.Names}}}}'
+echo "== used"; [ -z "$a" ] || timeout 20 docker ps -aq |
+  xargs -r timeout 20 docker inspect --format '{_IMAGE_AND_NAME}'
+echo "== networks"; [ -z "$a" ] || [ ! -e {BEFORE}/docker0 ] || timeout 20 docker network ls -q |
+  xargs -r timeout 20 docker network inspect --format '{_NAME_AND_SUBNETS}' | grep -v '^bridge '
+{END}
 """
+
+
+_LINES = {
+    "paths": re.compile(r"/\S+"),
+    "chains": re.compile(r"[a-z0-9_-]+ \S+"),
+    "rules": re.compile(r"[a-z0-9_-]+ -A \S+ .*"),
+    "pods": re.compile(r"[a-zA-Z0-9_.-]+"),
+    "mounts": re.compile(r"/.*"),
+    "used": re.compile(r"sha256:[0-9a-f]+ /\S+( ours)*"),
+    "networks": re.compile(r"\S+( [0-9a-f.:/]+)*"),
+}
+"""What a line of a part looks like."""
 
 
 @dataclass(frozen=True)
@@ -94,35 +107,34 @@ class Left:
     """Image id → name of a container of somebody else's that was made from it, running or not."""
 
 
-class Leftovers(FactBase[Left]):
+class Leftovers(Bundle[Left]):
     """Paths, links, iptables chains and pods that we or our containers made.
 
     Where the record does not say that the host is a node, nothing is; but for the record, and etcd's data beside the
     key of its authority, which outlive a turndown.
     """
 
-    @override
-    def command(self) -> StringCommand:
-        return StringCommand(_SCRIPT.strip())
-
-    @staticmethod
-    @override
-    def default() -> Left:  # no output at all: nothing is known
-        return Leftovers().process([])
+    script = _SCRIPT
 
     @override
-    def process(self, output: list[str]) -> Left:
-        sections = split(output)
-        used = (words for line in sections.get("used", []) if len(words := line.split()) > 1)
-        chains = tuple(line for line in sections.get("chains", []) if line.count(" ") == 1)
+    def read(self, sections: Sections) -> Left:
+        for name, line in _LINES.items():
+            if wrong := next((text for text in sections[name] if not line.fullmatch(text)), None):
+                raise FactProcessError(f"the host says {shown(wrong)} of its {name}")
+        for rule in sections["rules"]:
+            try:
+                shlex.split(rule)
+            except ValueError:
+                raise FactProcessError(f"the host says {shown(rule)} of its rules") from None
+        used = (line.split() for line in sections["used"])
         return Left(
-            frozenset(sections.get("paths", [])),
-            frozenset(sections.get("links", [])),
-            chains,
-            tuple(sections.get("rules", [])),
-            tuple(sections.get("pods", [])),
-            tuple(sections.get("backups", [])),
-            tuple(sections.get("mounts", [])),
-            {subnet: name for line in sections.get("networks", []) for name, *all in [line.split()] for subnet in all},
+            frozenset(sections["paths"]),
+            frozenset(sections["links"]),
+            tuple(sections["chains"]),
+            tuple(sections["rules"]),
+            tuple(sections["pods"]),
+            tuple(sections["backups"]),
+            tuple(sections["mounts"]),
+            {subnet: name for line in sections["networks"] for name, *all in [line.split()] for subnet in all},
             {image: name.lstrip("/") for image, name, *ours in used if not ours},
         )
