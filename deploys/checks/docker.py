@@ -7,8 +7,12 @@ from collections.abc import Iterator
 
 from packaging.version import InvalidVersion, Version
 
+from ..facts.daemons import DaemonsFact
 from ..facts.sections import shown
+from ..observe import observe
+from ..operations.containers import taken
 from ..phases import docker
+from ..phases.control_plane import KUBELET_CONTAINER
 from ..record import BOOTSTRAP_DATA
 from ..topology import Node
 
@@ -115,6 +119,12 @@ def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, object]]:
             value = "true" if following.startswith("-") else following
         name = "bridge" if name == "-b" else name.removeprefix("--")
         yield name, {"true": True, "false": False}.get(value, value)
+
+
+def docker_names(node: Node) -> str | None:
+    """No container of somebody else's has the name of ours."""
+    others = observe(DaemonsFact, node.host).main.others
+    return taken(KUBELET_CONTAINER, "main") if KUBELET_CONTAINER in others else None
 
 
 def docker_options(node: Node) -> str | None:

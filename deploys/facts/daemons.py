@@ -35,6 +35,7 @@ one() {{ unit=$1 socket=$2
   echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
   systemctl is-active --quiet $unit || return 0
   d="timeout 20 docker -H unix://$socket"
+  echo "== $unit names"; $d ps -a --format '{{{{.Names}}}}'
   echo "== $unit containers"
   c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }} || return 0
   echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}' || return 0
@@ -72,6 +73,8 @@ class DaemonState:
     """Its environment, as far as it is ours."""
     answers: bool
     containers: dict[str, ContainerState] = field(default_factory=dict)
+    others: frozenset[str] = frozenset()
+    """Names of the containers that are not ours, running or not."""
     images: dict[str, str] = field(default_factory=dict)
     """Reference with tag, and with digest → image id."""
     unfinished: tuple[str, ...] = ()
@@ -112,6 +115,7 @@ def _container(line: str) -> ContainerState:
 _STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing")
 _IMAGE_LINE = re.compile(r"[^|\s]+\|(sha256:)?[0-9a-f]+\|[^|\s]+")
 _ID = re.compile(r"(sha256:)?[0-9a-f]+")
+_ADDRESS = re.compile(r"([0-9]+[.]){3}[0-9]+/[0-9]+")
 _DOCKER0 = re.compile(r"\d+: docker0\s+inet (\S+) .*")
 
 
@@ -129,13 +133,6 @@ def _check(sections: Sections, unit: str) -> None:
     if f"{unit} containers" in sections and f"{unit} answered" not in sections:
         # what is not known would read as "not there"
         raise FactProcessError(f"{unit}.service is active, but docker does not answer; restart it")
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Interface(text)) if "/" in text else ""
-    except ValueError:
-        return ""
 
 
 def _docker0(lines: list[str]) -> str:
@@ -163,6 +160,7 @@ def _daemon(sections: Sections, unit: str) -> DaemonState:
         unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
         answers=f"{unit} answered" in sections,
         containers={c.name: c for c in containers},
+        others=frozenset(",".join(sections.get(f"{unit} names", [])).split(",")) - {"", *(c.name for c in containers)},
         images={name: row[1] for row in images if len(row) == 3 for name in (row[0], row[2]) if "<none>" not in name},
     )
 
@@ -174,6 +172,10 @@ class DaemonsFact(Bundle[Daemons]):
 
     @override
     def read(self, sections: Sections) -> Daemons:
-        docker0 = _docker0(sections["docker0"])
-        before = _address(first(sections, "docker0 before"))
-        return Daemons(_daemon(sections, "docker-bootstrap"), _daemon(sections, "docker"), docker0, before)
+        docker0, before = _docker0(sections["docker0"]), first(sections, "docker0 before")
+        return Daemons(
+            _daemon(sections, "docker-bootstrap"),
+            _daemon(sections, "docker"),
+            docker0,
+            before if _ADDRESS.fullmatch(before) else "",
+        )

@@ -63,13 +63,12 @@ echo "== rules"; s=$(sed -n 's/^FLANNEL_SUBNET=//p' {SUBNET_ENV} 2>/dev/null | s
 iptables-save 2>/dev/null | awk -v s="$s" '/^\*/{{t=substr($1,2)}} /--comment docker-multinode/{{print t, $0}}
   s != "" && $0 == "-A POSTROUTING -s " s " ! -o docker0 -j MASQUERADE"{{print t, $0}}'
 echo "== backups"; find {BACKUPS} -type f -printf '%p\n' 2>/dev/null | sort
-if systemctl is-active --quiet docker; then
-  echo "== pods"; [ -z "$node" ] || timeout 20 docker ps -a --filter label={POD} --format '{{{{.Names}}}}'
-  echo "== used"; timeout 20 docker ps -aq | xargs -r timeout 20 docker inspect --format \
-    '{_IMAGE_AND_NAME}'
-  echo "== networks"; [ ! -e {BEFORE}/docker0 ] || timeout 20 docker network ls -q |
-    xargs -r timeout 20 docker network inspect --format '{_NAME_AND_SUBNETS}' | grep -v '^bridge '
-fi
+echo "== pods"; a=; ! systemctl is-active --quiet docker || a=yes
+[ -z "$a" ] || [ -z "$node" ] || timeout 20 docker ps -a --filter label={POD} --format '{{{{.Names}}}}'
+echo "== used"; [ -z "$a" ] || timeout 20 docker ps -aq |
+  xargs -r timeout 20 docker inspect --format '{_IMAGE_AND_NAME}'
+echo "== networks"; [ -z "$a" ] || [ ! -e {BEFORE}/docker0 ] || timeout 20 docker network ls -q |
+  xargs -r timeout 20 docker network inspect --format '{_NAME_AND_SUBNETS}' | grep -v '^bridge '
 {END}
 """
 
@@ -79,6 +78,9 @@ _LINES = {
     "chains": re.compile(r"[a-z0-9_-]+ \S+"),
     "rules": re.compile(r"[a-z0-9_-]+ -A \S+ .*"),
     "pods": re.compile(r"[a-zA-Z0-9_.-]+"),
+    "mounts": re.compile(r"/.*"),
+    "used": re.compile(r"sha256:[0-9a-f]+ /\S+( ours)*"),
+    "networks": re.compile(r"\S+( [0-9a-f.:/]+)*"),
 }
 """What a line of a part looks like."""
 
@@ -124,15 +126,15 @@ class Leftovers(Bundle[Left]):
                 shlex.split(rule)
             except ValueError:
                 raise FactProcessError(f"the host says {shown(rule)} of its rules") from None
-        used = (words for line in sections.get("used", []) if len(words := line.split()) > 1)
+        used = (line.split() for line in sections["used"])
         return Left(
             frozenset(sections["paths"]),
             frozenset(sections["links"]),
             tuple(sections["chains"]),
             tuple(sections["rules"]),
-            tuple(sections.get("pods", [])),
+            tuple(sections["pods"]),
             tuple(sections["backups"]),
             tuple(sections["mounts"]),
-            {subnet: name for line in sections.get("networks", []) for name, *all in [line.split()] for subnet in all},
+            {subnet: name for line in sections["networks"] for name, *all in [line.split()] for subnet in all},
             {image: name.lstrip("/") for image, name, *ours in used if not ours},
         )

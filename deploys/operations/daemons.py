@@ -25,14 +25,16 @@ BOOTSTRAP = "docker-bootstrap"
 MAIN = "docker"
 NAMESPACES = ("dmboot", "dmbootp")
 """Of the bootstrap daemon in the host's containerd; short, for they are part of socket paths."""
-# with live-restore containers outlive their daemon, so what runs there is ended first; dockerd leaves leases and
-# manifests there, and a namespace that is not empty stays
-_NO_NAMESPACES = (
+# with live-restore containers outlive their daemon
+_NO_TASKS = (
     f"! command -v ctr >/dev/null || for n in {' '.join(NAMESPACES)}; do for t in $(timeout 20 ctr -n $n tasks ls -q); "
     "do timeout 20 ctr -n $n tasks kill $t; i=0; while [ $((i+=1)) -le 50 ] && timeout 20 ctr -n $n tasks ls | "
     'grep -q "^$t .*RUNNING"; do sleep 0.2; done; timeout 20 ctr -n $n tasks rm -f $t; done; '
-    "timeout 20 ctr -n $n containers ls -q | xargs -r timeout 20 ctr -n $n containers rm; "
-    "timeout 20 ctr -n $n leases ls -q | "
+    "timeout 20 ctr -n $n containers ls -q | xargs -r timeout 20 ctr -n $n containers rm; done >/dev/null 2>&1"
+)
+# dockerd leaves leases and manifests there, and a namespace that is not empty stays
+_NO_NAMESPACES = (
+    f"! command -v ctr >/dev/null || for n in {' '.join(NAMESPACES)}; do timeout 20 ctr -n $n leases ls -q | "
     "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr -n $n content ls -q | "
     "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1"
 )
@@ -97,6 +99,23 @@ def bootstrap_daemon(restart: RestartStrategy, revision: str) -> Commands:
 
 
 @operation
+def bootstrap_daemon_started(restart: RestartStrategy, unit: str) -> Commands:
+    """
+    Ensure that the bootstrap daemon of a node runs, so that our containers can be taken out of it. If it does not
+    come up, what it left running is ended.
+
+    + restart: how, on this host
+    + unit: path of its unit
+    """
+    there = observe(HostFiles).ours(unit) or BOOTSTRAP_DATA in observe(Leftovers).paths
+    if observe(DaemonsFact).bootstrap.active or not there:
+        host.noop("the bootstrap daemon runs, or is not there")
+        return
+    say("Will start the bootstrap daemon, which is down, and then remove flannel and etcd, which only it knows")
+    yield StringCommand(f"{restart.reload}; {restart.start.format(unit=BOOTSTRAP)} 2>/dev/null || {_NO_TASKS}")
+
+
+@operation
 def no_bootstrap_daemon(restart: RestartStrategy) -> Commands:
     """
     Ensure that the bootstrap daemon is stopped and not enabled.
@@ -113,7 +132,7 @@ def no_bootstrap_daemon(restart: RestartStrategy) -> Commands:
     )
     yield StringCommand(
         f"{restart.stop.format(unit=BOOTSTRAP)}; {restart.disable.format(unit=BOOTSTRAP)}; "
-        f"{_NO_NAMESPACES}; "
+        f"{_NO_TASKS}; {_NO_NAMESPACES}; "
         "! systemctl is-active --quiet docker-bootstrap"
     )
 

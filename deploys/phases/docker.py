@@ -13,7 +13,7 @@ from ..observe import observe
 from ..operations.daemons import Bounced, main_daemon, why_restart
 from ..operations.docker0 import main_daemon_restored
 from ..operations.files import File, files
-from ..operations.images import remembered
+from ..operations.images import no_images
 from ..operations.leftovers import no_rules
 from ..record import SUBNET_ENV
 from ..render import render
@@ -165,7 +165,6 @@ def runs_ours(node: Node) -> bool:
 
 def apply(node: Node) -> None:
     """Write the drop-in and restart the main Docker on the node's subnet; all its changes are here."""
-    remembered(name="Record the images that are there")
     files(name="Write docker's drop-in", wanted=[drop_in(node)])
     main_daemon(
         name="Run the main Docker on the pod network",
@@ -178,7 +177,7 @@ def apply(node: Node) -> None:
 
 
 def remove(node: Node) -> None:
-    """Take the drop-in away and start Docker as it was, with docker0 made anew."""
+    """Take the drop-in away, start Docker as it was, with docker0's old address; then images go, with purge_data."""
     path = drop_in_path(node)
     files(name="Remove docker's drop-in", wanted=(), absent=(path,))
     command = command_of(node.found.docker_unit, path) or f"{node.found.dockerd} -H fd://"
@@ -186,3 +185,5 @@ def remove(node: Node) -> None:
         name="Run the main Docker as before", node=node, command=command, drop_in=path, bounced=bounced(node)
     )
     no_rules(name="Remove our iptables rules")
+    if node.settings.purge_data:
+        no_images(name="Remove images")

@@ -9,7 +9,7 @@ from ..operations.certificates import kubelet_client
 from ..operations.containers import Spec, container, no_container
 from ..operations.daemons import main_daemon_started
 from ..operations.files import File, files
-from ..operations.images import built, no_images, pulled
+from ..operations.images import built, pulled, remembered
 from ..operations.leftovers import no_chains, no_directories, no_pods
 from ..operations.wait import wait_for
 from ..record import KUBELET, KUBELET_CLIENT, KUBERNETES, MANIFESTS, PKI
@@ -99,12 +99,15 @@ def _files(node: Node) -> list[File]:
 
 
 def _images(node: Node) -> list[str]:
-    """All images that a node may have got by us."""
+    """All images that a node may get by us, or by the kubelet for us."""
     release = node.release
     components = [control_plane.component_image(node, n) for n in (*control_plane.MASTER_PODS, "kube-proxy")]
-    base = [node.image(release.base_image), node.image(release.cri_dockerd.golang_image)]
-    ready = [node.settings.node_image] if node.settings.node_image else []
-    return [control_plane.pause(node), *components, *addons.images(node).values(), *base, *ready]
+    base = [
+        release.base_image,
+        *([] if node.arch in release.cri_dockerd.sha256 else [release.cri_dockerd.golang_image]),
+    ]
+    built_of = [] if node.settings.node_image else [node.image(name) for name in base]
+    return [control_plane.pause(node), *components, *addons.images(node).values(), *built_of, image(node)]
 
 
 def _iptables(node: Node) -> str:
@@ -148,6 +151,7 @@ def spec(node: Node, revision: str) -> Spec:
 def apply(node: Node) -> None:
     """Get the image, write the kubelet's configuration, run it."""
     limit = node.settings.timeout_for_images
+    remembered(name="Record the images that come by us", images=_images(node))
     if node.settings.node_image:
         pulled(name="Pull the node image", daemon="main", images=[image(node)], limit=limit)
     else:
@@ -206,5 +210,3 @@ def remove(node: Node) -> None:
             "/var/log/containers",
         ),
     )
-    if node.settings.purge_data:
-        no_images(name="Remove images", images=_images(node), built=f"{IMAGE}:")

@@ -50,6 +50,7 @@ ORDER = (
     "faults",
     "failures",
     "leaving",
+    "not_ours",
     "turndown",
     "interrupted",
 )

@@ -19,8 +19,8 @@ class Effect:
     :param entry: the deploy whose run shows it.
     :param beside: other settings, set in both runs.
     :param machine: what is special about the worker's machine, in both runs.
-    :param installed: whether the hosts are nodes already; those of other entries than cluster always are.
     :param worker_alone: the run is limited to the worker.
+    :param installed: whether the hosts are nodes already; those of other entries than cluster always are.
     """
 
     value: Any
@@ -29,8 +29,8 @@ class Effect:
     entry: str = "cluster"
     beside: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
-    installed: bool = False
     worker_alone: bool = False
+    installed: bool = False
 
 
 NEXT = "\n      +     "

@@ -85,7 +85,7 @@ WITHOUT: dict[str, str] = {}
 
 def without(effect: Effect) -> str:
     """What is said with the default."""
-    key = json.dumps([effect.entry, effect.beside, effect.machine, effect.installed, effect.worker_alone])
+    key = json.dumps([effect.entry, effect.beside, effect.machine, effect.worker_alone, effect.installed])
     if key not in WITHOUT:
         WITHOUT[key] = outcome(effect, {}, {})
     return WITHOUT[key]

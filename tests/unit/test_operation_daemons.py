@@ -13,6 +13,7 @@ from deploys.facts.leftovers import Leftovers
 from deploys.operations.daemons import (
     Bounced,
     bootstrap_daemon,
+    bootstrap_daemon_started,
     main_daemon,
     main_daemon_started,
     no_bootstrap_daemon,
@@ -70,6 +71,7 @@ def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
             "do timeout 20 ctr -n $n tasks kill $t; i=0; while [ $((i+=1)) -le 50 ] && timeout 20 ctr -n $n tasks ls "
             '| grep -q "^$t .*RUNNING"; do sleep 0.2; done; timeout 20 ctr -n $n tasks rm -f $t; done; '
             "timeout 20 ctr -n $n containers ls -q | xargs -r timeout 20 ctr -n $n containers rm; "
+            "done >/dev/null 2>&1; ! command -v ctr >/dev/null || for n in dmboot dmbootp; do "
             "timeout 20 ctr -n $n leases ls -q | "
             "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr -n $n content ls -q | "
             "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1; "
@@ -84,6 +86,19 @@ def test_what_a_bootstrap_daemon_that_was_switched_off_by_hand_left_running_is_e
     here = World(facts={DaemonsFact: daemons("daemons-fresh"), Leftovers: left()})
     assert "ctr -n $n tasks kill $t" in text(here.run(no_bootstrap_daemon, restart=SYSTEMD))
     assert "with what still runs in them" in here.says(no_bootstrap_daemon, restart=SYSTEMD)
+
+
+def test_a_bootstrap_daemon_that_is_down_is_started_so_that_its_containers_can_be_removed() -> None:
+    unit = "/etc/systemd/system/docker-bootstrap.service"
+    for facts in ((host_files(File(unit, "")), left(paths=frozenset())), (host_files(), left())):
+        here = World(facts={DaemonsFact: daemons("daemons-fresh"), HostFiles: facts[0], Leftovers: facts[1]})
+        command = text(here.run(bootstrap_daemon_started, restart=SYSTEMD, unit=unit))
+        start, otherwise = command.split(" 2>/dev/null || ", 1)
+        assert start.endswith("systemctl start docker-bootstrap)")
+        assert "ctr -n $n tasks kill $t" in otherwise
+    for running, files in ((daemons(), host_files(File(unit, ""))), (daemons("daemons-fresh"), host_files())):
+        here = World(facts={DaemonsFact: running, HostFiles: files, Leftovers: left(paths=frozenset())})
+        assert here.run(bootstrap_daemon_started, restart=SYSTEMD, unit=unit) == []
 
 
 BIP = "10.1.1.1/24"

@@ -24,8 +24,9 @@ BY_NAME: dict[str, Check] = {check.__name__: check for check in (*CHECKS, *REMOV
 
 def problem(check: Check, data: dict[str, Any] | None = None, **told: Any) -> str | None:
     """What a check says of a master on such a machine."""
+    running = daemons("daemons-fresh", main={"others": frozenset(told.pop("others", ()))})
     world = World(data=data or {}, platforms={"m1": machines.found("m1", "10.0.0.11", **told)},
-                  facts={DaemonsFact: daemons("daemons-fresh")})  # fmt: skip
+                  facts={DaemonsFact: running})  # fmt: skip
     with world.on():
         return check(world.node())
 
@@ -78,6 +79,7 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("recorded_network", {}, {"subnet__env": "FLANNEL_NETWORK=10.9.0.0/16"}, "10.9.0.0/16"),
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.1.0.0/24 dev tun0"}, "by tun0"),
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.96.3.0/24 dev docker0"}, "service_network"),
+    ("docker_names", {}, {"others": {"web", "kubelet"}}, "docker rename kubelet"),
     ("ports", {}, {"listening": "192B"}, "6443"),
     ("ports", {}, {"listening": "280A"}, "10250"),
     ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "no"}]}, "web"),
