@@ -36,7 +36,7 @@ CA = x509.new_authority("kubernetes")
 ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin", (pki.ADMINS,)), CA, 1)
 INSTALLED = host_files(
     *(File(path, "k", "600", secret=True) for path in (*pki.authority_files(), f"{PKI}/admin.key")),
-    File(f"{PKI}/ca.crt", CA.certificate),
+    *(File(f"{path}.crt", CA.certificate) for path in pki.AUTHORITIES),
     File(f"{PKI}/admin.crt", ADMIN.certificate),
 )
 
