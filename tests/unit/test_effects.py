@@ -35,10 +35,8 @@ from .samples import lines
 CA = x509.new_authority("kubernetes")
 ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin", (pki.ADMINS,)), CA, 1)
 INSTALLED = host_files(
-    *(
-        File(path, CA.certificate) if path.endswith(".crt") else File(path, "k", "600", secret=True)
-        for path in (*pki.authority_files(), f"{PKI}/admin.key")
-    ),
+    *(File(path, "k", "600", secret=True) for path in (*pki.authority_files(), f"{PKI}/admin.key")),
+    *(File(f"{path}.crt", CA.certificate) for path in pki.AUTHORITIES),
     File(f"{PKI}/admin.crt", ADMIN.certificate),
 )
 
