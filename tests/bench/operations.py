@@ -60,7 +60,11 @@ def table(timed: Timed, at_least: float) -> str:
 
     :param at_least: seconds from which an operation has a row of its own.
     """
-    rows = [(name.removeprefix("Kubernetes | "), seconds) for name, seconds in timed if seconds >= at_least]
+    rows = [
+        (name.removeprefix("Kubernetes | ").replace(" | ", ": "), seconds)
+        for name, seconds in timed
+        if seconds >= at_least
+    ]
     rest = [seconds for _, seconds in timed if seconds < at_least]
     rows.append((f"{len(rest)} others, each below {at_least:g} s", sum(rest)))
     rows.append(("all", total(timed)))

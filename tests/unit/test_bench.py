@@ -91,5 +91,8 @@ def test_an_operation_lasts_until_the_next_line_that_starts_one() -> None:
         (operations.AFTER, 0.5),
     ]
     assert operations.table(timed, at_least=3).splitlines()[2:] == [
-        "| etcd | Run etcd | 4.0 |", "| etcd | Wait for etcd | 3.0 |", "| 2 others, each below 3 s | 2.5 |", "| all | 9.5 |",
-    ]  # fmt: skip
+        "| etcd: Run etcd | 4.0 |",
+        "| etcd: Wait for etcd | 3.0 |",
+        "| 2 others, each below 3 s | 2.5 |",
+        "| all | 9.5 |",
+    ]
