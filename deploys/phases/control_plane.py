@@ -10,7 +10,6 @@ from functools import partial
 from pyinfra.api.operation import OperationMeta
 
 from ..operations.files import File, files
-from ..operations.images import pulled
 from ..operations.wait import wait_for
 from ..record import KUBERNETES, MANIFESTS, PKI
 from ..render import render
@@ -232,10 +231,13 @@ def _unstick(pod: StaticPod, address: str) -> str:
     )
 
 
+def images(node: Node) -> list[str]:
+    """Images of the static pods of a node, and of what holds their namespaces."""
+    return [pause(node), *(component_image(node, pod.name) for pod in static_pods(node))]
+
+
 def apply(node: Node) -> None:
-    """Pull the images side by side, write the manifests, wait for each program that they name."""
-    images = [pause(node), *(component_image(node, pod.name) for pod in static_pods(node))]
-    pulled(name="Pull Kubernetes", daemon="main", images=images, limit=node.settings.timeout_for_images)
+    """Write the manifests, wait for each program that they name."""
     wrote = files(name="Write static pods and kubeconfigs", wanted=wanted_files(node))
     wait(node, [wrote])
 

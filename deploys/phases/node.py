@@ -149,12 +149,12 @@ def spec(node: Node, revision: str) -> Spec:
 
 
 def apply(node: Node) -> None:
-    """Get the image, write the kubelet's configuration, run it."""
+    """Get all images side by side, write the kubelet's configuration, run it."""
     limit = node.settings.timeout_for_images
     remembered(name="Record the images that come by us", images=_images(node))
-    if node.settings.node_image:
-        pulled(name="Pull the node image", daemon="main", images=[image(node)], limit=limit)
-    else:
+    ready = [node.settings.node_image] if node.settings.node_image else []
+    pulled(name="Pull Kubernetes", daemon="main", images=[*ready, *control_plane.images(node)], limit=limit)
+    if not ready:
         built(
             name="Build the node image",
             daemon="main",
