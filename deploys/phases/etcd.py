@@ -23,10 +23,13 @@ def image(node: Node) -> str:
 def spec(node: Node) -> Spec:
     """The container: kubeadm's flags of the same minor."""
     pki, address = f"{PKI}/etcd", node.address
+    # what nodes are told, where it is one of this host's own: behind a forwarder it is not
+    own = {i.address for i in node.found.interfaces}
+    clients = dict.fromkeys(("127.0.0.1", address, *({node.master_address} & own)))
     flags = {
         "name": node.name,
         "data-dir": ETCD_DATA,
-        "listen-client-urls": f"https://127.0.0.1:2379,https://{address}:2379",
+        "listen-client-urls": ",".join(f"https://{client}:2379" for client in clients),
         "advertise-client-urls": f"https://{address}:2379",
         "listen-peer-urls": f"https://{address}:2380",
         "initial-advertise-peer-urls": f"https://{address}:2380",
