@@ -1,8 +1,9 @@
-"""etcd on the first master, in the bootstrap daemon: TLS, client certificates only."""
+"""etcd on the first master, in the bootstrap daemon: TLS, client certificates only, each with its own rights."""
 
 from __future__ import annotations
 
 from ..facts.etcd import ETCDCTL
+from ..operations.access import access_limited
 from ..operations.containers import Spec, container, docker, no_container
 from ..operations.images import pulled
 from ..operations.leftovers import no_directories
@@ -38,6 +39,8 @@ def spec(node: Node) -> Spec:
         "key-file": f"{pki}/server.key",
         "trusted-ca-file": f"{pki}/ca.crt",
         "client-cert-auth": "true",
+        # the gateway asks in the name of the server's certificate, not of its client's
+        "enable-grpc-gateway": "false",
         "peer-cert-file": f"{pki}/peer.crt",
         "peer-key-file": f"{pki}/peer.key",
         "peer-trusted-ca-file": f"{pki}/ca.crt",
@@ -57,7 +60,7 @@ def spec(node: Node) -> Spec:
 
 
 def apply(node: Node) -> None:
-    """Run it and wait until it is healthy."""
+    """Run it, wait until it is healthy, limit what its clients may do."""
     if not node.is_first_master:
         return
     limit = node.settings.timeout_for_services
@@ -74,6 +77,7 @@ def apply(node: Node) -> None:
         further=f"{docker('bootstrap')} logs {NAME}",
         when=[runs],
     )
+    access_limited(name="Let each client of etcd do what it needs only")
 
 
 def remove(node: Node) -> None:
