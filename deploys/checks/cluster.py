@@ -103,7 +103,7 @@ def version_change(node: Node) -> str | None:
 
 def ports(node: Node) -> str | None:
     """Nothing else listens where our programs will."""
-    if node.found.record:
+    if node.found.record or node.found.subnet_env:
         return None  # they are ours by now
     for port, owner in {**PORTS[node.role], **NODE_PORTS}.items():
         if port in node.found.listening:

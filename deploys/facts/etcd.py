@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import re
 from dataclasses import dataclass, field
 
-from pyinfra.api import FactBase, FactProcessError, StringCommand
+from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import BOOTSTRAP_SOCKET, PKI
+from .sections import END, Bundle, Sections, shown
 
 FLANNEL_PREFIX = "/coreos.com/network"
 LEASES = f"{FLANNEL_PREFIX}/subnets"
@@ -35,7 +37,10 @@ def subnet_key(prefix: str, subnet: str) -> str:
 def _subnet(key: str) -> str:
     """The subnet of a key; flannel's may have an IPv6 one behind it. Empty where it names none."""
     found = re.fullmatch(r".*/([0-9.]+)-([0-9]+)(&.*)?", key)
-    return f"{found[1]}/{found[2]}" if found else ""
+    try:
+        return str(ipaddress.IPv4Network(f"{found[1]}/{found[2]}")) if found else ""
+    except ValueError:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -59,30 +64,36 @@ class Subnets:
             return ""
 
 
-class EtcdSubnets(FactBase[Subnets]):
+_ASK = f"{ETCDCTL} get --prefix -w json"
+_SCRIPT = f"""
+ask() {{ [ ! -S {BOOTSTRAP_SOCKET} ] || {_ASK} "$1" 2>/dev/null; }}
+echo "== flannel"; ask {FLANNEL_PREFIX}/
+echo "== reservations"; ask {RESERVATIONS}/
+{END}
+"""
+
+
+def _pairs(sections: Sections) -> dict[str, str]:
+    try:
+        return {
+            base64.b64decode(kv["key"]).decode(): base64.b64decode(kv.get("value", "")).decode()
+            for name in ("flannel", "reservations")
+            for kv in json.loads("".join(sections[name])).get("kvs") or []
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FactProcessError(f"etcdctl gave an answer that is not its JSON: {error}") from error
+
+
+class EtcdSubnets(Bundle[Subnets]):
     """flannel's network and subnets, from the first master's etcd."""
 
-    @override
-    def command(self) -> StringCommand:
-        ask = f"{ETCDCTL} get --prefix -w json"
-        return StringCommand(
-            f"if [ -S {BOOTSTRAP_SOCKET} ]; then {{ {ask} {FLANNEL_PREFIX}/ && {ask} {RESERVATIONS}/ ; }} "
-            "2>/dev/null || true; fi"
-        )
+    script = _SCRIPT
 
     @override
-    def process(self, output: list[str]) -> Subnets:
-        answers = [line for line in output if line.strip()]
-        if len(answers) != 2:
+    def read(self, sections: Sections) -> Subnets:
+        if not all("".join(sections[name]).strip() for name in ("flannel", "reservations")):
             return Subnets(False, "")
-        try:
-            pairs = {
-                base64.b64decode(kv["key"]).decode(): base64.b64decode(kv.get("value", "")).decode()
-                for line in answers
-                for kv in json.loads(line).get("kvs") or []
-            }
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise FactProcessError(f"etcdctl gave an answer that is not its JSON: {error}") from error
+        pairs = _pairs(sections)
         leases = {}
         for key, value in pairs.items():
             if key.startswith(LEASES + "/") and (subnet := _subnet(key)):
@@ -90,11 +101,10 @@ class EtcdSubnets(FactBase[Subnets]):
                     leases[str(json.loads(value)["PublicIP"])] = subnet
                 except (ValueError, KeyError, TypeError, RecursionError):
                     leases[f"unreadable {key}"] = subnet
-        reserved = {key: node for key, node in pairs.items() if key.startswith(RESERVATIONS + "/")}
-        reservations = {node: subnet for key, node in reserved.items() if (subnet := _subnet(key))}
+        reservations = {}
+        for key, node in pairs.items():
+            if key.startswith(RESERVATIONS + "/"):
+                if not (subnet := _subnet(key)):
+                    raise FactProcessError(f"etcd's key {shown(key)} names no subnet")
+                reservations[node] = subnet
         return Subnets(True, pairs.get(FLANNEL_PREFIX + "/config", ""), reservations, leases)
-
-    @staticmethod
-    @override
-    def default() -> Subnets:  # no output at all: nothing is known
-        return EtcdSubnets().process([])

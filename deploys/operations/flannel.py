@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 
-from pyinfra import host
+from pyinfra import host, state
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -13,7 +14,7 @@ from .. import subnets
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, LEASES, RESERVATIONS, EtcdSubnets, Subnets, subnet_key
 from ..facts.files import HostFiles
-from ..observe import Commands, ask, forget, observe, operation
+from ..observe import Commands, ask, forget, observe, operation, this_host
 from ..plan import fail, say, say_diff
 from ..record import FLANNEL_RUN, SUBNET_ENV
 from ..remote import run
@@ -53,16 +54,26 @@ def network_configured(config: str) -> Commands:
     if _same(known.config, config):
         host.noop("flannel's network is configured")
         return
-    say_diff("Will configure flannel's network in etcd", [known.config] if known.config else [], [config])
+    if _silent(known, this_host()):
+        say("Unknown whether flannel's network is configured, etcd does not answer")
+    else:
+        say_diff("Will configure flannel's network in etcd", [known.config] if known.config else [], [config])
     yield StringCommand(f"{ETCDCTL} put {FLANNEL_PREFIX}/config '{config}'")
+
+
+def _silent(known: Subnets, master: Host) -> bool:
+    """Whether etcd should answer and does not."""
+    return not known.answers and "etcd" in observe(DaemonsFact, master).bootstrap.containers
 
 
 def recorded(text: str) -> str | None:
     """The subnet in a subnet.env, as a network: 10.1.3.1/24 → 10.1.3.0/24."""
     for line in text.splitlines():
         if line.startswith("FLANNEL_SUBNET="):
-            address, _, prefix = line.split("=", 1)[1].partition("/")
-            return f"{address.rsplit('.', 1)[0]}.0/{prefix}"
+            try:
+                return str(ipaddress.IPv4Interface(line.split("=", 1)[1]).network)
+            except ValueError:
+                return None  # preflight refuses it with a sentence
     return None
 
 
@@ -97,6 +108,9 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
     + mtu: of the pod network
     """
     known = observe(EtcdSubnets, node.first_master)
+    if state.is_executing and not known.answers:
+        yield fail(f"etcd on {node.first_master.name} does not answer, which knows the subnets of the other nodes")
+        return
     try:
         subnet = subnet_of(node, known)
     except subnets.NoSubnetLeftError as error:
@@ -112,7 +126,9 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
     text = subnets.environment(node.settings.flannel_network, subnet, mtu, node.settings.flannel_ipmasq)
     want, have = File(SUBNET_ENV, text), observe(HostFiles).ours(SUBNET_ENV)
     reserve = known.reservations.get(node.name) != subnet
-    if reserve:
+    if reserve and _silent(known, node.first_master):
+        say(f"Unknown whether {subnet} is reserved for node {node.name}, etcd does not answer")
+    elif reserve:
         say(f"Will reserve {subnet} for node {node.name} in etcd")
     if differs(have, want):
         announce(have, want)

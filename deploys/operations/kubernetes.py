@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 
 import yaml
@@ -13,10 +14,11 @@ from pyinfra.api.state import State
 
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import EtcdSubnets
-from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects, TakenFields
+from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects, ObjectsState, TakenFields
 from ..managed_fields import leave
 from ..observe import Commands, ask, observe, operation
 from ..plan import say, unknown
+from ..record import BOOTSTRAP_SOCKET
 from ..subnets import gateway
 from ..topology import Node, active_nodes
 from .changes import changed
@@ -25,36 +27,59 @@ from .wait import until
 
 
 @operation
-def objects(manifest: str, addons: Collection[str]) -> Commands:
+def objects(manifest: str, addons: Collection[str], limit: int) -> Commands:
     """
     Ensure that these objects are in the API, by server-side apply without force: a field that somebody
     else has set since is named and left. Those of ours that belong to another addon are deleted.
 
     + manifest: YAML documents
     + addons: values of our label that stay
+    + limit: seconds to wait for an API that does not answer
     """
-    now = observe(Objects, manifest=manifest)
-    if now.taken:
-        manifest = _without_taken(manifest)
-        now = observe(Objects, manifest=manifest)
+    manifest, now = _against(manifest)
+    waited = not now.answers and "kubelet" in observe(DaemonsFact).main.containers
+    if waited:
+        say(f"Unknown what will change in the API, it does not answer: {now.error}")
+        yield StringCommand(_api_answers(limit))
+        manifest, now = _against(manifest)
     extra = [o for o in now.labelled if o[0] not in addons]
     if now.answers and not now.diff and not extra:
-        host.noop("the objects are as they should be")
+        if not waited:
+            host.noop("the objects are as they should be")
         return
-    if now.answers:
-        if now.diff:
-            say("Will change objects (kubectl diff):", *now.diff)
-    elif "kubelet" in observe(DaemonsFact).main.containers:
-        say(f"Unknown what will change in the API, it does not answer: {now.error}")
-    else:
+    if now.answers and now.diff:
+        say("Will change objects (kubectl diff):", *now.diff)
+    elif not now.answers and not waited:
         say("Will create these objects:", *manifest.splitlines())
     for addon, kind, namespace, name in extra:
         say(f"Will delete {kind} {namespace + '/' if namespace else ''}{name} of the addon {addon}")
     if not now.answers or now.diff:
         yield StringCommand(f"{KUBECTL} apply --server-side --field-manager={MANAGER} -f - >/dev/null", _stdin=manifest)
     for _, kind, namespace, name in extra:
-        where = f" -n {namespace}" if namespace else ""
-        yield StringCommand(f"{KUBECTL} delete --wait=false --ignore-not-found{where} {kind} {name} >/dev/null")
+        where = ["-n", namespace] if namespace else []
+        words = shlex.join([*where, "--", kind, name])
+        yield StringCommand(f"{KUBECTL} delete --wait=false --ignore-not-found {words} >/dev/null")
+
+
+def _against(manifest: str) -> tuple[str, ObjectsState]:
+    """The objects without the fields that others have set, and how they stand in the API."""
+    now = observe(Objects, manifest=manifest)
+    if not now.taken:
+        return manifest, now
+    manifest = _without_taken(manifest)
+    return manifest, observe(Objects, manifest=manifest)
+
+
+def _api_answers(limit: int) -> str:
+    newest = "docker ps -aql --filter label=io.kubernetes.container.name=kube-apiserver"
+    return until(
+        "the API to answer",
+        f"{KUBECTL} get --raw /readyz </dev/null",
+        limit,
+        f"docker ps -a --filter label=io.kubernetes.container.name=kube-apiserver; docker logs --tail 8 $({newest})",
+        "docker logs of kube-apiserver's newest container, then of etcd: docker -H "
+        f"unix://{BOOTSTRAP_SOCKET} logs etcd",
+    )
 
 
 def _without_taken(manifest: str) -> str:
@@ -162,11 +187,11 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
     if not state.is_executing:
         yield unknown("the nodes that are Ready by then")
         return
-    known, nodes = observe(EtcdSubnets, master), observe(ClusterNodes, master) or {}
+    known, nodes = observe(EtcdSubnets, master), observe(ClusterNodes, master)
     for node, subnet in sorted(known.reservations.items()):
-        if node not in nodes:
-            continue  # reserved, but it has not joined or was taken out
-        if not nodes[node].ready:
+        if nodes is not None and node not in nodes:
+            continue  # it has not joined, or it left
+        if nodes is not None and not nodes[node].ready:
             yield FunctionCommand(_tell, (f"node {node} is not Ready, so it is not pinged over the pod network",), {})
             continue
         address = gateway(subnet).split("/")[0]

@@ -134,7 +134,8 @@ def test_the_plan_names_the_subnet() -> None:
 
 
 def test_hosts_of_one_run_plan_different_subnets_in_the_order_of_the_inventory() -> None:
-    here = World(masters=["m1"], workers=["w2", "w1"], facts={EtcdSubnets: Subnets(False, ""), HostFiles: host_files()})
+    facts = {EtcdSubnets: Subnets(False, ""), HostFiles: host_files(), DaemonsFact: daemons("daemons-fresh")}
+    here = World(masters=["m1"], workers=["w2", "w1"], facts=facts)
     planned = {n: here.says(subnet_recorded, on=n, node=here.node(n), mtu=1450) for n in ("m1", "w1", "w2")}
     assert "10.1.1.0/24" in planned["m1"]
     assert "10.1.2.0/24" in planned["w2"]
@@ -142,9 +143,21 @@ def test_hosts_of_one_run_plan_different_subnets_in_the_order_of_the_inventory()
 
 
 def test_a_record_that_another_host_of_the_run_told_is_not_given_away() -> None:
-    here = World(workers=["w1"], facts={EtcdSubnets: Subnets(False, ""), HostFiles: host_files()},
-                 platforms={"m1": machines.found("m1", "10.0.0.11", subnet__env=TEXT.format(2))})  # fmt: skip
+    facts = {EtcdSubnets: Subnets(False, ""), HostFiles: host_files(), DaemonsFact: daemons("daemons-fresh")}
+    told = {"m1": machines.found("m1", "10.0.0.11", subnet__env=TEXT.format(2))}
+    here = World(workers=["w1"], facts=facts, platforms=told)
     assert "10.1.1.0/24" in here.says(subnet_recorded, on="w1", node=here.node("w1"), mtu=1450)
+
+
+def test_what_an_etcd_that_should_answer_has_is_unknown() -> None:
+    facts = {EtcdSubnets: Subnets(False, ""), HostFiles: host_files(File(SUBNET_ENV, TEXT.format(2))),
+             DaemonsFact: daemons()}  # fmt: skip
+    here = World(workers=["w1"], facts=facts)
+    assert here.says(network_configured, config=CONFIG) == (
+        "[m1] Unknown whether flannel's network is configured, etcd does not answer"
+    )
+    said = here.says(subnet_recorded, on="w1", node=here.node("w1"), mtu=1450)
+    assert said == "[w1] Unknown whether 10.1.2.0/24 is reserved for node w1, etcd does not answer"
 
 
 def taken(here: World) -> list[Step]:
