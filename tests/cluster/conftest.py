@@ -34,6 +34,7 @@ ORDER = (
     "install",
     "paths",
     "security",
+    "network",
     "settings",
     "drift",
     "status",
