@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
-from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
 
 from ..record import BOOTSTRAP_SOCKET
 from .etcd import ETCDCTL, FLANNEL_PREFIX, LEASES
+from .sections import END, Bundle, Sections, first
 
 APISERVER, HEALTH, FLANNEL = "kube-apiserver-etcd-client", "kube-etcd-healthcheck-client", "flannel"
 """Common names of etcd's clients: the apiserver, the deploys on the master, and flannel on every node."""
@@ -21,16 +20,25 @@ certificate of that name."""
 READS, WRITES = (f"{FLANNEL_PREFIX}/",), (f"{LEASES}/",)
 """Prefixes of keys that flannel's role may read, and those that it may also write."""
 
-_SCRIPT = (
-    f'e() {{ {ETCDCTL} "$@" 2>/dev/null; }}; [ ! -S {BOOTSTRAP_SOCKET} ] || {{ e auth status && {{ '
-    f"e role get {FLANNEL}; for u in {ROOT} {APISERVER} {HEALTH} {FLANNEL}; do e user get $u; done; }}; }}; true"
-)
+USERS: Mapping[str, tuple[str, ...]] = {ROOT: (ROOT,), APISERVER: (ROOT,), HEALTH: (ROOT,), FLANNEL: (FLANNEL,)}
+"""User → its roles."""
+
+_USERS = "\n".join(f'echo "== user {user}"; ask user get {user}' for user in USERS)
+_SCRIPT = f"""
+status=$([ ! -S {BOOTSTRAP_SOCKET} ] || {ETCDCTL} auth status 2>/dev/null)
+ask() {{ [ -z "$status" ] || {ETCDCTL} "$@" 2>/dev/null; }}
+echo "== authentication"; echo "$status"
+echo "== role"; ask role get {FLANNEL}
+{_USERS}
+{END}
+"""
 
 
 @dataclass(frozen=True)
 class Access:
     """Who may do what, as far as it is ours."""
 
+    answers: bool
     enabled: bool
     """Whether etcd asks who somebody is."""
     users: Mapping[str, tuple[str, ...]]
@@ -50,30 +58,25 @@ def _range(prefix: str) -> str:
 
 WANTED = Access(
     True,
-    {ROOT: (ROOT,), APISERVER: (ROOT,), HEALTH: (ROOT,), FLANNEL: (FLANNEL,)},
+    True,
+    USERS,
     (f"Role {FLANNEL}", "KV Read:", *map(_range, (*READS, *WRITES)), "KV Write:", *map(_range, WRITES)),
 )
 """How it should be."""
 
 
-class EtcdAccess(FactBase[Access]):
+class EtcdAccess(Bundle[Access]):
     """Who may do what in etcd, from the first master."""
 
-    @override
-    def command(self) -> StringCommand:
-        return StringCommand(_SCRIPT)
+    script = _SCRIPT
 
     @override
-    def process(self, output: list[str]) -> Access:
-        lines = [line.strip() for line in output if line.strip()]
-        users: dict[str, tuple[str, ...]] = {}
-        for line, following in pairwise(lines):
-            if line.startswith("User: ") and following.startswith("Roles:"):
-                users[line.removeprefix("User: ")] = tuple(following.removeprefix("Roles:").split())
-        role = [line for line in lines if line.startswith(("Role ", "KV ", "["))]
-        return Access("Authentication Status: true" in lines, users, tuple(role))
-
-    @staticmethod
-    @override
-    def default() -> Access:  # no output at all: nothing is known
-        return EtcdAccess().process([])
+    def read(self, sections: Sections) -> Access:
+        status = first(sections, "authentication")
+        users = {}
+        for user in USERS:
+            name, *roles = [line.strip() for line in sections[f"user {user}"] if line.strip()] or [""]
+            if name == f"User: {user}":
+                users[user] = tuple(" ".join(roles).removeprefix("Roles:").split())
+        role = tuple(line.strip() for line in sections["role"] if line.strip())
+        return Access(status.startswith("Authentication Status: "), status.endswith(" true"), users, role)

@@ -6,9 +6,10 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 
 from ..facts.access import FLANNEL, READS, WANTED, WRITES, Access, EtcdAccess
+from ..facts.daemons import DaemonsFact
 from ..facts.etcd import ETCDCTL
 from ..observe import Commands, observe, operation
-from ..plan import say_diff
+from ..plan import say, say_diff
 
 
 def _role(have: Access) -> list[str]:
@@ -51,9 +52,9 @@ def access_limited() -> Commands:
     if have == WANTED:
         host.noop("each client of etcd may do what it needs only")
         return
-    say_diff(
-        "Will set who may do what in etcd, by the common name of a certificate",
-        have.lines() if have.enabled else [],
-        WANTED.lines(),
-    )
+    if not have.answers and "etcd" in observe(DaemonsFact).bootstrap.containers:
+        say("Unknown what each client of etcd may do, etcd does not answer")
+    else:
+        old = have.lines() if have.users else []
+        say_diff("Will set who may do what in etcd, by the common name of a certificate", old, WANTED.lines())
     yield StringCommand(" && ".join(f"{ETCDCTL} {words} >/dev/null" for words in _changes(have)))

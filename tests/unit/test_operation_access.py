@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from deploys.facts.access import APISERVER, FLANNEL, HEALTH, WANTED, Access, EtcdAccess
+from deploys.facts.access import APISERVER, FLANNEL, HEALTH, USERS, WANTED, Access, EtcdAccess
+from deploys.facts.daemons import ContainerState, DaemonsFact
 from deploys.facts.etcd import ETCDCTL
 from deploys.operations.access import access_limited
 from deploys.phases import pki
 from deploys.record import PKI
 
 from .harness import Shell, World
-from .samples import lines
+from .known import daemons, running
+from .samples import edited, lines
 
-NOBODY = Access(False, {}, ())
+NOBODY = Access(True, False, {}, ())
 
 
 def commands(have: Access) -> list[str]:
@@ -31,8 +33,24 @@ def test_what_etcd_says_of_a_cluster_is_how_it_should_be() -> None:
     assert EtcdAccess().process(lines("etcd-access")) == WANTED
 
 
-def test_an_etcd_that_says_nothing_lets_nobody_in_yet() -> None:
-    assert EtcdAccess().process([]) == NOBODY
+def test_an_etcd_that_knows_nobody_and_one_that_does_not_answer() -> None:
+    silent = edited("etcd-access", dict.fromkeys(("authentication", "role", *(f"user {u}" for u in USERS)), ""))
+    assert EtcdAccess().process(silent) == replace(NOBODY, answers=False)
+    fresh = [line for line in silent if line]
+    fresh.insert(1, "Authentication Status: false")
+    assert EtcdAccess().process(fresh) == NOBODY
+
+
+@pytest.mark.parametrize(
+    ("containers", "said"),
+    [({}, "+ authentication on"), ({"etcd": running("etcd", None)}, "Unknown what each client of etcd may do")],
+)
+def test_what_is_not_known_of_an_etcd_that_should_answer_is_called_unknown(
+    containers: dict[str, ContainerState], said: str
+) -> None:
+    found = daemons(bootstrap={"containers": containers})
+    here = World(facts={EtcdAccess: replace(NOBODY, answers=False), DaemonsFact: found})
+    assert said in here.says(access_limited)
 
 
 def test_where_all_is_as_it_should_be_nothing_is_done() -> None:
