@@ -30,6 +30,14 @@ HEALTH = {
     "kube-proxy": "http://127.0.0.1:10256/livez",
 }
 """Where each program says that it is healthy."""
+USERS = {
+    "admin": "kubernetes-admin",
+    "super-admin": "kubernetes-super-admin",
+    "controller-manager": "system:kube-controller-manager",
+    "scheduler": "system:kube-scheduler",
+    "kube-proxy": "system:kube-proxy",
+}
+"""Kubeconfig and certificate → the user that they make."""
 MASTER_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -56,8 +64,8 @@ def kubeconfig(node: Node, path: str, user: str, certificate: str, key: str = ""
     return File(path, text)
 
 
-def _user(node: Node, name: str, user: str) -> File:
-    return kubeconfig(node, f"{KUBERNETES}/{name}.conf", user, f"{PKI}/{name}.crt", f"{PKI}/{name}.key")
+def _kubeconfig_of(node: Node, name: str) -> File:
+    return kubeconfig(node, f"{KUBERNETES}/{name}.conf", USERS[name], f"{PKI}/{name}.crt", f"{PKI}/{name}.key")
 
 
 def _mounts(*paths: tuple[str, str, bool]) -> list[dict[str, object]]:
@@ -136,15 +144,15 @@ def _apiserver(node: Node, authentication: File) -> StaticPod:
 
 
 def _controller_manager(node: Node) -> StaticPod:
-    conf = f"{KUBERNETES}/controller-manager.conf"
+    conf = _kubeconfig_of(node, "controller-manager")
     flags = {
-        "authentication-kubeconfig": conf,
-        "authorization-kubeconfig": conf,
+        "authentication-kubeconfig": conf.path,
+        "authorization-kubeconfig": conf.path,
         "bind-address": "127.0.0.1",
         "client-ca-file": f"{PKI}/ca.crt",
         "cluster-signing-cert-file": f"{PKI}/ca.crt",
         "cluster-signing-key-file": f"{PKI}/ca.key",
-        "kubeconfig": conf,
+        "kubeconfig": conf.path,
         "leader-elect": "true",
         "profiling": "false",
         "requestheader-client-ca-file": f"{PKI}/front-proxy-ca.crt",
@@ -154,34 +162,35 @@ def _controller_manager(node: Node) -> StaticPod:
         **node.settings.controller_manager_extra_args,
     }
     return _pod(node, "kube-controller-manager", flags, port=10257, health="/healthz",
-                mounts=_mounts((PKI, "Directory", True), (conf, "File", True)))  # fmt: skip
+                mounts=_mounts((PKI, "Directory", True), (conf.path, "File", True)), reads=conf.content)  # fmt: skip
 
 
 def _scheduler(node: Node) -> StaticPod:
-    conf = f"{KUBERNETES}/scheduler.conf"
+    conf = _kubeconfig_of(node, "scheduler")
     flags = {
-        "authentication-kubeconfig": conf,
-        "authorization-kubeconfig": conf,
+        "authentication-kubeconfig": conf.path,
+        "authorization-kubeconfig": conf.path,
         "bind-address": "127.0.0.1",
-        "kubeconfig": conf,
+        "kubeconfig": conf.path,
         "leader-elect": "true",
         "profiling": "false",
         **node.settings.scheduler_extra_args,
     }
     return _pod(node, "kube-scheduler", flags, port=10259,
-                mounts=_mounts((PKI, "Directory", True), (conf, "File", True)))  # fmt: skip
+                mounts=_mounts((PKI, "Directory", True), (conf.path, "File", True)), reads=conf.content)  # fmt: skip
 
 
 def _proxy(node: Node, config: File) -> StaticPod:
+    conf = _kubeconfig_of(node, "kube-proxy")
     flags = {"config": PROXY_CONFIG, "hostname-override": node.name, **node.settings.kube_proxy_extra_args}
     mounts = _mounts(
         (PROXY_CONFIG, "File", True),
-        (f"{KUBERNETES}/kube-proxy.conf", "File", True),
+        (conf.path, "File", True),
         (PKI, "Directory", True),
         ("/run/xtables.lock", "FileOrCreate", False),
     )
     return _pod(node, "kube-proxy", flags, tier="node", privileged=True, mounts=mounts,
-                reads=config.content)  # fmt: skip
+                reads=config.content + conf.content)  # fmt: skip
 
 
 def _authentication() -> File:
@@ -203,15 +212,9 @@ def static_pods(node: Node) -> list[StaticPod]:
 
 def wanted_files(node: Node) -> list[File]:
     """All files of this phase on a node."""
-    config = [_proxy_config(), _user(node, "kube-proxy", "system:kube-proxy")]
-    if node.is_master:
-        config += [
-            _authentication(),
-            _user(node, "admin", "kubernetes-admin"),
-            _user(node, "super-admin", "kubernetes-super-admin"),
-            _user(node, "controller-manager", "system:kube-controller-manager"),
-            _user(node, "scheduler", "system:kube-scheduler"),
-        ]
+    users = USERS if node.is_master else ("kube-proxy",)
+    config = [_proxy_config(), *([_authentication()] if node.is_master else [])]
+    config += [_kubeconfig_of(node, name) for name in users]
     return [*config, *(pod.manifest for pod in static_pods(node))]
 
 

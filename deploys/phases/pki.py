@@ -26,6 +26,7 @@ be rotated any more.
 
 from __future__ import annotations
 
+from ..facts import access
 from ..operations.certificates import authorities, certificates, no_certificates
 from ..record import PKI
 from ..topology import Node
@@ -58,11 +59,11 @@ def _master(node: Node) -> list[Certificate]:
     return [
         Certificate(f"{PKI}/apiserver", CA, "kube-apiserver", (), tuple(dict.fromkeys(api)), ("server",)),
         Certificate(f"{PKI}/apiserver-kubelet-client", CA, "kube-apiserver-kubelet-client"),
-        Certificate(f"{PKI}/apiserver-etcd-client", ETCD_CA, "kube-apiserver-etcd-client"),
+        Certificate(f"{PKI}/apiserver-etcd-client", ETCD_CA, access.APISERVER),
         Certificate(f"{PKI}/front-proxy-client", FRONT_PROXY_CA, "front-proxy-client"),
         Certificate(f"{PKI}/etcd/server", ETCD_CA, node.name, (), etcd, both),
         Certificate(f"{PKI}/etcd/peer", ETCD_CA, node.name, (), etcd, both),
-        Certificate(f"{PKI}/etcd/healthcheck-client", ETCD_CA, "kube-etcd-healthcheck-client"),
+        Certificate(f"{PKI}/etcd/healthcheck-client", ETCD_CA, access.HEALTH),
         Certificate(f"{PKI}/admin", CA, "kubernetes-admin", (ADMINS,)),
         Certificate(f"{PKI}/super-admin", CA, "kubernetes-super-admin", ("system:masters",)),
         Certificate(f"{PKI}/controller-manager", CA, "system:kube-controller-manager"),
@@ -73,7 +74,7 @@ def _master(node: Node) -> list[Certificate]:
 def wanted(node: Node) -> list[Certificate]:
     """The certificates of a node."""
     every = [
-        Certificate(f"{PKI}/etcd/flannel-client", ETCD_CA, f"flannel:{node.name}"),
+        Certificate(f"{PKI}/etcd/flannel-client", ETCD_CA, access.FLANNEL, (node.name,)),
         Certificate(f"{PKI}/kubelet", CA, f"system:node:{node.name}", ("system:nodes",),
                     (node.name, node.address), ("server",)),
         Certificate(f"{PKI}/kube-proxy", CA, "system:kube-proxy"),

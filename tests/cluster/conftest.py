@@ -36,6 +36,7 @@ ORDER = (
     "foreign",
     "paths",
     "security",
+    "network",
     "settings",
     "drift",
     "status",
