@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import calendar
 import json
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pyinfra.api import FactBase, FactProcessError, StringCommand
 from typing_extensions import override
 
-from ..record import BOOTSTRAP_SOCKET
+from ..record import BOOTSTRAP_RUN, BOOTSTRAP_SOCKET
 from .sections import first, split
 
 LABEL = "io.docker-multinode.spec"
@@ -17,6 +20,11 @@ LABEL = "io.docker-multinode.spec"
 
 IMAGE_LABEL = "io.docker-multinode.node-image"
 """Label of every image that a build of the node image makes."""
+
+PROGRAM = "io.kubernetes.container.name"
+"""Label of a pod's container: the name that the manifest gives it."""
+
+_PROGRAM = f'{{{{index .Config.Labels "{PROGRAM}"}}}} {{{{.State.StartedAt}}}}'
 
 _CONTAINER = '{"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}'
 
@@ -41,6 +49,9 @@ one() {{ unit=$1 socket=$2
 }}
 one docker-bootstrap {BOOTSTRAP_SOCKET}
 one docker /var/run/docker.sock
+echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
+echo "== programs"; ! systemctl is-active --quiet docker || timeout 20 docker ps -q --filter label={PROGRAM} \
+  --filter label=io.kubernetes.pod.namespace=kube-system | xargs -r timeout 20 docker inspect --format '{_PROGRAM}'
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
 true
 """
@@ -54,6 +65,8 @@ class ContainerState:
     running: bool
     spec: Any
     """What the label says; None where it is not JSON."""
+    started: int = 0
+    """When it was started last, in seconds since 1970; 0 where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +96,22 @@ class Daemons:
     main: DaemonState
     docker0: str
     """Address of docker0 with its prefix length, or an empty string."""
+    bootstrap_started: int = 0
+    """When the bootstrap daemon was started last, in seconds since 1970; 0 where that is not known."""
+    programs: Mapping[str, int] = field(default_factory=dict)
+    """Container of a pod in kube-system that runs → when it was started."""
 
     def of(self, daemon: str) -> DaemonState:
         """``bootstrap`` or ``main``."""
         return self.bootstrap if daemon == "bootstrap" else self.main
+
+
+def _seconds(moment: object) -> int:
+    """Docker's 2026-11-23T01:34:29.11842667Z in seconds since 1970; 0 for anything else."""
+    try:
+        return calendar.timegm(time.strptime(str(moment)[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return 0
 
 
 def _container(line: str) -> ContainerState:
@@ -101,7 +126,7 @@ def _container(line: str) -> ContainerState:
         spec = json.loads(label)
     except (ValueError, TypeError, RecursionError):
         spec = None
-    return ContainerState(name, running, spec)
+    return ContainerState(name, running, spec, _seconds(raw["state"].get("StartedAt")))
 
 
 def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
@@ -139,4 +164,12 @@ class DaemonsFact(FactBase[Daemons]):
         sections = split(output)
         words = " ".join(sections.get("docker0", [])).split()
         docker0 = words[words.index("inet") + 1] if "inet" in words[:-1] else ""
-        return Daemons(_daemon(sections, "docker-bootstrap"), _daemon(sections, "docker"), docker0)
+        programs = (line.rpartition(" ") for line in sections.get("programs", []))
+        started = first(sections, "started")
+        return Daemons(
+            _daemon(sections, "docker-bootstrap"),
+            _daemon(sections, "docker"),
+            docker0,
+            int(started) if started.isascii() and started.isdigit() else 0,
+            {name: _seconds(moment) for name, _, moment in programs if name},
+        )

@@ -25,6 +25,7 @@ if [ -s {FILES} ]; then
   grep -v -e '\.key$' -e '\.pem$' {FILES} | while read -r f; do [ -f "$f" ] && echo ".$f"; done |
     (cd / && tar -czf - -T - 2>/dev/null) | base64
 fi
+echo "== changed"; xargs -r -d '\n' -a {FILES} stat -c '%Z %n' 2>/dev/null
 echo "== subnet.env"; cat {FLANNEL_RUN}/subnet.env 2>/dev/null
 echo "== kubelet-client"; sed -n '/-BEGIN CERT/,/-END CERT/p' {KUBELET_CLIENT} 2>/dev/null
 true
@@ -43,6 +44,8 @@ class FileState:
     ours: bool
     content: str | None
     """None for keys and for foreign files, which are not read."""
+    changed: int = 0
+    """When it was last written or replaced, in seconds since 1970; 0 for foreign files."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,13 @@ class HostFiles(FactBase[Files]):
         sections = split(output)
         ours = set(sections.get("ours", []))
         contents = _contents(sections.get("contents", []))
+        times = (line.partition(" ") for line in sections.get("changed", []))
+        changed = {path: int(time) for time, _, path in times if time.isascii() and time.isdigit()}
         files = {}
         for line in sections.get("stat", []):
             words = line.split(" ", 3)
             if len(words) == 4 and words[2].isascii() and words[2].isdigit():
                 mode, owner, size, path = words
-                files[path] = FileState(mode, owner, int(size), path in ours, contents.get(path))
+                files[path] = FileState(mode, owner, int(size), path in ours, contents.get(path), changed.get(path, 0))
         env = dict(line.split("=", 1) for line in sections.get("subnet.env", []) if "=" in line)
         return Files(files, env, "\n".join(sections.get("kubelet-client", [])))

@@ -87,8 +87,9 @@ def apply(node: Node) -> None:
     config = _config(node)
     revision = hashlib.sha256((config + _unit(node, "")).encode()).hexdigest()[:12]
     unit = File(unit_path(node), _unit(node, revision))
-    files(name="Write the bootstrap daemon's unit", wanted=[File(BOOTSTRAP_CONFIG, config), unit])
-    bootstrap_daemon(name="Run the bootstrap daemon", restart=node.restart, revision=revision)
+    wanted = [File(BOOTSTRAP_CONFIG, config), unit]
+    files(name="Write the bootstrap daemon's unit", wanted=wanted)
+    bootstrap_daemon(name="Run the bootstrap daemon", restart=node.restart, revision=revision, reads=wanted)
 
 
 def remove(node: Node) -> None:

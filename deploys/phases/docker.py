@@ -162,7 +162,7 @@ def runs_ours(node: Node) -> bool:
 def apply(node: Node) -> None:
     """Write the drop-in and restart the main Docker on the node's subnet; all its changes are here."""
     remembered(name="Record the images that are there")
-    files(name="Write docker's drop-in", wanted=[drop_in(node)])
+    wrote = files(name="Write docker's drop-in", wanted=[drop_in(node)])
     main_daemon(
         name="Run the main Docker on the pod network",
         node=node,
@@ -170,6 +170,7 @@ def apply(node: Node) -> None:
         revision=revision(node),
         drop_in=drop_in_path(node),
         bounced=bounced(node),
+        when=[wrote],
     )
 
 

@@ -172,7 +172,7 @@ def apply(node: Node) -> None:
         daemon="main",
         container=NAME,
         spec=spec(node, revision),
-        why=[f.path for f in wanted],
+        reads=wanted,
     )
     wait_for(
         name="Wait for the kubelet",

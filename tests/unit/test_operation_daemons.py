@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 from deploys.facts.daemons import DaemonsFact
@@ -18,8 +21,8 @@ from deploys.operations.files import File
 from deploys.platforms import RESTART_STRATEGIES
 from deploys.record import SUBNET_ENV
 
-from .harness import Shell, World
-from .known import daemons, host_files
+from .harness import Meta, Shell, World
+from .known import altered, daemons, host_files
 
 SYSTEMD = RESTART_STRATEGIES["systemd"]
 REVISION = "60b830b12616"
@@ -27,7 +30,7 @@ REVISION = "60b830b12616"
 FLAGS = ("--ip-masq=false", "--userland-proxy=false")
 
 
-def text(steps: list[object]) -> str:
+def text(steps: Sequence[object]) -> str:
     """The one command of an operation."""
     (step,) = steps
     assert isinstance(step, Shell)
@@ -50,11 +53,30 @@ def test_a_bootstrap_daemon_with_its_newest_configuration_is_left_alone() -> Non
 )
 def test_a_bootstrap_daemon_is_started_restarted_or_enabled(state: dict[str, object], revision: str, verb: str) -> None:
     here = World(facts={DaemonsFact: daemons(bootstrap=state)})
-    command = text(here.run(bootstrap_daemon, restart=SYSTEMD, revision=revision))  # type: ignore[arg-type]
+    command = text(here.run(bootstrap_daemon, restart=SYSTEMD, revision=revision))
     assert command.startswith("systemctl daemon-reload && systemctl enable --quiet docker-bootstrap && ")
     assert f"systemctl {'restart' if verb == 'restart' else 'start'} docker-bootstrap" in command
     assert "journalctl -u docker-bootstrap -n 60 --no-pager -o cat | grep -v level=info | tail -n 20" in command
     assert f"Will {verb} the bootstrap daemon" in here.says(bootstrap_daemon, restart=SYSTEMD, revision=revision)
+
+
+UNIT = File("/etc/systemd/system/docker-bootstrap.service", "[Service]\n")
+
+
+@pytest.mark.parametrize(("content", "changed"), [("[Service]\nRestart=no\n", 50), ("[Service]\n", 101)])
+def test_a_bootstrap_daemon_that_was_started_on_an_edited_unit_is_restarted(content: str, changed: int) -> None:
+    files = altered(host_files(File(UNIT.path, content)), UNIT.path, changed=changed)
+    here = World(facts={DaemonsFact: replace(daemons(), bootstrap_started=100), HostFiles: files})
+    assert "systemctl restart docker-bootstrap" in text(
+        here.run(bootstrap_daemon, restart=SYSTEMD, revision=REVISION, reads=[UNIT])
+    )
+    said = here.says(bootstrap_daemon, restart=SYSTEMD, revision=REVISION, reads=[UNIT])
+    assert f"Will restart the bootstrap daemon, which reads {UNIT.path} at its start" in said
+
+
+def test_a_bootstrap_daemon_whose_unit_systemd_has_not_read_is_restarted() -> None:
+    here = World(facts={DaemonsFact: daemons(bootstrap={"needs_reload": True})})
+    assert "systemctl restart" in text(here.run(bootstrap_daemon, restart=SYSTEMD, revision=REVISION))
 
 
 def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
@@ -112,6 +134,22 @@ def test_a_drop_in_that_systemd_has_not_read_needs_no_restart() -> None:
     assert run(world(daemons(main={"needs_reload": True}))) == [Shell("systemctl daemon-reload")]
 
 
+def test_systemd_reads_a_drop_in_again_that_this_run_writes() -> None:
+    """Also where systemd sees no news: it compares times only."""
+    here = world(daemons())
+    for wrote, commands in ((True, [Shell("systemctl daemon-reload")]), (False, [])):
+        ran = here.run(
+            main_daemon,
+            node=here.node(),
+            flags=FLAGS,
+            revision="",
+            drop_in="/d/zz.conf",
+            bounced=(),
+            when=[Meta(wrote)],
+        )
+        assert ran == commands
+
+
 def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_up() -> None:
     here = world(daemons("daemons-fresh"))
     command = text(run(here, ("db", "web")))
@@ -133,7 +171,7 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
 
 def test_docker_is_restored_by_one_start_with_its_old_address_and_one_without_us() -> None:
     here = World(facts={DaemonsFact: daemons()})
-    command = text(here.run(main_daemon_restored, restart=SYSTEMD, command="/usr/bin/dockerd -H fd://", bounced=()))  # type: ignore[arg-type]
+    command = text(here.run(main_daemon_restored, restart=SYSTEMD, command="/usr/bin/dockerd -H fd://", bounced=()))
     assert command.startswith("before=$(cat /var/lib/docker-multinode/before/docker0 2>/dev/null); systemctl daemon-")
     assert "systemctl stop docker.socket 2>/dev/null; systemctl stop docker" in command
     assert "'/usr/bin/dockerd -H fd://' \"--bip=$before\"" in command
