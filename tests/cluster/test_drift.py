@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from .cluster import BOOTSTRAP, KUBECTL, Cluster
+from .conftest import WORKER
 from .product import assert_empty
 
 ETCDCTL = (
@@ -56,7 +57,7 @@ MORE = (
     Drift("worker", "rm /var/lib/kubelet/pki/kubelet-client-current.pem",
           ("issue /var/lib/kubelet/pki/kubelet-client-current.pem",)),
     Drift("master", "sysctl -qw net.ipv4.ip_forward=0", ("net.ipv4.ip_forward: 0 -> 1",)),
-    Drift("master", f"{ETCDCTL} put /docker-multinode/subnets/n12 10.1.99.0/24", ("for node n12",)),
+    Drift("master", f"{ETCDCTL} put /docker-multinode/subnets/{WORKER} 10.1.99.0/24", (f"for node {WORKER}",)),
     Drift("master", f"{ETCDCTL} del /coreos.com/network/config", ("flannel's network",)),
     Drift("worker", "sed -i s/10.1.2.1/10.1.99.1/ /run/flannel/subnet.env", ("/run/flannel/subnet.env",)),
     Drift("master", f"{KUBECTL} -n kube-system delete service kube-dns", ("kube-dns",)),
@@ -79,7 +80,7 @@ CONFIG = "/etc/kubernetes"
 READ_AT_START = (
     Drift("worker", f"echo 'maxPods: 77' >> {CONFIG}/kubelet.yaml && docker restart -t 5 kubelet",
           ("-maxPods: 77", "restart container kubelet"),
-          f"docker exec kubelet kubectl --kubeconfig {CONFIG}/kubelet.conf get node n12 "
+          f"docker exec kubelet kubectl --kubeconfig {CONFIG}/kubelet.conf get node {WORKER} "
           "-o jsonpath='{.status.capacity.pods}' | grep -qx 110"),
     Drift("worker", f"sed -i '/^.Service/a Environment={DRIFT}' {UNITS}/docker-bootstrap.service && "
           "systemctl daemon-reload && systemctl restart docker-bootstrap",
