@@ -78,6 +78,18 @@ def same_node(node: Node) -> str | None:
     return None
 
 
+def same_services(node: Node) -> str | None:
+    """Services keep their addresses in etcd, that of the DNS among them, and the API lets nobody change one."""
+    for key in ("service_network", "dns_server_ip"):
+        have = node.found.record.get(key)
+        if have and have != getattr(node.settings, key):
+            return (
+                f"is a node of a cluster with the {key} {have}, now it would be {getattr(node.settings, key)}, which "
+                "the addresses of its Services forbid; set it back, or turn the cluster down with purge_data=true"
+            )
+    return None
+
+
 def version_change(node: Node) -> str | None:
     """Another patch of the same minor is applied; an upgrade is more than that."""
     have = str(node.found.record.get("kubernetes", ""))

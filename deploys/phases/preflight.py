@@ -32,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     cluster.foreign_kubernetes,
     cluster.etcd_has_its_authority,
     cluster.same_node,
+    cluster.same_services,
     cluster.version_change,
     cluster.recorded_network,
     cluster.routes,
