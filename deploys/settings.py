@@ -1,6 +1,6 @@
 """Every option once: name, type, default, help. docs/options.md is generated from this table.
 
-Order of precedence: ``--data``, host data, group data, the environment of the pyinfra command
+Order of precedence: ``--data``, host data, group data, for some the environment of the pyinfra command
 (upper case), the default.
 """
 
@@ -18,6 +18,12 @@ from pyinfra.api import DeployError
 from . import releases, values
 
 ADDONS = ("coredns", "metrics-server", "headlamp")
+
+FROM_ENVIRONMENT = ("k8s_version", "etcd_version", "flannel_version", "flannel_ipmasq", "flannel_network",
+                    "flannel_backend", "dns_domain", "dns_server_ip", "restart_policy", "master_ip", "net_interface",
+                    "ip_address", "timeout_for_services")  # fmt: skip
+"""What the 2016 scripts read from the environment is read there too, but ARCH, which the host tells. Other names are
+not: shells carry HTTP_PROXY, NODE_NAME or KUBELET_EXTRA_ARGS for other programs, each operator's another."""
 
 
 def option(parse: values.Parser, default: Any, help: str, unset: str = "", *, per_host: bool = False) -> Any:
@@ -224,7 +230,7 @@ def _value(name: str, data: Mapping[str, Any], environ: Mapping[str, str], hosts
     option, upper = OPTIONS[name], name.upper()
     if data.get(name) is not None:
         raw, origin = data[name], f"setting {name}"
-    elif environ.get(upper):
+    elif name in FROM_ENVIRONMENT and environ.get(upper):
         raw, origin = environ[upper], f"environment variable {upper}"
         if option["per_host"] and hosts > 1:
             raise DeployError(
@@ -250,7 +256,7 @@ def _refuse_misspelt(data: Mapping[str, Any], environ: Mapping[str, str]) -> Non
     for name in environ:
         # the environment is not ours alone: only what can hardly be anything else
         if name.isupper() and "_" in name and name.lower() not in OPTIONS:
-            close = difflib.get_close_matches(name.lower(), OPTIONS, 1, 0.9)
+            close = difflib.get_close_matches(name.lower(), FROM_ENVIRONMENT, 1, 0.9)
             if close:
                 raise DeployError(f"unknown environment variable {name}; did you mean {close[0].upper()}?")
 

@@ -138,9 +138,7 @@ SETTINGS = (
         environment={"K8S_VERSION": "1.37"}, cli=True),
     Row("one address for all hosts", ("IP_ADDRESS", "all 2 hosts", "host data"),
         environment={"IP_ADDRESS": "10.0.0.11"}, cli=True),
-    Row("one arch for all hosts", ("ARCH", "all 2 hosts"), environment={"ARCH": "arm64"}),
     Row("one interface for all hosts", ("NET_INTERFACE", "all 2 hosts"), environment={"NET_INTERFACE": "eth0"}),
-    Row("one name for all hosts", ("NODE_NAME", "all 2 hosts"), environment={"NODE_NAME": "pi"}),
     Row("MASTER_IP is a name", ("MASTER_IP", "IPv4 address"), environment={"MASTER_IP": "master.lan"}),
 )  # fmt: skip
 
