@@ -10,6 +10,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 Parser = Callable[[Any], Any]
@@ -22,6 +23,11 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 _NUMBER = r"(0|[1-9][0-9]{0,2})"
 _FLAG = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def without_password(value: object) -> str:
+    """A value as a message shows it: what stands before its host may be somebody's name and password."""
+    return re.sub(r"(?s)(['\"](?:[A-Za-z][A-Za-z0-9+.-]*://)?).*@(?!sha256:)", r"\1…@", repr(value))
 
 
 def text(value: Any) -> str:
@@ -156,17 +162,17 @@ def interface(value: Any) -> str:
 def registry(value: Any) -> str:
     """A registry's host, with a port and a path where it has them; no scheme."""
     if isinstance(value, str) and "://" in value:
-        raise ValueError(f"is {value!r}; write it without the scheme, as in registry.lan:5000")
+        raise ValueError(f"is {without_password(value)}; write it without the scheme, as in registry.lan:5000")
     port = re.search(r":(\d+)", value) if isinstance(value, str) else None
     if not isinstance(value, str) or not _REGISTRY.fullmatch(value) or (port and int(port[1]) > 65535):
-        raise ValueError(f"must be a registry like registry.lan:5000, not {value!r}")
+        raise ValueError(f"must be a registry like registry.lan:5000, not {without_password(value)}")
     return value.rstrip("/")
 
 
 def image(value: Any) -> str:
     """An image reference with a tag or a digest."""
     if not isinstance(value, str) or not _IMAGE.fullmatch(value):
-        raise ValueError(f"must be an image like registry.lan:5000/node:v1.37.2, not {value!r}")
+        raise ValueError(f"must be an image like registry.lan:5000/node:v1.37.2, not {without_password(value)}")
     if "@" not in value and ":" not in value.rsplit("/", 1)[-1]:
         raise ValueError(f"is {value!r}; name a tag or a digest, a bare name may change under you")
     return value
@@ -175,14 +181,16 @@ def image(value: Any) -> str:
 def url(value: Any) -> str:
     """An http or https URL without credentials."""
     if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s'\"\\$`<>|;&@]+", value):
-        raise ValueError(f"must be a URL like http://proxy.lan:3142, without a password in it, not {value!r}")
+        raise ValueError(
+            f"must be a URL like http://proxy.lan:3142, without a password in it, not {without_password(value)}"
+        )
     return value.rstrip("/")
 
 
 def no_proxy(value: Any) -> str:
     """A comma-separated list of hosts, domains and networks."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9.*:/_-]+(,[A-Za-z0-9.*:/_-]+)*", value):
-        raise ValueError(f"must be a comma-separated list like 10.0.0.0/8,.lan, not {value!r}")
+        raise ValueError(f"must be a comma-separated list like 10.0.0.0/8,.lan, not {without_password(value)}")
     return value
 
 
@@ -199,7 +207,11 @@ def names(value: Any) -> tuple[str, ...]:
 
 def path(value: Any) -> str:
     """A path on the control machine."""
-    return text(value)
+    try:
+        Path(text(value)).expanduser()
+    except RuntimeError:
+        raise ValueError(f"is {value!r}, but there is no such user here; write the path in full") from None
+    return str(value)
 
 
 def one_of(*choices: str) -> Parser:

@@ -14,7 +14,8 @@ from typing_extensions import override
 from ..record import FILES, FLANNEL_RUN, KUBELET_CLIENT, OWN_PLACES
 from .sections import split
 
-# Keys are never read: only that they are there, and their mode. Foreign files: only their names.
+# Keys, and what else is for root alone, are never read: only that they are there, and their mode. Foreign files:
+# only their names.
 _SCRIPT = rf"""
 p=$( {{ ls -d {" ".join(OWN_PLACES)}; cat {FILES}; }} 2>/dev/null )
 echo "== stat"
@@ -22,7 +23,8 @@ echo "== stat"
 echo "== ours"; cat {FILES} 2>/dev/null
 echo "== contents"
 if [ -s {FILES} ]; then
-  grep -v -e '\.key$' -e '\.pem$' {FILES} | while read -r f; do [ -f "$f" ] && echo ".$f"; done |
+  grep -v -e '\.key$' -e '\.pem$' {FILES} | while read -r f; do
+    [ -f "$f" ] && [ "$(stat -c %a "$f")" != 600 ] && echo ".$f"; done |
     (cd / && tar -czf - -T - 2>/dev/null) | base64
 fi
 echo "== changed"; xargs -r -d '\n' -a {FILES} stat -c '%Z %n' 2>/dev/null
@@ -43,7 +45,7 @@ class FileState:
     size: int
     ours: bool
     content: str | None
-    """None for keys and for foreign files, which are not read."""
+    """None for keys, for what root alone may read, and for foreign files: they are not read."""
     changed: int = 0
     """When it was last written or replaced, in seconds since 1970; 0 for foreign files."""
 

@@ -13,8 +13,12 @@ from typing_extensions import override
 
 from .sections import first, split
 
+HIDDEN = "***@"
+
 # Docker is only asked when its unit runs: a socket-activated one would be started by the question.
+# What stands before a URL's host may be a password, and what a fact reads is printed with -vvv.
 _SCRIPT = r"""
+export LC_ALL=C; hide='s,(:\\?/\\?/)[^" ]*@,\1***@,g'
 echo "== machine"; uname -m
 echo "== kernel"; uname -r
 echo "== name"; uname -n
@@ -47,13 +51,14 @@ echo "== listening"
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{n=split($2,a,":"); print a[n]}' | sort -u
 echo "== propagation"
 awk '$5=="/"||$5=="/var/lib/kubelet"{print $5, ($7 ~ /^shared/ ? "shared" : "private")}' /proc/self/mountinfo
-echo "== daemon.json"; base64 /etc/docker/daemon.json 2>/dev/null
+echo "== daemon.json"; sed -E "$hide" /etc/docker/daemon.json 2>/dev/null | base64
 echo "== docker-flags"; p=$(systemctl show docker -p MainPID --value 2>/dev/null)
 [ "${p:-0}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d
 echo "== docker-command"; command -v dockerd 2>/dev/null
 echo "== record"; base64 /var/lib/docker-multinode/node.json 2>/dev/null
 echo "== subnet.env"; cat /var/lib/docker-multinode/subnet.env 2>/dev/null
-echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null
+echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null |
+  sed -E "/^[[:space:]]*Environment=/$hide"
 echo "== foreign-kubernetes"; [ -f /var/lib/docker-multinode/files ] || ls -d /etc/kubernetes/* 2>/dev/null
 echo "== etcd-data"; [ -d /var/lib/etcd/member ] && echo yes
 echo "== ca"; [ -s /etc/kubernetes/pki/etcd/ca.crt ] && echo yes
@@ -104,7 +109,7 @@ class Found:
     listening: frozenset[int]
     propagation: dict[str, str]
     daemon_json: dict[str, Any] | None
-    """None where the file is not JSON; {} where there is none."""
+    """None where the file is not JSON; {} where there is none. URLs' passwords are hidden: HIDDEN stands there."""
     dockerd: str
     docker_flags: tuple[str, ...]
     """What the main Docker runs with now."""

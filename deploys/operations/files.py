@@ -127,7 +127,7 @@ def files(wanted: Sequence[File], absent: Sequence[str] = ()) -> Commands:
     """
     Ensure these files are exactly so, owned by root, and those are gone.
 
-    + wanted: the files as they should be
+    + wanted: the files as they should be; a secret one is not read, and written where another of them differs
     + absent: paths that must not be; only what we wrote is removed
     """
     found = observe(HostFiles)
@@ -135,6 +135,8 @@ def files(wanted: Sequence[File], absent: Sequence[str] = ()) -> Commands:
         yield fail(f"{taken} is there and was not written by docker-multinode; move it away first")
         return
     changed = [f for f in wanted if differs(found.ours(f.path), f)]
+    if changed:
+        changed = [f for f in wanted if f.secret or f in changed]
     gone = [path for path in absent if found.ours(path)]
     for file in changed:
         announce(found.ours(file.path), file)
