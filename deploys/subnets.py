@@ -5,13 +5,15 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
+from pyinfra.api import DeployError
+
 from .facts.etcd import Subnets
 
 OVERHEAD = {"vxlan": 50, "host-gw": 0}
 """Bytes that a backend takes of each packet (flannel's pkg/backend)."""
 
 
-class NoSubnetLeftError(Exception):
+class NoSubnetLeftError(DeployError):
     """The pod network has no free /24."""
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from ..facts.etcd import RESERVATIONS, EtcdSubnets
 from ..facts.platform import Platform
-from ..observe import ask
+from ..observe import ask, observe
+from ..operations.flannel import subnet_of
 from ..settings import Settings
+from ..subnets import NoSubnetLeftError
 from ..topology import Node
 
 ONE_FOR_ALL = ("k8s_version", "etcd_version", "flannel_version", "flannel_network", "flannel_backend",
@@ -63,6 +66,20 @@ def recorded_network(node: Node) -> str | None:
                 f"is a node in the pod network {line.split('=', 1)[1]}; flannel_network can't be changed under it. "
                 "Set it back, or turn the cluster down with purge_data=true"
             )
+    return None
+
+
+def subnet_left(node: Node) -> str | None:
+    """The pod network has a /24 for the node; nodes that were there before keep theirs."""
+    known = observe(EtcdSubnets, node.first_master)
+    try:
+        subnet_of(node, known)
+    except NoSubnetLeftError as error:
+        names = ", ".join(sorted(known.reservations))
+        return (
+            f"{error}; etcd has reserved one each for {names}. Turn a node that is no longer needed down with "
+            f"purge_data=true, or delete {RESERVATIONS}/NODE in etcd where it is gone"
+        )
     return None
 
 

@@ -35,6 +35,7 @@ CHECKS: tuple[Check, ...] = (
     cluster.same_services,
     cluster.version_change,
     cluster.recorded_network,
+    cluster.subnet_left,
     cluster.routes,
     cluster.ports,
     docker.docker_restart,

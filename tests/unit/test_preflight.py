@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,20 +12,26 @@ import pytest
 from deploys.checks import cluster, docker, machine
 from deploys.checks.docker import REFUSED_KEYS
 from deploys.facts.daemons import DaemonsFact
+from deploys.facts.etcd import EtcdSubnets, Subnets
+from deploys.facts.files import HostFiles
 from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, Check
 
 from . import machines
 from .harness import World
-from .known import daemons
+from .known import daemons, host_files
 
 NODE_RECORD = {"name": "m1", "role": "master", "address": "10.0.0.11"}
 BY_NAME: dict[str, Check] = {check.__name__: check for check in (*CHECKS, *REMOVE_CHECKS)}
 
 
-def problem(check: Check, data: dict[str, Any] | None = None, **told: Any) -> str | None:
+def problem(check: Check, data: dict[str, Any] | None = None, etcd: Subnets | None = None, **told: Any) -> str | None:
     """What a check says of a master on such a machine."""
-    world = World(data=data or {}, platforms={"m1": machines.found("m1", "10.0.0.11", **told)},
-                  facts={DaemonsFact: daemons("daemons-fresh")})  # fmt: skip
+    facts = {
+        DaemonsFact: daemons("daemons-fresh"),
+        EtcdSubnets: etcd or Subnets(False, ""),
+        HostFiles: host_files(),
+    }
+    world = World(data=data or {}, platforms={"m1": machines.found("m1", "10.0.0.11", **told)}, facts=facts)
     with world.on():
         return check(world.node())
 
@@ -94,7 +101,11 @@ def test_a_check_stops_at_what_it_is_for(name: str, data: dict[str, Any], told: 
 
 
 def test_every_check_has_a_host_that_it_stops() -> None:
-    tested = {name for name, *_ in FAILS} | {"version_change", "master_answers"}  # of their own: below, test_deploys.py
+    tested = {name for name, *_ in FAILS} | {
+        "version_change",
+        "master_answers",
+        "subnet_left",
+    }  # of their own: below, test_deploys.py
     assert set(BY_NAME) <= tested
 
 
@@ -200,3 +211,13 @@ def test_another_minor_version_is_no_change_of_a_setting(have: str) -> None:
     assert "upgrade" in str(problem(cluster.version_change, record=record))
     assert problem(cluster.version_change, record={**NODE_RECORD, "kubernetes": "v1.37.0"}) is None
     assert problem(cluster.version_change, record=NODE_RECORD) is None
+
+
+def test_a_newcomer_to_a_full_pod_network_is_told_who_has_it() -> None:
+    full = Subnets(True, "", {"gone": "10.1.1.0/24", "w1": "10.1.2.0/24", "w2": "10.1.3.0/24"})
+    said = str(problem(cluster.subnet_left, {"flannel_network": "10.1.0.0/22"}, full))
+    assert "10.1.0.0/22 has no /24 left for m1" in said
+    assert "gone, w1, w2" in said
+    assert "purge_data=true" in said
+    mine = replace(full, reservations={"m1": "10.1.1.0/24", "w1": "10.1.2.0/24", "w2": "10.1.3.0/24"})
+    assert problem(cluster.subnet_left, {"flannel_network": "10.1.0.0/22"}, mine) is None
