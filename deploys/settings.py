@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 from pyinfra.api import DeployError
@@ -131,6 +132,12 @@ class Settings:
         values.names, (), "More names and addresses that the apiserver's certificate is good for."
     )
     certificate_days: int = option(values.days, 365, "Lifetime of the certificates that are issued, in days.")
+    renew_certificates: bool = option(
+        values.boolean,
+        False,
+        "Issue every certificate anew but the authorities', also good ones. For one run: with `--data`, else each run "
+        "does it again.",
+    )
     apiserver_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-apiserver.")
     controller_manager_extra_args: Mapping[str, str] = option(
         values.extra_args, {}, "More flags for kube-controller-manager."
@@ -247,18 +254,28 @@ def _value(name: str, data: Mapping[str, Any], environ: Mapping[str, str], hosts
 
 def _refuse_misspelt(data: Mapping[str, Any], environ: Mapping[str, str]) -> None:
     for name in data:
-        if name in OPTIONS or _FOREIGN.match(name):
+        if not isinstance(name, str) or name in OPTIONS or _FOREIGN.match(name):
             continue
         lower = name.lower().replace("-", "_")
-        close = [lower] if lower in OPTIONS else difflib.get_close_matches(lower, OPTIONS, 1, 0.85)
-        if close:
-            raise DeployError(f"unknown setting {name}; did you mean {close[0]}?")
+        if close := lower if lower in OPTIONS else _close(lower, 0.85):
+            written = name if name.isprintable() else values.shown(name)
+            raise DeployError(f"unknown setting {written}; did you mean {close}?")
     for name in environ:
         # the environment is not ours alone: only what can hardly be anything else
-        if name.isupper() and "_" in name and name.lower() not in OPTIONS:
-            close = difflib.get_close_matches(name.lower(), FROM_ENVIRONMENT, 1, 0.9)
-            if close:
-                raise DeployError(f"unknown environment variable {name}; did you mean {close[0].upper()}?")
+        lower = name.lower()
+        if (
+            name.isupper()
+            and "_" in name
+            and lower not in OPTIONS
+            and (close := _close(lower, 0.9)) in FROM_ENVIRONMENT
+        ):
+            raise DeployError(f"unknown environment variable {name}; did you mean {close.upper()}?")
+
+
+@cache
+def _close(name: str, cutoff: float) -> str | None:
+    # many hosts have the same data, and all of them the same environment
+    return next(iter(difflib.get_close_matches(name, OPTIONS, 1, cutoff)), None)
 
 
 def _check_together(settings: Settings) -> None:

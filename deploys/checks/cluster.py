@@ -11,7 +11,7 @@ from ..observe import ask, observe
 from ..operations.flannel import subnet_of
 from ..settings import Settings
 from ..subnets import NoSubnetLeftError
-from ..topology import Node
+from ..topology import Node, active_nodes
 
 ONE_FOR_ALL = ("k8s_version", "etcd_version", "flannel_version", "flannel_network", "flannel_backend",
                "service_network", "dns_domain", "dns_server_ip", "master_ip")  # fmt: skip
@@ -83,6 +83,17 @@ def subnet_left(node: Node) -> str | None:
     return None
 
 
+def same_backend(node: Node) -> str | None:
+    """flannel takes its backend from etcd, where the master's run writes it."""
+    if any(other.is_first_master for other in active_nodes()):
+        return None
+    known, wanted = ask(EtcdSubnets, node.first_master), node.settings.flannel_backend
+    have = known.backend if known else ""
+    if have and have != wanted:
+        return f"flannel_backend is {wanted}, the cluster's is {have}; change it with deploys/cluster.py, for all nodes"
+    return None
+
+
 def same_node(node: Node) -> str | None:
     """A node keeps its name, role and address."""
     for key in ("name", "role", "address"):
@@ -120,7 +131,7 @@ def version_change(node: Node) -> str | None:
 
 def ports(node: Node) -> str | None:
     """Nothing else listens where our programs will."""
-    if node.found.record:
+    if node.found.record or node.found.subnet_env:
         return None  # they are ours by now
     for port, owner in {**PORTS[node.role], **NODE_PORTS}.items():
         if port in node.found.listening:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from packaging.version import InvalidVersion, Version
 
+from ..facts.sections import shown
 from ..phases import docker
 from ..record import BOOTSTRAP_DATA
 from ..topology import Node
@@ -26,7 +27,7 @@ def docker_api(node: Node) -> str | None:
         old = Version(have) < Version(need)
         new = Version(node.found.docker_min_api or "0") > Version(need)
     except InvalidVersion:
-        return f"Docker names its API version {have!r}, which is no version"
+        return f"Docker names its API version {shown(have)}, which is no version"
     if old:
         return (
             f"has Docker {node.found.docker_version} (API {have}); Kubernetes {node.settings.k8s_version} "
@@ -39,6 +40,8 @@ def docker_api(node: Node) -> str | None:
             "dockerd, or install an older Docker"
         )
     version = docker.docker_version(node)
+    if version == Version("0"):
+        return f"Docker names its version {shown(node.found.docker_version)}, which is no version"
     if Version("28.0") <= version < Version("28.2"):
         return (
             f"has Docker {node.found.docker_version}, which drops packets that are routed to docker0 and has no "

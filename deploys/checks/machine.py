@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from ..record import NODE, SUBNET_ENV
 from ..topology import Node
 
 NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock")
@@ -19,9 +20,31 @@ CLOCK_SECONDS = 240
 
 def root(node: Node) -> str | None:
     """Operations run as root."""
+    if node.found.uid < 0:
+        return readable(node)
     if node.found.uid != 0:
         return "the login is not root; set _sudo = True for it in the inventory, or run pyinfra with --sudo"
     return None
+
+
+#: What to do about a file of the record that can't be read; both are written anew from elsewhere.
+_MENDED: dict[str, str] = {
+    NODE: "which says who this node is, is damaged; remove it, the next run writes it anew from the inventory",
+    SUBNET_ENV: "which has the node's subnet, is damaged; remove it, the next run takes the subnet that etcd has "
+    "reserved for the node",
+}
+
+
+def readable(node: Node) -> str | None:
+    """What the host said of itself can be what it was asked."""
+    if what := [command for command in node.found.unreadable if command not in _MENDED]:
+        return f"what {', '.join(what)} says there can't be read; look at it on the host, and mend what it prints"
+    return None
+
+
+def record_readable(node: Node) -> str | None:
+    """The node's record is whole."""
+    return next((f"{path}, {how}" for path, how in _MENDED.items() if path in node.found.unreadable), None)
 
 
 def tools(node: Node) -> str | None:

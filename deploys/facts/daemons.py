@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import calendar
+import ipaddress
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyinfra.api import FactBase, FactProcessError, StringCommand
+from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import BOOTSTRAP_RUN, BOOTSTRAP_SOCKET
-from .sections import first, split
+from .sections import END, Bundle, Sections, first, number, shown
 
 LABEL = "io.docker-multinode.spec"
 """Label of every container of ours: its specification as JSON."""
@@ -42,10 +44,10 @@ one() {{ unit=$1 socket=$2
   systemctl is-active --quiet $unit || return 0
   d="timeout 20 docker -H unix://$socket"
   echo "== $unit containers"
-  c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }}
-  echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}'
-  echo "== $unit unfinished"; $d images -q --filter dangling=true --filter label={IMAGE_LABEL}
-  echo "== $unit answered"; echo yes
+  c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }} || return 0
+  echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}' || return 0
+  echo "== $unit unfinished"; $d images -q --filter dangling=true --filter label={IMAGE_LABEL} || return 0
+  echo "== $unit answered"
 }}
 one docker-bootstrap {BOOTSTRAP_SOCKET}
 one docker /var/run/docker.sock
@@ -53,7 +55,7 @@ echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
 echo "== programs"; ! systemctl is-active --quiet docker || timeout 20 docker ps -q --filter label={PROGRAM} \
   --filter label=io.kubernetes.pod.namespace=kube-system | xargs -r timeout 20 docker inspect --format '{_PROGRAM}'
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
-true
+{END}
 """
 
 
@@ -129,7 +131,40 @@ def _container(line: str) -> ContainerState:
     return ContainerState(name, running, spec, _seconds(raw["state"].get("StartedAt")))
 
 
-def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
+_STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing")
+_IMAGE_LINE = re.compile(r"[^|\s]+\|(sha256:)?[0-9a-f]+\|[^|\s]+")
+_ID = re.compile(r"(sha256:)?[0-9a-f]+")
+_DOCKER0 = re.compile(r"\d+: docker0\s+inet (\S+) .*")
+
+
+def _check(sections: Sections, unit: str) -> None:
+    """Refuse what can't be the answer to what the host was asked.
+
+    :raises FactProcessError: it is not.
+    """
+    show = dict(line.split("=", 1) for line in sections.get(f"{unit} unit", []) if "=" in line)
+    if show.get("ActiveState") not in _STATES:
+        raise FactProcessError(f"systemctl show {unit} gave {shown(show.get('ActiveState'))} instead of its state")
+    for name, line in (("images", _IMAGE_LINE), ("unfinished", _ID)):
+        if wrong := next((text for text in sections.get(f"{unit} {name}", []) if not line.fullmatch(text)), None):
+            raise FactProcessError(f"docker images gave {shown(wrong)} instead of an image")
+    if f"{unit} containers" in sections and f"{unit} answered" not in sections:
+        # what is not known would read as "not there"
+        raise FactProcessError(f"{unit}.service is active, but docker does not answer; restart it")
+
+
+def _docker0(lines: list[str]) -> str:
+    for line in filter(None, lines):
+        found = _DOCKER0.fullmatch(line)
+        try:
+            return str(ipaddress.IPv4Interface(found[1] if found else ""))
+        except ValueError:
+            raise FactProcessError(f"ip addr gave {shown(line)} instead of docker0's address") from None
+    return ""
+
+
+def _daemon(sections: Sections, unit: str) -> DaemonState:
+    _check(sections, unit)
     show = dict(line.split("=", 1) for line in sections.get(f"{unit} unit", []) if "=" in line)
     environment = sections.get(f"{unit} environment", [])
     images = [line.split("|") for line in sections.get(f"{unit} images", [])]
@@ -141,35 +176,25 @@ def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
         command=tuple(word for word in sections.get(f"{unit} command", []) if word),
         environment=dict(line.split("=", 1) for line in environment if "=" in line),
         unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
-        answers=first(sections, f"{unit} answered") == "yes",
+        answers=f"{unit} answered" in sections,
         containers={c.name: c for c in containers},
         images={name: row[1] for row in images if len(row) == 3 for name in (row[0], row[2]) if "<none>" not in name},
     )
 
 
-class DaemonsFact(FactBase[Daemons]):
+class DaemonsFact(Bundle[Daemons]):
     """Both Docker daemons, their containers of ours and their images."""
 
-    @override
-    def command(self) -> StringCommand:
-        return StringCommand(_SCRIPT.strip())
-
-    @staticmethod
-    @override
-    def default() -> Daemons:  # no output at all: nothing is known
-        return DaemonsFact().process([])
+    script = _SCRIPT
 
     @override
-    def process(self, output: list[str]) -> Daemons:
-        sections = split(output)
-        words = " ".join(sections.get("docker0", [])).split()
-        docker0 = words[words.index("inet") + 1] if "inet" in words[:-1] else ""
-        programs = (line.rpartition(" ") for line in sections.get("programs", []))
-        started = first(sections, "started")
+    def read(self, sections: Sections) -> Daemons:
+        docker0 = _docker0(sections["docker0"])
+        programs = (line.rpartition(" ") for line in sections["programs"])
         return Daemons(
             _daemon(sections, "docker-bootstrap"),
             _daemon(sections, "docker"),
             docker0,
-            int(started) if started.isascii() and started.isdigit() else 0,
+            number(first(sections, "started")) or 0,
             {name: _seconds(moment) for name, _, moment in programs if name},
         )

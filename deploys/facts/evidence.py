@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..record import BOOTSTRAP_SOCKET, FLANNEL_RUN, KUBELET, KUBELET_CLIENT, KUBERNETES, OWN_PLACES, PKI, RECORD
 from .kernel import KUBELET_SYSCTLS, PROXY_SYSCTLS, SYSCTLS
-from .sections import split
+from .sections import parts
 
 CERTIFICATES = "certificates.txt"
 """The row that holds certificates as PEM; the archive has their names and dates instead."""
@@ -150,7 +150,7 @@ _FILE = re.compile(r"([a-z][a-z-]*/)?[a-z][a-z.-]*")
 def answers(output: str) -> dict[str, str]:
     """File → text, of what the script printed."""
     found = {}
-    for file, lines in split(output.splitlines()).items():
+    for file, lines in parts(output.splitlines()).items():
         if not _FILE.fullmatch(file):
             continue
         try:

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import tarfile
 import zlib
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, FactProcessError, StringCommand
+from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import FILES, FLANNEL_RUN, KUBELET_CLIENT, OWN_PLACES
-from .sections import split
+from .sections import END, Bundle, Sections, number, shown
 
 # Keys, and what else is for root alone, are never read: only that they are there, and their mode. Foreign files:
 # only their names.
 _SCRIPT = rf"""
-p=$( {{ ls -d {" ".join(OWN_PLACES)}; cat {FILES}; }} 2>/dev/null )
+ours() {{ grep -a '^/' {FILES} 2>/dev/null | while IFS= read -r f; do if [ -f "$f" ] || [ -L "$f" ]; then
+  printf '%s\n' "$f"; fi; done; }}
 echo "== stat"
-[ -z "$p" ] || find $p \( -type f -o -type l \) -exec stat -c '%a %u:%g %s %n' {{}} + 2>/dev/null | sort -u
-echo "== ours"; cat {FILES} 2>/dev/null
+{{ find {" ".join(OWN_PLACES)} \( -type f -o -type l \) -exec stat -c '%a %u:%g %s %n' {{}} + 2>/dev/null
+  ours | tr '\n' '\0' | xargs -0r stat -c '%a %u:%g %s %n' 2>/dev/null; }} | sort -u
+echo "== ours"; ours
 echo "== contents"
 if [ -s {FILES} ]; then
-  grep -v -e '\.key$' -e '\.pem$' {FILES} | while read -r f; do
-    [ -f "$f" ] && [ "$(stat -c %a "$f")" != 600 ] && echo ".$f"; done |
-    (cd / && tar -czf - -T - 2>/dev/null) | base64
+  ours | grep -v -e '\.key$' -e '\.pem$' | while IFS= read -r f; do
+    [ "$(stat -c %a "$f")" = 600 ] || printf '%s\n' ".$f"; done | (cd / && tar -czf - -T - 2>/dev/null) | base64
 fi
-echo "== changed"; xargs -r -d '\n' -a {FILES} stat -c '%Z %n' 2>/dev/null
+echo "== changed"; ours | tr '\n' '\0' | xargs -0r stat -c '%Z %n' 2>/dev/null
 echo "== subnet.env"; cat {FLANNEL_RUN}/subnet.env 2>/dev/null
 echo "== kubelet-client"; sed -n '/-BEGIN CERT/,/-END CERT/p' {KUBELET_CLIENT} 2>/dev/null
-true
+{END}
 """
+
+
+_STAT = re.compile(r"([0-7]{1,4}) ([0-9]+:[0-9]+) ([0-9]+) (/.*)")
 
 
 @dataclass(frozen=True)
@@ -86,30 +91,24 @@ def _contents(lines: list[str]) -> dict[str, str]:
         raise FactProcessError(f"the host's tar gave no archive: {error}") from error
 
 
-class HostFiles(FactBase[Files]):
+class HostFiles(Bundle[Files]):
     """The files that we wrote, with contents (never keys), and the names of foreign ones beside them."""
 
-    @override
-    def command(self) -> StringCommand:
-        return StringCommand(_SCRIPT.strip())
-
-    @staticmethod
-    @override
-    def default() -> Files:  # no output at all: nothing is known
-        return HostFiles().process([])
+    script = _SCRIPT
 
     @override
-    def process(self, output: list[str]) -> Files:
-        sections = split(output)
+    def read(self, sections: Sections) -> Files:
         ours = set(sections.get("ours", []))
         contents = _contents(sections.get("contents", []))
-        times = (line.partition(" ") for line in sections.get("changed", []))
-        changed = {path: int(time) for time, _, path in times if time.isascii() and time.isdigit()}
+        times = (line.partition(" ") for line in sections["changed"])
+        changed = {path: number(time) or 0 for time, _, path in times}
         files = {}
         for line in sections.get("stat", []):
-            words = line.split(" ", 3)
-            if len(words) == 4 and words[2].isascii() and words[2].isdigit():
-                mode, owner, size, path = words
-                files[path] = FileState(mode, owner, int(size), path in ours, contents.get(path), changed.get(path, 0))
+            found = _STAT.fullmatch(line)
+            size = number(found[3]) if found else None
+            if not found or size is None:
+                raise FactProcessError(f"the host's stat gave {shown(line)} instead of a file")
+            mode, owner, path = found[1], found[2], found[4]
+            files[path] = FileState(mode, owner, size, path in ours, contents.get(path), changed.get(path, 0))
         env = dict(line.split("=", 1) for line in sections.get("subnet.env", []) if "=" in line)
         return Files(files, env, "\n".join(sections.get("kubelet-client", [])))

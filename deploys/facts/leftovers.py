@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import (
@@ -18,7 +20,7 @@ from ..record import (
     RECORD,
     SUBNET_ENV,
 )
-from .sections import split
+from .sections import END, Bundle, Sections, shown
 
 PATHS = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", ETCD_DATA, FLANNEL_RUN,
          KUBELET, RECORD, "/var/lib/cri-dockerd", "/run/cri-dockerd.sock", "/var/log/pods",
@@ -39,8 +41,17 @@ echo "== backups"; find {BACKUPS} -type f -printf '%p\n' 2>/dev/null | sort
 echo "== pods"
 ! systemctl is-active --quiet docker ||
   timeout 20 docker ps -a --filter label=io.kubernetes.docker.type --format '{{{{.Names}}}}'
-true
+{END}
 """
+
+
+_LINES = {
+    "paths": re.compile(r"/\S+"),
+    "chains": re.compile(r"[a-z0-9_-]+ \S+"),
+    "rules": re.compile(r"[a-z0-9_-]+ -A \S+ .*"),
+    "pods": re.compile(r"[a-zA-Z0-9_.-]+"),
+}
+"""What a line of a part looks like."""
 
 
 @dataclass(frozen=True)
@@ -59,27 +70,26 @@ class Left:
     """Paths of the archives that deploys/backup.py made, or was sent."""
 
 
-class Leftovers(FactBase[Left]):
+class Leftovers(Bundle[Left]):
     """Paths, links, iptables chains and pods that we or our containers made."""
 
-    @override
-    def command(self) -> StringCommand:
-        return StringCommand(_SCRIPT.strip())
-
-    @staticmethod
-    @override
-    def default() -> Left:  # no output at all: nothing is known
-        return Leftovers().process([])
+    script = _SCRIPT
 
     @override
-    def process(self, output: list[str]) -> Left:
-        sections = split(output)
-        chains = tuple(line for line in sections.get("chains", []) if line.count(" ") == 1)
+    def read(self, sections: Sections) -> Left:
+        for name, line in _LINES.items():
+            if wrong := next((text for text in sections[name] if not line.fullmatch(text)), None):
+                raise FactProcessError(f"the host says {shown(wrong)} of its {name}")
+        for rule in sections["rules"]:
+            try:
+                shlex.split(rule)
+            except ValueError:
+                raise FactProcessError(f"the host says {shown(rule)} of its rules") from None
         return Left(
-            frozenset(sections.get("paths", [])),
-            frozenset(sections.get("links", [])),
-            chains,
-            tuple(sections.get("rules", [])),
-            tuple(sections.get("pods", [])),
-            tuple(sections.get("backups", [])),
+            frozenset(sections["paths"]),
+            frozenset(sections["links"]),
+            tuple(sections["chains"]),
+            tuple(sections["rules"]),
+            tuple(sections["pods"]),
+            tuple(sections["backups"]),
         )

@@ -176,7 +176,8 @@ def main_daemon_restored(restart: RestartStrategy, command: str, bounced: tuple[
     once = restart.start_once.format(command=shlex.quote(command), flag='"--bip=$before"')
     again = f"{stop}; " + _or_evidence(restart.start.format(unit=MAIN), restart, MAIN)
     yield StringCommand(
-        f"before=$(cat {BEFORE}/docker0 2>/dev/null); {restart.reload}; {stop}; "
+        f"before=$(grep -xE '([0-9]+[.]){{3}}[0-9]+/[0-9]+' {BEFORE}/docker0 2>/dev/null | head -n 1); "
+        f"{restart.reload}; {stop}; "
         f'if [ -n "$before" ]; then {{ {once}; }} || exit 1; else ip link del docker0 2>/dev/null; fi; {again}; '
         "now=$(ip -4 -o addr show dev docker0 | awk '{print $4}'); "
         '[ -z "$before" ] || [ "$now" = "$before" ] || '

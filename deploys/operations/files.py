@@ -58,9 +58,12 @@ def archive(files: Iterable[File]) -> str:
     return base64.encodebytes(gzip.compress(packed.getvalue(), mtime=0)).decode()
 
 
-def write(files: Sequence[File]) -> StringCommand:
-    """The command that writes these files, all of them, as root's."""
-    return StringCommand(WRITE.strip(), _stdin=archive(files))
+def write(files: Sequence[File], after: str = "") -> StringCommand:
+    """The command that writes these files, all of them, as root's.
+
+    :param after: shell commands that belong to it, a line each: they run also where the connection breaks.
+    """
+    return StringCommand((WRITE + after).strip(), _stdin=archive(files))
 
 
 # deepest first; one that is not empty stays, and stays recorded

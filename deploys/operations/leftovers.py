@@ -19,7 +19,7 @@ from .files import EMPTY_DIRECTORIES
 _NO_CHAINS = """
 for c in iptables ip6tables; do for t in $($c-save 2>/dev/null | sed -n 's/^[*]//p'); do
   chains=$($c-save -t $t | awk '/^:(PATTERN)/{print substr($1,2)}')
-  $c-save -t $t | awk '/^-A/ && / -[jg] (PATTERN)/' | sed 's/^-A/-D/' |
+  $c-save -t $t | awk '/^-A/ && / -[jg] (PATTERN)/' | sed 's/^-A/-D/; s/[$`]/\\&/g' |
     while read -r rule; do eval "$c -w -t $t $rule"; done
   for chain in $chains; do $c -w -t $t -F $chain; done
   for chain in $chains; do $c -w -t $t -X $chain; done
@@ -90,8 +90,8 @@ def no_rules() -> Commands:
         host.noop("no rules of ours are there")
         return
     say("Will delete the iptables rules:", *there)
-    rules = [rule.split(" ", 1) for rule in there]
-    yield StringCommand("; ".join(f"iptables -w -t {table} {rule.replace('-A ', '-D ', 1)}" for table, rule in rules))
+    rules = [shlex.split(rule) for rule in there]
+    yield StringCommand("; ".join(shlex.join(["iptables", "-w", "-t", t, "-D", *rule]) for t, _, *rule in rules))
 
 
 @operation

@@ -19,7 +19,7 @@ from ..record import (
     FLANNEL_RUN,
     SUBNET_ENV,
 )
-from ..remote import quietly
+from ..remote import run
 from ..render import render
 from ..topology import Node
 
@@ -55,7 +55,8 @@ def _config(node: Node) -> File:
     theirs = _inherited(node.found.daemon_json)
     secret = HIDDEN in json.dumps(theirs)
     if secret:
-        theirs = _inherited(json.loads(quietly(node.host, "cat /etc/docker/daemon.json") or "{}"))
+        _, text, _ = run(node.host, "cat /etc/docker/daemon.json")
+        theirs = _inherited(json.loads(text))
     config = theirs | {
         "live-restore": True,
         "log-driver": "json-file",

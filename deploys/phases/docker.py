@@ -83,6 +83,11 @@ def flags(node: Node) -> tuple[str, ...]:
     return tuple(result)
 
 
+def running_flags(node: Node) -> tuple[str, ...]:
+    """What the main Docker's command line must have besides bip: the flags, and the packet size that is in force."""
+    return (*flags(node), f"--mtu={flannel.mtu(node)}")
+
+
 def revision(node: Node) -> str:
     """Tells the environment that Docker runs with from another one; empty where it gets none from us."""
     environment = proxies(node)
@@ -150,7 +155,7 @@ def restart_due(node: Node) -> bool:
     expected = bip(node)
     return (
         expected is None
-        or why_restart(observe(DaemonsFact, node.host), flags(node), expected, revision(node)) is not None
+        or why_restart(observe(DaemonsFact, node.host), running_flags(node), expected, revision(node)) is not None
     )
 
 
@@ -166,7 +171,7 @@ def apply(node: Node) -> None:
     main_daemon(
         name="Run the main Docker on the pod network",
         node=node,
-        flags=flags(node),
+        flags=running_flags(node),
         revision=revision(node),
         drop_in=drop_in_path(node),
         bounced=bounced(node),

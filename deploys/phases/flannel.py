@@ -19,6 +19,12 @@ TITLE = "flannel"
 NAME = "flannel"
 INTERFACES = {"vxlan": "flannel.1", "host-gw": None}
 """Backend → the interface by which pods' packets come in from other nodes."""
+READY = (
+    f"started=$({docker('bootstrap')} inspect -f '{{{{if .State.Running}}}}{{{{.State.StartedAt}}}}{{{{end}}}}' {NAME})"
+    f' && [ -n "$started" ] && [ -n "$(find {FLANNEL_RUN}/subnet.env -newermt "$started")" ]'
+)
+"""flannel writes its file when it has the lease, the link and its rules (main.go): one that is newer than the start of
+the container that runs now is this flannel's, not the one before's and not the record's copy."""
 
 
 def image(node: Node) -> str:
@@ -27,7 +33,7 @@ def image(node: Node) -> str:
 
 
 def spec(node: Node) -> Spec:
-    """The container."""
+    """The container. flannel reads its backend in etcd, at its start only."""
     pki = f"{PKI}/etcd"
     return Spec(
         image(node),
@@ -37,6 +43,7 @@ def spec(node: Node) -> Spec:
         (f"--etcd-endpoints=https://{node.master_address}:2379", f"--etcd-cafile={pki}/ca.crt",
          f"--etcd-certfile={pki}/flannel-client.crt", f"--etcd-keyfile={pki}/flannel-client.key",
          f"--iface={node.address}", f"--ip-masq={str(node.settings.flannel_ipmasq).lower()}"),
+        revision=f"backend {node.settings.flannel_backend}",
     )  # fmt: skip
 
 
@@ -62,13 +69,15 @@ def apply(node: Node) -> None:
     wait_for(
         name="Wait for flannel",
         what="flannel to take the recorded subnet",
-        test=f"[ -d /sys/class/net/{INTERFACES[wanted.flannel_backend] or 'lo'} ] && "
+        test=f"{READY} && "
         f'[ "$(grep ^FLANNEL_SUBNET {SUBNET_ENV})" = "$(grep ^FLANNEL_SUBNET {FLANNEL_RUN}/subnet.env)" ]',
         limit=wanted.timeout_for_services,
         evidence=f"grep -H SUBNET {SUBNET_ENV} {FLANNEL_RUN}/subnet.env; {docker('bootstrap')} logs --tail 15 {NAME}",
         further=f"{docker('bootstrap')} logs {NAME}",
         when=[taken, runs],
     )
+    others = [link for backend, link in INTERFACES.items() if link and backend != wanted.flannel_backend]
+    no_links(name="Remove another backend's link", links=others)
 
 
 def remove(node: Node) -> None:

@@ -158,11 +158,12 @@ def apply(node: Node) -> None:
             limit=limit,
         )
     name = f"system:node:{node.name}"
-    kubelet_client(
+    first = kubelet_client(
         name="Issue the kubelet's first client certificate",
         wanted=Certificate(KUBELET_CLIENT.removesuffix(".pem"), pki.CA, name, ("system:nodes",)),
         authority=node.first_master,
         days=node.settings.certificate_days,
+        container=NAME,
     )
     wanted = _files(node)
     files(name="Write the kubelet's configuration", wanted=wanted)
@@ -182,7 +183,7 @@ def apply(node: Node) -> None:
         evidence=f"docker logs --tail 200 {NAME} 2>&1 | grep -E '^[EF][0-9]|level=(error|fatal)' | tail -n 12; "
         f"docker logs --tail 4 {NAME}",
         further=f"docker logs {NAME}",
-        when=[runs],
+        when=[first, runs],
     )
 
 

@@ -1,4 +1,28 @@
-"""Authorities on the first master, and each node's certificates: kubeadm's names and places."""
+"""Authorities on the first master, and each node's certificates: kubeadm's names and places.
+
+A certificate that is issued anew restarts nothing, since programs read it from disk again. Read in the sources
+of Kubernetes 1.37.2, etcd 3.7.0 and flannel 0.28.10, and measured in tests/cluster/test_certificates.py:
+
+======================  ============================  ========================================================
+program                 certificate                   when it reads it
+======================  ============================  ========================================================
+etcd                    etcd/server, etcd/peer        at each handshake (client/pkg/transport/listener.go)
+kube-apiserver          apiserver                     when the file changes (dynamic_serving_content.go)
+..                      front-proxy-client            when the file changes (kube-aggregator's apiserver.go)
+..                      apiserver-etcd-client         at each handshake (etcd3.go, etcd's TLSInfo)
+..                      apiserver-kubelet-client      every 5 minutes and at each handshake (cert_rotation.go)
+kube-controller-manager controller-manager            every 5 minutes and at each handshake (cert_rotation.go)
+kube-scheduler          scheduler                     likewise
+kube-proxy              kube-proxy                    likewise
+kubelet, as a server    kubelet                       when the file changes (ReloadKubeletServerCertificateFile)
+kubelet, as a client    kubelet-client-current.pem    rotated by itself after 70 to 90 % of its lifetime, by a CSR;
+                                                      one that a run issued at its start only
+flannel                 etcd/flannel-client           at its start only (newTlsConfig in etcd/registry.go)
+======================  ============================  ========================================================
+
+So flannel is restarted with its new certificate; traffic goes on meanwhile. The kubelet is, where its own could not
+be rotated any more.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +30,7 @@ from ..operations.certificates import authorities, certificates, no_certificates
 from ..record import PKI
 from ..topology import Node
 from ..x509 import Certificate
+from . import flannel
 
 TITLE = "certificates"
 
@@ -14,6 +39,9 @@ ETCD_CA = f"{PKI}/etcd/ca"
 FRONT_PROXY_CA = f"{PKI}/front-proxy-ca"
 SERVICE_ACCOUNTS = f"{PKI}/sa"
 AUTHORITIES = {CA: "kubernetes", ETCD_CA: "etcd-ca", FRONT_PROXY_CA: "front-proxy-ca"}
+
+READ_ONCE = {f"{PKI}/etcd/flannel-client": ("bootstrap", flannel.NAME)}
+"""Certificate → daemon and container of the program that reads it at its start only."""
 
 ADMINS = "kubeadm:cluster-admins"
 
@@ -68,6 +96,8 @@ def apply(node: Node) -> None:
         wanted=wanted(node),
         authority=node.first_master,
         days=node.settings.certificate_days,
+        renew=node.settings.renew_certificates,
+        restart=READ_ONCE,
     )
 
 

@@ -39,8 +39,13 @@ ORDER = (
     "status",
     "evidence",
     "backup",
+    "certificates",
+    "members",
+    "disk_full",
     "roles",
     "reboot",
+    "kills",
+    "faults",
     "failures",
     "turndown",
 )

@@ -57,7 +57,7 @@ MORE = (
     Drift("worker", "rm /var/lib/kubelet/pki/kubelet-client-current.pem",
           ("issue /var/lib/kubelet/pki/kubelet-client-current.pem",)),
     Drift("master", "sysctl -qw net.ipv4.ip_forward=0", ("net.ipv4.ip_forward: 0 -> 1",)),
-    Drift("master", f"{ETCDCTL} put /docker-multinode/subnets/{WORKER} 10.1.99.0/24", (f"for node {WORKER}",)),
+    Drift("master", f"{ETCDCTL} del /docker-multinode/subnets/10.1.2.0-24", ("Will reserve 10.1.2.0/24",)),
     Drift("master", f"{ETCDCTL} del /coreos.com/network/config", ("flannel's network",)),
     Drift("worker", "sed -i s/10.1.2.1/10.1.99.1/ /run/flannel/subnet.env", ("/run/flannel/subnet.env",)),
     Drift("master", f"{KUBECTL} -n kube-system delete service kube-dns", ("kube-dns",)),

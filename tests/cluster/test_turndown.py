@@ -26,7 +26,7 @@ def test_a_plan_to_turn_down_changes_nothing(cluster: Cluster) -> None:
 
 def test_data_outlives_a_turndown_and_a_new_install(cluster: Cluster, figure: Figure) -> None:
     cluster.kubectl("create", "configmap", "memory", "--from-literal=of=before")
-    authority = cluster.master.read("/etc/kubernetes/pki/ca.crt")
+    authority = _authorities(cluster)
     subnets = [host.read("/var/lib/docker-multinode/subnet.env") for host in cluster.hosts]
     run = cluster.product.apply("turndown").check()
     figure("seconds: turndown, data kept", run.seconds)
@@ -40,12 +40,20 @@ def test_data_outlives_a_turndown_and_a_new_install(cluster: Cluster, figure: Fi
     assert_empty(cluster.product.plan("turndown"))
     run = cluster.product.apply().check()
     figure("seconds: new install on the kept data", run.seconds)
-    assert cluster.master.read("/etc/kubernetes/pki/ca.crt") == authority
+    assert _authorities(cluster) == authority
     assert [host.read("/var/lib/docker-multinode/subnet.env") for host in cluster.hosts] == subnets
     assert cluster.get("configmap", "memory")[0]["data"] == {"of": "before"}
     cluster.deploy_web()
     cluster.wait_works()
     assert_empty(cluster.product.plan())
+
+
+def _authorities(cluster: Cluster) -> str:
+    """Hashes of the authorities, of the service accounts' keys, and of all their private keys."""
+    files = " ".join(f"{name}.*" for name in ("ca", "etcd/ca", "front-proxy-ca", "sa"))
+    found = cluster.master.run(f"cd /etc/kubernetes/pki && sha256sum {files}").stdout
+    assert found.count("\n") == 8
+    return found
 
 
 def test_a_purge_leaves_the_host_as_it_was(cluster: Cluster, before: dict[str, Listing], figure: Figure) -> None:

@@ -19,6 +19,7 @@ class Effect:
     :param entry: the deploy whose run shows it.
     :param beside: other settings, set in both runs.
     :param machine: what is special about the worker's machine, in both runs.
+    :param installed: whether the hosts are nodes already; those of other entries than cluster always are.
     """
 
     value: Any
@@ -27,6 +28,7 @@ class Effect:
     entry: str = "cluster"
     beside: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
+    installed: bool = False
 
 
 NEXT = "\n      +     "
@@ -49,7 +51,7 @@ EFFECTS: Mapping[str, Effect] = {
     "flannel_ipmasq": Effect(False, ("argument --ip-masq=false", "FLANNEL_IPMASQ=false"), ("FLANNEL_IPMASQ=true",)),
     "service_network": Effect("10.222.0.0/16", ("--service-cluster-ip-range=10.222.0.0/16", "10.222.0.10"),
                               ("10.96.0.0/12",)),
-    "dns_domain": Effect("k8s.lan", ("clusterDomain: k8s.lan", "kubernetes k8s.lan in-addr.arpa",
+    "dns_domain": Effect("k8s.lan", ('clusterDomain: "k8s.lan"', "kubernetes k8s.lan in-addr.arpa",
                                      "kubernetes.default.svc.k8s.lan"), ("cluster.local",)),
     "dns_server_ip": Effect("10.96.0.53", ("- 10.96.0.53", "clusterIP: 10.96.0.53"), ("10.96.0.10",)),
     "restart_policy": Effect("always", ("--restart=always",), ("--restart=unless-stopped",)),
@@ -74,6 +76,7 @@ EFFECTS: Mapping[str, Effect] = {
     "no_proxy": Effect(".corp", (".svc,.corp",), beside={"http_proxy": "http://p.lan:1"}),
     "apiserver_cert_sans": Effect("k8s.example.org", ("k8s.example.org",)),
     "certificate_days": Effect(30, ("lifetime: 30 days",), ("lifetime: 365 days",)),
+    "renew_certificates": Effect(True, (f"{PKI}/admin.crt, because renew_certificates asks for it",), installed=True),
     "apiserver_extra_args": Effect({"v": "7"}, (f'{PKI}/apiserver.key"{NEXT}- "--v=7"',)),
     "controller_manager_extra_args": Effect({"v": "7"}, (f'account-credentials=true"{NEXT}- "--v=7"',)),
     "scheduler_extra_args": Effect({"v": "7"}, (f'--profiling=false"{NEXT}- "--v=7"',)),

@@ -33,9 +33,9 @@ from .known import daemons, host_files, left
 from .samples import lines
 
 CA = x509.new_authority("kubernetes")
-ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin"), CA, 1)
+ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin", (pki.ADMINS,)), CA, 1)
 INSTALLED = host_files(
-    *(File(path, "", "600", secret=True) for path in pki.authority_files()),
+    *(File(path, "k", "600", secret=True) for path in (*pki.authority_files(), f"{PKI}/admin.key")),
     File(f"{PKI}/ca.crt", CA.certificate),
     File(f"{PKI}/admin.crt", ADMIN.certificate),
 )
@@ -55,7 +55,7 @@ def outcome(effect: Effect, data: Mapping[str, Any], worker_data: Mapping[str, A
         workers={"w1": dict(worker_data)},
         data={**effect.beside, **data},
         platforms={"w1": machines.found("w1", "10.0.0.12", **effect.machine)},
-        facts=dict(AFTER if effect.entry != "cluster" else BEFORE),
+        facts=dict(AFTER if effect.installed or effect.entry != "cluster" else BEFORE),
     )
     said: list[str] = []
     for name in ("m1", "w1"):
@@ -79,7 +79,7 @@ WITHOUT: dict[str, str] = {}
 
 def without(effect: Effect) -> str:
     """What is said with the default."""
-    key = json.dumps([effect.entry, effect.beside, effect.machine])
+    key = json.dumps([effect.entry, effect.beside, effect.machine, effect.installed])
     if key not in WITHOUT:
         WITHOUT[key] = outcome(effect, {}, {})
     return WITHOUT[key]

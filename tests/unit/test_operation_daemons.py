@@ -172,7 +172,7 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
 def test_docker_is_restored_by_one_start_with_its_old_address_and_one_without_us() -> None:
     here = World(facts={DaemonsFact: daemons()})
     command = text(here.run(main_daemon_restored, restart=SYSTEMD, command="/usr/bin/dockerd -H fd://", bounced=()))
-    assert command.startswith("before=$(cat /var/lib/docker-multinode/before/docker0 2>/dev/null); systemctl daemon-")
+    assert command.startswith("before=$(grep -xE '([0-9]+[.]){3}[0-9]+/[0-9]+' /var/lib/docker-multinode/before/")
     assert "systemctl stop docker.socket 2>/dev/null; systemctl stop docker" in command
     assert "'/usr/bin/dockerd -H fd://' \"--bip=$before\"" in command
     assert "before us it was $before" in command

@@ -29,7 +29,7 @@ SHOWN = json.loads(json.dumps(THEIRS).replace("bob:s3cret@", HIDDEN))
 def node() -> Iterator[bootstrap.Node]:
     """A host whose daemon.json has a password, which the fact hid."""
     here = World(platforms={"m1": machines.found(daemon_json=SHOWN)})
-    with patch.object(bootstrap, "quietly", return_value=json.dumps(THEIRS)):
+    with patch.object(bootstrap, "run", return_value=(True, json.dumps(THEIRS), "")):
         yield here.node()
 
 
@@ -45,7 +45,7 @@ def test_a_password_in_daemon_json_is_taken_over_for_root_alone_and_shown_nowher
 
 def test_another_password_is_another_revision_and_writes_the_secret_file_with_the_unit(node: bootstrap.Node) -> None:
     one = bootstrap._config(node)
-    with patch.object(bootstrap, "quietly", return_value=json.dumps(THEIRS).replace("s3cret", "other")):
+    with patch.object(bootstrap, "run", return_value=(True, json.dumps(THEIRS).replace("s3cret", "other"), "")):
         other = bootstrap._config(node)
     assert bootstrap._revision(node, one) != bootstrap._revision(node, other)
     unit = File("/unit", "new")
@@ -60,7 +60,7 @@ def test_another_password_is_another_revision_and_writes_the_secret_file_with_th
 def test_a_configuration_without_a_password_is_shown_and_nothing_more_is_read() -> None:
     plain = {"registry-mirrors": ["https://mirror.lan"], "proxies": {"http-proxy": "http://proxy.lan:1"}}
     here = World(platforms={"m1": machines.found(daemon_json=plain)})
-    with patch.object(bootstrap, "quietly", side_effect=AssertionError("it was read")):
+    with patch.object(bootstrap, "run", side_effect=AssertionError("it was read")):
         config = bootstrap._config(here.node())
     assert (config.mode, config.secret) == ("644", False)
     assert json.loads(config.content)["proxies"] == plain["proxies"]

@@ -143,3 +143,14 @@ def test_a_restart_is_due_before_the_first_run_and_after_a_change_of_flags_only(
                   platforms={"m1": machines.found("m1", "10.0.0.11", subnet__env=record)})  # fmt: skip
     with world.on() as host:
         assert docker.restart_due(world.node(host.name))
+
+
+def test_a_restart_is_due_after_a_change_of_the_packet_size() -> None:
+    record = "FLANNEL_SUBNET=10.1.1.1/24"
+    jumbo = "2: eth0: <UP> mtu 9000 qdisc noqueue"
+    for data, links, due in ((({}), jumbo, True), ({"flannel_backend": "host-gw"}, None, True), ({}, None, False)):
+        machine = {"subnet__env": record, **({"links": links} if links else {})}
+        world = World(data=data, facts={DaemonsFact: daemons()},
+                      platforms={"m1": machines.found("m1", "10.0.0.11", **machine)})  # fmt: skip
+        with world.on() as host:
+            assert docker.restart_due(world.node(host.name)) is due

@@ -50,6 +50,10 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("tools", {}, {"without_tools": ("docker",)}, "install Docker"),
     ("tools", {}, {"without_tools": ("tar", "iptables")}, "iptables, tar"),
     ("docker_runs", {}, {"docker_version": "Cannot connect to the Docker daemon"}, "systemctl status docker"),
+    ("root", {}, {"user": "uid=0(root)"}, "what id -u says there can't be read"),
+    ("readable", {}, {"links": "Welcome!", "iptables": "$(reboot)"}, "what iptables --version, ip link says there"),
+    ("record_readable", {}, {"subnet__env": "FLANNEL_SUBNET=x"}, "/var/lib/docker-multinode/subnet.env, which has"),
+    ("docker_api", {}, {"docker": "new"}, "its version 'new'"),
     ("docker_api", {}, {"docker": "24.0.9", "api": "1.43"}, "Docker 25 or newer"),
     ("docker_api", {}, {"docker": "28.0.0", "api": "1.48"}, "28.2 or newer"),
     ("docker_api", {}, {"docker": "28.1.1+dfsg1", "api": "1.49"}, "28.2 or newer"),
@@ -71,6 +75,7 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("clock", {}, {"time": "0"}, "NTP"),
     ("clock", {}, {"time": str(int(time.time()) + 3600)}, "ahead of"),
     ("memory", {}, {"memory": "900000"}, "a master needs"),
+    ("room", {}, {"disks": "1 900000 70000 9 9000 /var/lib/docker"}, "install as master needs 1500"),
     ("firewall", {}, {"active": "docker\nfirewalld"}, "firewalld"),
     ("foreign_kubernetes", {}, {"foreign_kubernetes": "/etc/kubernetes/admin.conf"}, "kubeadm reset"),
     ("etcd_has_its_authority", {}, {"etcd_data": "yes"}, "/etc/kubernetes/pki/etcd/ca.crt"),
@@ -103,9 +108,12 @@ def test_a_check_stops_at_what_it_is_for(name: str, data: dict[str, Any], told: 
 def test_every_check_has_a_host_that_it_stops() -> None:
     tested = {name for name, *_ in FAILS} | {
         "version_change",
-        "master_answers",
         "subnet_left",
-    }  # of their own: below, test_deploys.py
+        "same_backend",
+        "master_answers",
+        "master_is_theirs",
+        "name_is_free",
+    }  # of their own, or in test_deploys.py
     assert set(BY_NAME) <= tested
 
 
@@ -221,3 +229,24 @@ def test_a_newcomer_to_a_full_pod_network_is_told_who_has_it() -> None:
     assert "purge_data=true" in said
     mine = replace(full, reservations={"m1": "10.1.1.0/24", "w1": "10.1.2.0/24", "w2": "10.1.3.0/24"})
     assert problem(cluster.subnet_left, {"flannel_network": "10.1.0.0/22"}, mine) is None
+
+
+@pytest.mark.parametrize(
+    ("whole", "config", "refused"),
+    [
+        (False, '{"Backend": {"Type": "vxlan"}}', True),
+        (False, '{"Backend": {"Type": "host-gw"}}', False),
+        (False, "", False),
+        (False, "[", False),
+        (True, '{"Backend": {"Type": "vxlan"}}', False),
+    ],
+)
+def test_a_worker_alone_does_not_change_the_backend(whole: bool, config: str, refused: bool) -> None:
+    world = World(workers=["w1"], data={"flannel_backend": "host-gw"}, facts={EtcdSubnets: Subnets(True, config)})
+    if not whole:
+        world.state.limit_hosts = [world.host("w1")]
+        world.state.active_hosts = {world.host("w1")}
+    with world.on("w1") as host:
+        said = cluster.same_backend(world.node(host.name))
+    assert (said is not None) is refused
+    assert not said or "deploys/cluster.py" in said
