@@ -69,7 +69,7 @@ class Settings:
         "the tenth address of service_network",
     )
     restart_policy: str = option(
-        values.one_of("unless-stopped", "always", "on-failure"),
+        values.one_of("unless-stopped", "always"),
         "unless-stopped",
         "Docker restart policy of our own containers.",
     )

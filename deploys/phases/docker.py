@@ -21,7 +21,7 @@ from .bootstrap import proxies
 
 TITLE = "main Docker"
 
-#: Daemon flag → key in daemon.json: what stands there already is left to it, for dockerd refuses both.
+#: Not where daemon.json has ``log-opts``: dockerd refuses to be told twice.
 LOG_LIMITS = ("--log-opt=max-size=10m", "--log-opt=max-file=3")
 
 
@@ -143,9 +143,11 @@ def bounced(node: Node) -> tuple[str, ...]:
 
 
 def lost(node: Node) -> tuple[str, ...]:
-    """Those of them that Docker will not start again."""
+    """Those of them that Docker will not start again; with ``on-failure`` not one that ends well when it is stopped."""
     stay_down = {
-        str(c.get("name", "")).lstrip("/") for c in node.found.containers if c.get("restart") in ("", "no", None)
+        str(c.get("name", "")).lstrip("/")
+        for c in node.found.containers
+        if c.get("restart") in ("", "no", "on-failure", None)
     }
     return tuple(name for name in bounced(node) if name in stay_down)
 

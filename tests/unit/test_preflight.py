@@ -93,6 +93,7 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("ports", {}, {"listening": "192B"}, "6443"),
     ("ports", {}, {"listening": "280A"}, "10250"),
     ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "no"}]}, "web"),
+    ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "on-failure"}]}, "web"),
     ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS}, "web"),
 ]
 
