@@ -151,7 +151,8 @@ def _unannounced(node: Node) -> str | None:
     lost = docker.lost(node)
     if not node.settings.allow_docker_restart:
         return (
-            f"the main Docker must be restarted, and {', '.join(lost)} would stay down for want of a restart "
-            "policy that holds for it; give them one (docker update --restart=unless-stopped), or set allow_docker_restart=true"
+            f"the main Docker must be restarted, and {', '.join(lost)} would stay down for want of a restart policy "
+            "that holds for it; give them one (docker update --restart=unless-stopped), or set "
+            "allow_docker_restart=true"
         )
     return None
