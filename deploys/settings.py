@@ -144,7 +144,9 @@ class Settings:
     )
     scheduler_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-scheduler.")
     kubelet_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for the kubelet.")
-    kube_proxy_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-proxy.")
+    kube_proxy_extra_args: Mapping[str, str] = option(
+        values.extra_args, {}, "More flags for kube-proxy, about its log: v, vmodule, logging-format, log-…"
+    )
     etcd_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for etcd.")
     addons: tuple[str, ...] = option(values.some_of(*ADDONS), ADDONS, "Which addons the cluster gets.")
     allow_docker_restart: bool = option(
@@ -307,19 +309,31 @@ def _check_together(settings: Settings) -> None:
     _refuse_owned_flags(settings)
 
 
-#: Flags that the deploy sets itself and that other parts rely on.
+#: Flags that other parts rely on: keys, certificates, kubeconfigs, data, addresses, the cluster's own settings.
 _OWNED: Mapping[str, tuple[str, ...]] = {
-    "apiserver_extra_args": ("advertise-address", "secure-port", "etcd-servers", "service-cluster-ip-range",
-                             "client-ca-file", "authentication-config", "anonymous-auth", "etcd-cafile",
-                             "etcd-certfile", "etcd-keyfile", "service-account-issuer", "tls-cert-file",
+    "apiserver_extra_args": ("advertise-address", "anonymous-auth", "authentication-config", "client-ca-file",
+                             "etcd-cafile", "etcd-certfile", "etcd-keyfile", "etcd-servers",
+                             "kubelet-certificate-authority", "kubelet-client-certificate", "kubelet-client-key",
+                             "proxy-client-cert-file", "proxy-client-key-file", "requestheader-client-ca-file",
+                             "secure-port", "service-account-issuer", "service-account-key-file",
+                             "service-account-signing-key-file", "service-cluster-ip-range", "tls-cert-file",
                              "tls-private-key-file"),
-    "controller_manager_extra_args": ("kubeconfig", "root-ca-file", "cluster-signing-cert-file",
-                                      "cluster-signing-key-file"),
-    "scheduler_extra_args": ("kubeconfig",),
-    "kubelet_extra_args": ("config", "kubeconfig", "hostname-override", "node-ip", "container-runtime-endpoint"),
-    "kube_proxy_extra_args": ("config", "hostname-override"),
-    "etcd_extra_args": ("name", "data-dir", "listen-client-urls", "client-cert-auth", "trusted-ca-file"),
+    "controller_manager_extra_args": ("authentication-kubeconfig", "authorization-kubeconfig",
+                                      "client-ca-file", "cluster-signing-cert-file", "cluster-signing-key-file",
+                                      "kubeconfig", "requestheader-client-ca-file", "root-ca-file", "secure-port",
+                                      "service-account-private-key-file"),
+    "scheduler_extra_args": ("authentication-kubeconfig", "authorization-kubeconfig", "kubeconfig",
+                             "secure-port"),
+    "kubelet_extra_args": ("cert-dir", "config", "container-runtime-endpoint", "hostname-override", "kubeconfig",
+                           "node-ip", "root-dir"),
+    "etcd_extra_args": ("advertise-client-urls", "cert-file", "client-cert-auth", "data-dir",
+                        "initial-advertise-peer-urls", "initial-cluster", "key-file", "listen-client-urls",
+                        "listen-peer-urls", "name", "peer-cert-file", "peer-client-cert-auth",
+                        "peer-key-file", "peer-trusted-ca-file", "trusted-ca-file"),
 }  # fmt: skip
+
+#: With --config kube-proxy drops what other flags say without a word (cmd/kube-proxy/app/options.go, Complete).
+_LOGGING = re.compile(r"v|vmodule|logging-format|log-[a-z-]+")
 
 
 def _refuse_owned_flags(settings: Settings) -> None:
@@ -327,3 +341,9 @@ def _refuse_owned_flags(settings: Settings) -> None:
         clash: Iterable[str] = sorted(set(getattr(settings, name)) & set(owned))
         for flag in clash:
             raise DeployError(f"{name} sets --{flag}, which the deploy sets itself; leave it out")
+    for flag in settings.kube_proxy_extra_args:
+        if not _LOGGING.fullmatch(flag):
+            raise DeployError(
+                f"kube_proxy_extra_args sets --{flag}, which kube-proxy ignores beside its configuration file; only "
+                "flags about logging have an effect: v, vmodule, logging-format, log-…; leave it out"
+            )
