@@ -135,6 +135,23 @@ def test_a_field_that_someone_else_took_is_named_and_left(cluster: Cluster) -> N
     assert_empty(cluster.product.plan())
 
 
+def test_a_new_pod_gets_the_resolv_conf_that_the_host_has_now(cluster: Cluster) -> None:
+    """A DHCP client replaces the file by a rename."""
+    worker = cluster.workers[0]
+    before = worker.run("cat /etc/resolv.conf; umount /etc/resolv.conf").stdout
+    rename = "cat > /etc/resolv.conf.new && mv /etc/resolv.conf.new /etc/resolv.conf"
+    client = {"name": "client", "image": cluster.node_image(), "command": ["sleep", "3600"]}
+    spec = {"nodeName": worker.name, "dnsPolicy": "Default", "containers": [client]}
+    try:
+        worker.run(rename, input=f"{before}search moved.lan\n")
+        cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "resolving"}, "spec": spec})
+        cluster.kubectl("wait", "--for=condition=Ready", "--timeout=50s", "pod", "resolving")
+        assert "search moved.lan" in cluster.in_pod(worker, "resolving", "cat /etc/resolv.conf")
+    finally:
+        worker.run(rename, input=before)
+        cluster.delete("pod", "resolving")
+
+
 def test_a_main_docker_that_was_stopped_is_a_sentence(cluster: Cluster) -> None:
     worker = cluster.workers[0]
     worker.run("systemctl stop docker.socket docker")
