@@ -40,8 +40,11 @@ echo "== links"; ip -o link show 2>/dev/null
 echo "== routes"; ip -4 route show 2>/dev/null
 echo "== active"
 if [ -d /run/systemd/system ]; then
-  for u in docker firewalld ufw systemd-resolved; do systemctl is-active --quiet $u && echo $u; done
+  for u in docker firewalld systemd-resolved; do systemctl is-active --quiet $u && echo $u; done
 fi
+echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {
+  sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/policy \1/p' /etc/default/ufw
+  grep -- '^-A ufw-user-input .*-j ACCEPT$' /etc/ufw/user.rules; } 2>/dev/null
 echo "== iptables"; iptables --version 2>/dev/null
 echo "== cgroup"; stat -fc %T /sys/fs/cgroup 2>/dev/null
 echo "== cgroup-controllers"
@@ -122,6 +125,8 @@ class Found:
     """Destinations of the IPv4 routes with their interface, like ``10.0.0.0/8 eth0``."""
     default_interface: str
     active: frozenset[str]
+    ufw: tuple[str, ...]
+    """Of an enabled ufw: ``policy DROP`` and the rules that let something in; empty where it is off."""
     iptables: str
     cgroup_v2: bool
     controllers: frozenset[str]
@@ -260,6 +265,7 @@ class Platform(Bundle[Found]):
             routes=routes,
             default_interface=default,
             active=frozenset(sections["active"]),
+            ufw=tuple(sections["ufw"]),
             iptables=first(sections, "iptables"),
             cgroup_v2=first(sections, "cgroup") == "cgroup2fs",
             controllers=frozenset(" ".join(sections["cgroup-controllers"]).split()),

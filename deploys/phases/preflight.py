@@ -32,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     machine.memory,
     disks.room,
     machine.firewall,
+    machine.ufw,
     cluster.foreign_kubernetes,
     cluster.etcd_has_its_authority,
     cluster.same_node,

@@ -45,6 +45,8 @@ def test_a_healthy_host_passes(check: Check, sample: str) -> None:
 OURS = "-H\nfd://\n--bip=10.1.1.1/24"
 """What the main Docker runs with on the pod network."""
 
+SSH = "-A ufw-user-input -p tcp --dport 22 -j ACCEPT"
+
 FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("root", {}, {"user": "1000"}, "_sudo = True"),
     ("tools", {}, {"without_tools": ("docker",)}, "install Docker"),
@@ -77,6 +79,13 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("memory", {}, {"memory": "900000"}, "a master needs"),
     ("room", {}, {"disks": "1 900000 70000 9 9000 /var/lib/docker"}, "install as master needs 1500"),
     ("firewall", {}, {"active": "docker\nfirewalld"}, "firewalld"),
+    ("ufw", {}, {"ufw": "policy DROP"}, "2379/tcp, 6443/tcp, 10250/tcp, 8472/udp"),
+    (
+        "ufw",
+        {},
+        {"ufw": f"policy REJECT\n{SSH}\n-A ufw-user-input -p tcp --dport 6443 -j ACCEPT"},
+        "ufw allow from 10.0.0.0/24 && ufw allow from 10.1.0.0/16",
+    ),
     ("foreign_kubernetes", {}, {"foreign_kubernetes": "/etc/kubernetes/admin.conf"}, "kubeadm reset"),
     ("etcd_has_its_authority", {}, {"etcd_data": "yes"}, "/etc/kubernetes/pki/etcd/ca.crt"),
     ("same_node", {}, {"record": {**NODE_RECORD, "name": "old"}}, "old"),
@@ -148,6 +157,11 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ports", {}, {"listening": "192B\n280A", "record": NODE_RECORD}),
     ("routes", {"flannel_network": "172.17.0.0/16"}, {}),
     ("routes", {}, {"routes": "default dev eth0\nunreachable 10.1.0.0/16\nblackhole 10.96.0.0/12\ngarbage"}),
+    ("ufw", {}, {"ufw": "policy ACCEPT"}),
+    ("ufw", {}, {"ufw": f"policy DROP\n{SSH}\n-A ufw-user-input -s 10.0.0.0/24 -j ACCEPT"}),
+    ("ufw", {}, {"ufw": "policy DROP\n-A ufw-user-input -p tcp -m multiport --dports 2379:2380,6443,10250 -j ACCEPT\n"
+                 "-A ufw-user-input -p udp --dport 8472 -j ACCEPT"}),
+    ("ufw", {"flannel_backend": "host-gw"}, {"ufw": "policy DROP\n-A ufw-user-input -p tcp -j ACCEPT"}),
     ("docker_restart", {"allow_docker_restart": True}, {"containers": [{"name": "/web", "restart": "no"}]}),
     ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "always"}]}),
     ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "no"}]}),
