@@ -13,7 +13,7 @@ from ..operations.containers import Program, programs_restarted
 from ..operations.files import File, files
 from ..operations.images import pulled
 from ..operations.wait import wait_for
-from ..record import KUBERNETES, MANIFESTS, PKI
+from ..record import KUBE_PROXY, KUBERNETES, MANIFESTS, PKI, SCHEDULER
 from ..render import render
 from ..topology import Node
 
@@ -58,8 +58,14 @@ def kubeconfig(node: Node, path: str, user: str, certificate: str, key: str = ""
     return File(path, text)
 
 
-def _user(node: Node, name: str, user: str) -> File:
-    return kubeconfig(node, f"{KUBERNETES}/{name}.conf", user, f"{PKI}/{name}.crt", f"{PKI}/{name}.key")
+def _user(node: Node, name: str, user: str, place: str = "") -> File:
+    pair = f"{place}/client" if place else f"{PKI}/{name}"
+    return kubeconfig(node, f"{KUBERNETES}/{name}.conf", user, f"{pair}.crt", f"{pair}.key")
+
+
+def _credentials(place: str) -> tuple[tuple[str, str, bool], ...]:
+    """A program's own certificate, and the authority: no other key of the host."""
+    return (f"{PKI}/ca.crt", "File", True), (place, "Directory", True)
 
 
 def _mounts(*paths: tuple[str, str, bool]) -> list[dict[str, object]]:
@@ -160,7 +166,7 @@ def _controller_manager(node: Node) -> StaticPod:
 
 
 def _scheduler(node: Node) -> StaticPod:
-    user = _user(node, "scheduler", "system:kube-scheduler")
+    user = _user(node, "scheduler", "system:kube-scheduler", SCHEDULER)
     conf = user.path
     flags = {
         "authentication-kubeconfig": conf,
@@ -172,16 +178,16 @@ def _scheduler(node: Node) -> StaticPod:
         **node.settings.scheduler_extra_args,
     }
     return _pod(node, "kube-scheduler", flags, (user,), port=10259,
-                mounts=_mounts((PKI, "Directory", True), (conf, "File", True)))  # fmt: skip
+                mounts=_mounts(*_credentials(SCHEDULER), (conf, "File", True)))  # fmt: skip
 
 
 def _proxy(node: Node) -> StaticPod:
-    config, user = _proxy_config(), _user(node, "kube-proxy", "system:kube-proxy")
+    config, user = _proxy_config(), _user(node, "kube-proxy", "system:kube-proxy", KUBE_PROXY)
     flags = {"config": PROXY_CONFIG, "hostname-override": node.name, **node.settings.kube_proxy_extra_args}
     mounts = _mounts(
         (config.path, "File", True),
         (user.path, "File", True),
-        (PKI, "Directory", True),
+        *_credentials(KUBE_PROXY),
         ("/run/xtables.lock", "FileOrCreate", False),
     )
     return _pod(node, "kube-proxy", flags, (config, user), tier="node", privileged=True, mounts=mounts)

@@ -37,7 +37,7 @@ class Drift:
 CORE = (
     Drift("worker", "docker stop -t 1 kubelet", ("start container kubelet",)),
     Drift("master", f"rm {MANIFESTS}/kube-scheduler.yaml", (f"create {MANIFESTS}/kube-scheduler.yaml",)),
-    Drift("worker", "chmod 644 /etc/kubernetes/pki/kube-proxy.key", ("kube-proxy.key", "600")),
+    Drift("worker", "chmod 644 /etc/kubernetes/pki/kube-proxy/client.key", ("kube-proxy/client.key", "600")),
 )
 MORE = (
     Drift("master", f"{BOOTSTRAP} stop etcd", ("start container etcd",)),
