@@ -145,7 +145,7 @@ class Settings:
     scheduler_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-scheduler.")
     kubelet_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for the kubelet.")
     kube_proxy_extra_args: Mapping[str, str] = option(
-        values.extra_args, {}, "More flags for kube-proxy, about its log: v, vmodule, logging-format, log-…"
+        values.extra_args, {}, "More flags for kube-proxy about its log, like v and vmodule; it ignores others."
     )
     etcd_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for etcd.")
     addons: tuple[str, ...] = option(values.some_of(*ADDONS), ADDONS, "Which addons the cluster gets.")

@@ -85,22 +85,22 @@ def boolean(value: Any) -> bool:
     raise ValueError(f"must be true or false, not {shown(value)}")
 
 
-def seconds(value: Any) -> int:
-    """A positive whole number of seconds, at most a day."""
+def _whole(value: Any, unit: str, most: int) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value) if len(value) < 9 else 0
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 86400:
-        raise ValueError(f"must be a whole number of seconds from 1 to 86400, not {shown(value)}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ValueError(f"must be a whole number of {unit} from 1 to {most}, not {shown(value)}")
     return value
+
+
+def seconds(value: Any) -> int:
+    """A positive whole number of seconds, at most a day."""
+    return _whole(value, "seconds", 86400)
 
 
 def days(value: Any) -> int:
     """A whole number of days, from 1 to 3650."""
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value) if len(value) < 9 else 0
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 3650:
-        raise ValueError(f"must be a whole number of days from 1 to 3650, not {shown(value)}")
-    return value
+    return _whole(value, "days", 3650)
 
 
 def ip_address(value: Any) -> str:

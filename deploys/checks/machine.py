@@ -9,7 +9,7 @@ from itertools import pairwise
 from ..record import NODE, SUBNET_ENV
 from ..topology import Node
 
-NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock")
+NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock", "modprobe")
 
 
 MEMORY_KIB = {"master": 1_700_000, "worker": 700_000}

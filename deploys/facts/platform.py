@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,6 @@ echo "== name"; uname -n
 echo "== machine-id"; cat /etc/machine-id 2>/dev/null
 echo "== user"; id -u
 echo "== time"; date +%s
-echo "== os"; cat /etc/os-release 2>/dev/null
 echo "== init"
 if [ -d /run/systemd/system ]; then echo systemd
 elif [ -d /run/openrc ] || command -v openrc-run >/dev/null 2>&1; then echo openrc
@@ -33,7 +31,7 @@ elif command -v initctl >/dev/null 2>&1 && initctl version 2>/dev/null | grep -q
 elif [ -d /etc/rc2.d ] && command -v update-rc.d >/dev/null 2>&1; then echo sysvinit
 else echo unknown; fi
 echo "== tools"
-for t in ip iptables docker dockerd timeout tar base64 flock modprobe systemctl; do
+for t in ip iptables docker timeout tar base64 flock modprobe; do
   command -v $t >/dev/null 2>&1 && echo $t; done
 echo "== addresses"; ip -4 -o addr show 2>/dev/null
 echo "== links"; ip -o link show 2>/dev/null
@@ -46,10 +44,8 @@ echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {
   sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/policy \1/p' /etc/default/ufw
   grep -- '^-A ufw-user-input .*-j ACCEPT$' /etc/ufw/user.rules; } 2>/dev/null
 echo "== iptables"; iptables --version 2>/dev/null
-echo "== cgroup"; stat -fc %T /sys/fs/cgroup 2>/dev/null
 echo "== cgroup-controllers"
 cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || awk '$4==1{print $1}' /proc/cgroups 2>/dev/null | xargs
-echo "== swap"; sed 1d /proc/swaps 2>/dev/null
 echo "== memory"; awk '/MemTotal/{print $2}' /proc/meminfo
 echo "== listening"
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{n=split($2,a,":"); print a[n]}' | sort -u
@@ -117,7 +113,6 @@ class Found:
     machine_id: str
     uid: int
     time: int
-    os: dict[str, str]
     init: str
     tools: frozenset[str]
     interfaces: tuple[Interface, ...]
@@ -128,9 +123,7 @@ class Found:
     ufw: tuple[str, ...]
     """Of an enabled ufw: ``policy DROP`` and the rules that let something in; empty where it is off."""
     iptables: str
-    cgroup_v2: bool
     controllers: frozenset[str]
-    swap: bool
     memory_kib: int
     disks: dict[str, Disk]
     """Place → its disk, of the places that we or Docker write to."""
@@ -178,18 +171,6 @@ def _file(sections: Sections, name: str) -> str:
         return base64.b64decode("".join(sections.get(name, []))).decode(errors="replace")
     except ValueError:
         return ""
-
-
-def _os_release(lines: list[str]) -> dict[str, str]:
-    result = {}
-    for line in lines:
-        key, equals, value = line.partition("=")
-        if equals:
-            try:
-                result[key.strip()] = " ".join(shlex.split(value))
-            except ValueError:
-                result[key.strip()] = value
-    return result
 
 
 def _interfaces(sections: Sections) -> tuple[Interface, ...]:
@@ -258,7 +239,6 @@ class Platform(Bundle[Found]):
             machine_id=first(sections, "machine-id"),
             uid=-1 if (uid := number(first(sections, "user"))) is None else uid,
             time=number(first(sections, "time")) or 0,
-            os=_os_release(sections["os"]),
             init=first(sections, "init") or "unknown",
             tools=frozenset(sections["tools"]),
             interfaces=_interfaces(sections),
@@ -267,9 +247,7 @@ class Platform(Bundle[Found]):
             active=frozenset(sections["active"]),
             ufw=tuple(sections["ufw"]),
             iptables=first(sections, "iptables"),
-            cgroup_v2=first(sections, "cgroup") == "cgroup2fs",
             controllers=frozenset(" ".join(sections["cgroup-controllers"]).split()),
-            swap=bool(sections["swap"]),
             memory_kib=number(first(sections, "memory")) or 0,
             disks=_disks(sections["disks"]),
             listening=frozenset(int(p, 16) for p in listening if all(c in "0123456789ABCDEF" for c in p)),

@@ -15,6 +15,7 @@ from ..operations.images import remembered
 from ..operations.leftovers import no_rules
 from ..record import SUBNET_ENV
 from ..render import render
+from ..subnets import variables
 from ..topology import Node
 from . import flannel
 from .bootstrap import proxies
@@ -96,10 +97,7 @@ def revision(node: Node) -> str:
 
 def bip(node: Node) -> str | None:
     """docker0's address according to the record; None before the first run."""
-    for line in node.found.subnet_env.splitlines():
-        if line.startswith("FLANNEL_SUBNET="):
-            return line.split("=", 1)[1]
-    return None
+    return variables(node.found.subnet_env).get("FLANNEL_SUBNET")
 
 
 def _rules(node: Node) -> list[str]:
