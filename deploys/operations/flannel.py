@@ -68,13 +68,10 @@ def _silent(known: Subnets, master: Host) -> bool:
 
 def recorded(text: str) -> str | None:
     """The subnet in a subnet.env, as a network: 10.1.3.1/24 → 10.1.3.0/24."""
-    for line in text.splitlines():
-        if line.startswith("FLANNEL_SUBNET="):
-            try:
-                return str(ipaddress.IPv4Interface(line.split("=", 1)[1]).network)
-            except ValueError:
-                return None  # preflight refuses it with a sentence
-    return None
+    try:
+        return str(ipaddress.IPv4Interface(subnets.variables(text)["FLANNEL_SUBNET"]).network)
+    except (KeyError, ValueError):
+        return None  # preflight refuses one that can't be read with a sentence
 
 
 def subnet_of(node: Node, known: Subnets) -> str:

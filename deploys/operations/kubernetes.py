@@ -41,7 +41,8 @@ def objects(manifest: str, addons: Collection[str], limit: int) -> Commands:
     manifest, now = _against(manifest)
     waited = not now.answers and "kubelet" in observe(DaemonsFact).main.containers
     if waited:
-        say(f"Unknown what will change in the API, it does not answer: {now.error}")
+        why = "it refuses these objects" if now.refused else "it does not answer"
+        say(f"Unknown what will change in the API, {why}: {now.error}")
         yield StringCommand(_api_answers(limit))
         manifest, now = _against(manifest)
     extra = [o for o in now.labelled if o[0] not in addons]

@@ -12,8 +12,8 @@ kube-apiserver          apiserver                     when the file changes (dyn
 ..                      apiserver-etcd-client         at each handshake (etcd3.go, etcd's TLSInfo)
 ..                      apiserver-kubelet-client      every 5 minutes and at each handshake (cert_rotation.go)
 kube-controller-manager controller-manager            every 5 minutes and at each handshake (cert_rotation.go)
-kube-scheduler          scheduler                     likewise
-kube-proxy              kube-proxy                    likewise
+kube-scheduler          scheduler/client              likewise
+kube-proxy              kube-proxy/client             likewise
 kubelet, as a server    kubelet                       when the file changes (ReloadKubeletServerCertificateFile)
 kubelet, as a client    kubelet-client-current.pem    rotated by itself after 70 to 90 % of its lifetime, by a CSR;
                                                       one that a run issued at its start only
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from ..facts import access
 from ..operations.certificates import authorities, certificates, no_certificates
-from ..record import PKI
+from ..record import KUBE_PROXY, PKI, SCHEDULER
 from ..topology import Node
 from ..x509 import Certificate
 from . import flannel
@@ -67,7 +67,7 @@ def _master(node: Node) -> list[Certificate]:
         Certificate(f"{PKI}/admin", CA, "kubernetes-admin", (ADMINS,)),
         Certificate(f"{PKI}/super-admin", CA, "kubernetes-super-admin", ("system:masters",)),
         Certificate(f"{PKI}/controller-manager", CA, "system:kube-controller-manager"),
-        Certificate(f"{PKI}/scheduler", CA, "system:kube-scheduler"),
+        Certificate(f"{SCHEDULER}/client", CA, "system:kube-scheduler"),
     ]
 
 
@@ -77,7 +77,7 @@ def wanted(node: Node) -> list[Certificate]:
         Certificate(f"{PKI}/etcd/flannel-client", ETCD_CA, access.FLANNEL, (node.name,)),
         Certificate(f"{PKI}/kubelet", CA, f"system:node:{node.name}", ("system:nodes",),
                     (node.name, node.address), ("server",)),
-        Certificate(f"{PKI}/kube-proxy", CA, "system:kube-proxy"),
+        Certificate(f"{KUBE_PROXY}/client", CA, "system:kube-proxy"),
     ]  # fmt: skip
     return (_master(node) if node.is_master else []) + every
 
