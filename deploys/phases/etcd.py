@@ -79,9 +79,7 @@ def apply(node: Node) -> None:
 
 
 def remove(node: Node) -> None:
-    """Stop it; its data goes with purge_data only."""
-    if not node.is_first_master:
-        return
+    """Stop it; its data goes with purge_data only. By the record: the host may have been the first master before."""
     no_container(name="Remove etcd", daemon="bootstrap", container=NAME)
     if node.settings.purge_data:
         no_directories(name="Remove etcd's data", paths=(ETCD_DATA,))

@@ -27,7 +27,10 @@ be rotated any more.
 from __future__ import annotations
 
 from ..facts import access
-from ..operations.certificates import authorities, certificates, no_certificates
+from ..facts.files import HostFiles
+from ..observe import observe
+from ..operations.certificates import authorities, certificates
+from ..operations.files import files
 from ..record import KUBE_PROXY, PKI, SCHEDULER
 from ..topology import Node
 from ..x509 import Certificate
@@ -88,6 +91,11 @@ def authority_files() -> list[str]:
     return [*pairs, f"{SERVICE_ACCOUNTS}.pub", f"{SERVICE_ACCOUNTS}.key"]
 
 
+def has_authorities(node: Node) -> bool:
+    """Whether the authorities are on this host, by the record: it may have been the first master before."""
+    return observe(HostFiles, node.host).ours(f"{ETCD_CA}.key") is not None
+
+
 def apply(node: Node) -> None:
     """Make authorities once, issue what is missing, wrong or near its end."""
     if node.is_first_master:
@@ -104,7 +112,6 @@ def apply(node: Node) -> None:
 
 def remove(node: Node) -> None:
     """Certificates go; the authorities only with the data, for an etcd without its CA is lost."""
-    paths = [c.path for c in wanted(node)]
-    if node.settings.purge_data or not node.is_first_master:
-        paths += [*AUTHORITIES, SERVICE_ACCOUNTS]
-    no_certificates(name="Remove certificates", paths=paths)
+    found = observe(HostFiles, node.host)
+    kept = authority_files() if has_authorities(node) and not node.settings.purge_data else []
+    files(name="Remove certificates", wanted=(), absent=[path for path in found.below(PKI) if path not in kept])
