@@ -144,10 +144,15 @@ class Settings:
     allow_docker_restart: bool = option(
         values.boolean,
         False,
-        "Restart the main Docker also where containers run that have no restart policy.",
+        "Restart the main Docker also where containers run that have no restart policy; the run starts them again.",
     )
     timeout_for_services: int = option(values.seconds, 180, "How long to wait for one service to come up, in seconds.")
     timeout_for_images: int = option(values.seconds, 1800, "How long pulling and building images may take, in seconds.")
+    timeout_for_drain: int = option(
+        values.seconds,
+        180,
+        "How long a turndown waits for a node's pods to go elsewhere, in seconds; then the node goes without.",
+    )
     kubeconfig_path: str = option(
         values.path, "./kubeconfig", "Where deploys/kubeconfig.py writes, on the control machine."
     )

@@ -12,7 +12,7 @@ from pyinfra.api import StringCommand
 
 from ..facts.daemons import LABEL, ContainerState, DaemonsFact
 from ..observe import Commands, observe, operation
-from ..plan import say, say_diff
+from ..plan import fail, say, say_diff
 from ..record import BOOTSTRAP_SOCKET
 
 SOCKETS = {"bootstrap": BOOTSTRAP_SOCKET, "main": "/var/run/docker.sock"}
@@ -51,6 +51,19 @@ def run_command(daemon: str, name: str, spec: Spec) -> str:
     return f"{docker(daemon)} {shlex.join(words)} >/dev/null"
 
 
+def _remove_ours(daemon: str, name: str) -> str:
+    ours = f"{docker(daemon)} ps -aq --filter name=^/{name}$ --filter label={LABEL}"
+    return f"{ours} | xargs -r {docker(daemon)} rm -f -v >/dev/null"
+
+
+def taken(container: str, daemon: str) -> str:
+    """What to say where somebody else's container has a name that one of ours needs."""
+    return (
+        f"a container {container} that is not of docker-multinode is on the {daemon} daemon; rename it "
+        f"(docker rename {container} NAME), or remove it"
+    )
+
+
 def _stale(have: ContainerState | None, spec: Spec) -> bool:
     return have is None or have.spec != spec.lines()
 
@@ -65,9 +78,13 @@ def container(daemon: str, container: str, spec: Spec, why: Sequence[str] = ()) 
     + spec: the specification
     + why: paths whose change made spec.revision what it is, for the plan
 
-    It is created anew when the specification changed, started when it only stands still.
+    It is created anew when the specification changed, started when it only stands still. One of somebody else's that
+    has the name is never touched.
     """
     state = observe(DaemonsFact).of(daemon)
+    if container in state.others:
+        yield fail(taken(container, daemon))
+        return
     have = state.containers.get(container)
     if have and not _stale(have, spec):
         if have.running:
@@ -81,9 +98,7 @@ def container(daemon: str, container: str, spec: Spec, why: Sequence[str] = ()) 
     because = f" (it reads {', '.join(why)} at its start)" if why else ""
     say_diff(f"Will {verb} container {container} on the {daemon} daemon{because}", old, spec.lines())
     # also removes one that an interrupted run created without starting it
-    yield StringCommand(
-        f"{docker(daemon)} rm -f -v {container} >/dev/null 2>&1; {run_command(daemon, container, spec)}"
-    )
+    yield StringCommand(f"{_remove_ours(daemon, container)}; {run_command(daemon, container, spec)}")
 
 
 @operation
