@@ -39,6 +39,7 @@ ORDER = (
     "status",
     "evidence",
     "backup",
+    "garbage",
     "roles",
     "reboot",
     "failures",
