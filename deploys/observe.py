@@ -21,7 +21,7 @@ from pyinfra.api import DeployError, FactBase
 from pyinfra.api import operation as pyinfra_operation
 from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.api.exceptions import ConnectError
+from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
@@ -78,6 +78,8 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
                 known.facts[key] = real.get_fact(fact, **arguments)
             except ConnectError as error:
                 raise UnreadableError(f"{real.name} can't be reached: {error}") from error
+            except PyinfraError as error:  # that was the last host, and pyinfra would end by a traceback
+                raise UnreadableError(f"{real.name} could not be asked: see the error above") from error
             if real in real.state.failed_hosts:
                 # pyinfra goes on with the fact's default, which would read as "nothing is there"
                 del known.facts[key]
