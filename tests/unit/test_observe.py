@@ -147,7 +147,7 @@ def test_a_failure_is_a_sentence_and_a_false() -> None:
 
 def test_the_last_host_that_answers_garbage_fails_by_a_sentence_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def garbage(host: Host, *_: Any, **__: Any) -> None:
-        host.state.fail_hosts({host})
+        host.state.fail_hosts({host})  # type: ignore[no-untyped-call]
 
     here = World(executing=True)
     with here.on() as host:
