@@ -233,7 +233,7 @@ def names(value: Any) -> tuple[str, ...]:
 
 
 def path(value: Any) -> str:
-    """A path on the control machine."""
+    """A path; `~` is your home directory."""
     found = text(value)
     try:
         place = Path(found).expanduser()
