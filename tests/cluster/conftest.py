@@ -45,6 +45,7 @@ ORDER = (
     "certificates",
     "members",
     "disk_full",
+    "garbage",
     "roles",
     "reboot",
     "kills",
