@@ -26,7 +26,7 @@ mkdir -p /etc/kubernetes/manifests /var/lib/etcd/member /var/lib/kubelet/pki /va
 for f in /etc/kubernetes/admin.conf /etc/kubernetes/manifests/etcd.yaml /var/lib/etcd/member/theirs \
   /var/lib/kubelet/config.yaml /var/lib/cri-dockerd/sandbox/1 /var/log/pods/theirs/0.log /run/flannel/subnet.env \
   /run/docker-bootstrap.sock; do echo theirs > $f; done
-ip link add flannel.1 type dummy
+ip link add flannel.1 type vxlan id 9 dev eth0 dstport 8473
 for c in KUBE-SERVICES FLANNEL-POSTRTG; do iptables -w -t nat -N $c; iptables -w -t nat -A POSTROUTING -j $c; done
 printf '[Service]\\nExecStart=\\nExecStart=%s --bip=10.77.0.1/24\\n' \
   "$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/docker.service)" \

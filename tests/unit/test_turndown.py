@@ -16,7 +16,7 @@ from deploys.facts.kernel import Kernel
 from deploys.facts.leftovers import PATHS, Leftovers
 from deploys.operations.files import File
 from deploys.phases import PHASES, pki
-from deploys.record import BEFORE_PATHS, ETCD_DATA, IMAGES, OWN_PLACES, PKI, RECORD, SUBNET_ENV
+from deploys.record import BEFORE_PATHS, DATA, ETCD_DATA, IMAGES, OWN_PLACES, PKI, RECORD, SUBNET_ENV
 from deploys.x509 import Certificate
 
 from . import machines
@@ -110,8 +110,8 @@ def test_every_file_that_is_written_is_removed(name: str) -> None:
     assert len(files) > 20
     purged = words(turned_down(name, purge_data=True))
     assert RECORD in purged
-    assert files - purged == {IMAGES}  # it goes with the whole record
-    stays = {SUBNET_ENV, IMAGES} | (KEPT if name == "m1" else set())
+    assert files - purged == {IMAGES} | ({DATA} if name == "m1" else set())  # they go with the whole record
+    stays = {SUBNET_ENV, IMAGES} | ({DATA, *KEPT} if name == "m1" else set())
     assert files - words(turned_down(name)) == stays
 
 
