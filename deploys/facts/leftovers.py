@@ -125,7 +125,7 @@ class Leftovers(Bundle[Left]):
     @override
     def read(self, sections: Sections) -> Left:
         for name, line in _LINES.items():
-            if wrong := next((text for text in sections[name] if not line.fullmatch(text)), None):
+            if wrong := next((text for text in sections.get(name, []) if not line.fullmatch(text)), None):
                 raise FactProcessError(f"the host says {shown(wrong)} of its {name}")
         for rule in sections["rules"]:
             try:

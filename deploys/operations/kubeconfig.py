@@ -104,6 +104,9 @@ def kubeconfig_fetched(path: str, server: str) -> Commands:
     except OSError as error:
         yield fail(f"{place} can't be read: {error.strerror}; set kubeconfig_path to another place")
         return
+    if not place.parent.is_dir():
+        yield fail(f"{place.parent} is no directory of this machine; make it, or set kubeconfig_path to another place")
+        return
     if reason == "foreign":
         yield fail(f"{place} is there and is not of this cluster; set kubeconfig_path to another place")
         return

@@ -8,7 +8,6 @@ from ..operations.containers import Spec, container, docker, no_container
 from ..operations.daemons import bootstrap_daemon_started
 from ..operations.files import files
 from ..operations.flannel import network_configured, subnet_recorded, subnet_released, subnet_taken
-from ..operations.images import pulled
 from ..operations.leftovers import no_chains, no_directories, no_links, no_routes
 from ..operations.wait import wait_for
 from ..record import FLANNEL_RUN, PKI, SUBNET_ENV
@@ -65,7 +64,6 @@ def apply(node: Node) -> None:
         }
         network_configured(name="Configure flannel's network in etcd", config=json.dumps(config))
     subnet_recorded(name="Reserve and record the node's subnet", node=node, mtu=mtu(node))
-    pulled(name="Pull flannel", daemon="bootstrap", images=[image(node)], limit=wanted.timeout_for_images)
     taken = subnet_taken(name="Let flannel take the recorded subnet", node=node)
     runs = container(name="Run flannel", daemon="bootstrap", container=NAME, spec=spec(node))
     wait_for(

@@ -27,6 +27,8 @@ def _files(node: Node) -> list[File]:
         "address": node.address,
         "kubernetes": node.settings.k8s_version,
         "master": node.master_address,
+        "service_network": node.settings.service_network,
+        "dns_server_ip": node.settings.dns_server_ip,
     }
     data = File(DATA, json.dumps({"kubernetes": node.settings.k8s_version}) + "\n")
     return [

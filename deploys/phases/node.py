@@ -91,8 +91,9 @@ def _files(node: Node) -> list[File]:
         manifests=MANIFESTS,
         dns_server_ip=node.settings.dns_server_ip,
         dns_domain=node.settings.dns_domain,
-        # the stub at 127.0.0.53 would make CoreDNS ask itself
-        resolv_conf="/run/systemd/resolve/resolv.conf" if resolved else "/etc/resolv.conf",
+        # the stub at 127.0.0.53 would make CoreDNS ask itself. By way of the host's init, since a mounted file stays
+        # what it was where the host's is replaced, as DHCP clients do.
+        resolv_conf="/run/systemd/resolve/resolv.conf" if resolved else "/proc/1/root/etc/resolv.conf",
         fields=node.release.kubelet,
     )
     return [File(CONFIG, config), control_plane.kubeconfig(node, KUBECONFIG, "kubelet", KUBELET_CLIENT)]
@@ -149,12 +150,12 @@ def spec(node: Node, revision: str) -> Spec:
 
 
 def apply(node: Node) -> None:
-    """Get the image, write the kubelet's configuration, run it."""
+    """Get all images side by side, write the kubelet's configuration, run it."""
     limit = node.settings.timeout_for_images
     remembered(name="Record the images that come by us", images=_images(node))
-    if node.settings.node_image:
-        pulled(name="Pull the node image", daemon="main", images=[image(node)], limit=limit)
-    else:
+    ready = [node.settings.node_image] if node.settings.node_image else []
+    pulled(name="Pull Kubernetes", daemon="main", images=[*ready, *control_plane.images(node)], limit=limit)
+    if not ready:
         built(
             name="Build the node image",
             daemon="main",
@@ -179,7 +180,7 @@ def apply(node: Node) -> None:
         daemon="main",
         container=NAME,
         spec=spec(node, revision),
-        why=[f.path for f in wanted],
+        reads=wanted,
     )
     wait_for(
         name="Wait for the kubelet",
