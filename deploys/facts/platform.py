@@ -73,7 +73,7 @@ echo "== docker-flags"; p=$(systemctl show docker -p MainPID --value 2>/dev/null
 [ "${{p:-0}}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d
 echo "== docker-command"; command -v dockerd 2>/dev/null
 echo "== record"; base64 {NODE} 2>/dev/null
-echo "== data"; base64 {DATA} 2>/dev/null
+echo "== data-record"; base64 {DATA} 2>/dev/null
 echo "== subnet.env"; cat {SUBNET_ENV} 2>/dev/null
 echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null |
   sed -E "/^[[:space:]]*Environment=/$hide"
@@ -282,7 +282,7 @@ class Platform(Bundle[Found]):
             docker_flags=tuple(sections["docker-flags"]),
             dockerd=first(sections, "docker-command"),
             record=_json(_file(sections, "record"), {}),
-            data=_json(_file(sections, "data"), {}),
+            data=_json(_file(sections, "data-record"), {}),
             subnet_env="\n".join(sections["subnet.env"]),
             docker_unit=tuple(sections["docker-unit"]),
             foreign_kubernetes=tuple(sections["foreign-kubernetes"]),

@@ -5,6 +5,7 @@ On the spare host, and on one Docker only where what is looked at does not depen
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,9 @@ from .product import Product, assert_empty
 
 PURGE = {"purge_data": True}
 
+ONE_KERNEL = (r"^sysctls: .(kernel|vm)/",)
+"""The lab's hosts share what no namespace has of its own: another host's kubelet sets it."""
+
 ANOTHER_KUBERNETES = f"""set -e
 docker pull -q {BUSYBOX} >/dev/null
 mkdir -p /etc/kubernetes/manifests /var/lib/etcd/member /var/lib/kubelet/pki /var/lib/cri-dockerd/sandbox \
@@ -26,7 +30,7 @@ mkdir -p /etc/kubernetes/manifests /var/lib/etcd/member /var/lib/kubelet/pki /va
 for f in /etc/kubernetes/admin.conf /etc/kubernetes/manifests/etcd.yaml /var/lib/etcd/member/theirs \
   /var/lib/kubelet/config.yaml /var/lib/cri-dockerd/sandbox/1 /var/log/pods/theirs/0.log /run/flannel/subnet.env \
   /run/docker-bootstrap.sock; do echo theirs > $f; done
-ip link add flannel.1 type dummy
+ip link add flannel.1 type vxlan id 9 dev eth0 dstport 8473
 for c in KUBE-SERVICES FLANNEL-POSTRTG; do iptables -w -t nat -N $c; iptables -w -t nat -A POSTROUTING -j $c; done
 printf '[Service]\\nExecStart=\\nExecStart=%s --bip=10.77.0.1/24\\n' \
   "$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/docker.service)" \
@@ -73,13 +77,13 @@ def test_another_kubernetes_is_refused_and_a_turndown_leaves_all_of_it(spare: Ho
     before = listing.take(spare)
     refused = alone.apply()
     assert refused.code != 0
-    assert "another Kubernetes seems to be installed" in refused.text
+    assert "docker.service runs dockerd with --bip=10.77.0.1/24" in refused.text
     for data in ({}, PURGE):
         assert_empty(alone.plan("turndown", data=data))
         run = alone.apply("turndown", data=data).check()
         assert f"{spare.name}] No record of docker-multinode is here: nothing is changed" in run.text
     after = listing.take(spare)
-    assert listing.difference(before, after) == []
+    assert listing.difference(before, after, ONE_KERNEL) == []
     assert listing.identity(after) == listing.identity(before)
 
 
@@ -91,7 +95,7 @@ def test_a_container_with_the_name_of_ours_is_refused(spare: Host, alone: Produc
     assert refused.code != 0
     assert "docker rename kubelet" in refused.text
     after = listing.take(spare)
-    assert listing.difference(before, after) == []
+    assert listing.difference(before, after, ONE_KERNEL) == []
     assert listing.identity(after) == listing.identity(before)
     spare.run("docker rename kubelet mine")
 
@@ -122,8 +126,19 @@ def test_what_came_since_and_what_was_there_before_outlive_a_turndown_with_both_
     assert spare.run("pgrep -x etcd").stdout, "it goes on without its daemon"
     alone.apply("turndown", data=PURGE).check()
     left = listing.difference(before, listing.take(spare))
-    own = ("shop_default", "late", image, r"172\.1[78]\.", "br-", "veth", "docker-root", "default via", "DOCKER")
-    assert [line for line in left if not any(word in line for word in own)] == []
+    own = (
+        *ONE_KERNEL,
+        "shop_default",
+        "late",
+        image,
+        r"172\.1[78]\.",
+        "br-",
+        "veth",
+        "docker-root",
+        "default via",
+        "DOCKER",
+    )
+    assert [line for line in left if not any(re.search(word, line) for word in own)] == []
     assert "172.18.0.1/16" in spare.run("ip -4 -o addr show dev docker0").stdout
     assert spare.run("pgrep -x 'etcd|flanneld|kubelet'", check=False).stdout == ""
     assert set(spare.run("docker ps --format '{{.Names}}'").stdout.split()) == {"mine", "late"}

@@ -32,15 +32,15 @@ def _whole(cluster: Cluster) -> None:
 def _things(host: Host) -> set[str]:
     """Every single thing on a host that a purge takes away: what it is called in a plan."""
     script = (
-        "docker ps -a --format '{{.Names}}'; docker images --format '{{.Repository}}:{{.Tag}}'; "
+        "docker ps -a --format '{{.Names}}'; "
+        "docker images --format '{{.Repository}}:{{.Tag}}' | grep -xFf /var/lib/docker-multinode/images; "
         f"{BOOTSTRAP} ps -a --format '{{{{.Names}}}}'; cat /var/lib/docker-multinode/files; "
         "awk '$5 ~ \"^(/var/lib/kubelet|/run/bootstrap-docker|/var/lib/bootstrap-docker)/\"{print $5}' "
         "/proc/self/mountinfo; for c in iptables ip6tables; do $c-save; done | "
         "grep -oE '^:(KUBE|FLANNEL)-[^ ]*' | cut -c2-"
     )
     found = set(host.run(script).stdout.splitlines())
-    before = host.read("/var/lib/docker-multinode/before/images").split()
-    return found - set(CONTAINERS) - set(before) | {"flannel.1", "docker-boot0", "bootstrap daemon"}
+    return found - set(CONTAINERS) | {"flannel.1", "docker-boot0", "bootstrap daemon"}
 
 
 def test_the_plan_names_every_thing_that_goes(cluster: Cluster) -> None:

@@ -12,6 +12,7 @@ from deploys.operations.leftovers import (
     no_links,
     no_pods,
     no_record,
+    no_routes,
     no_rules,
     paths_recorded,
 )
@@ -68,6 +69,14 @@ def test_links_of_ours_are_deleted_by_name() -> None:
     here = world(links=frozenset({"lo", "flannel.1", "docker0"}))
     assert here.run(no_links, links=("flannel.1", "docker-boot0")) == [Shell("ip link delete flannel.1")]
     assert world(links=frozenset({"docker0"})).run(no_links, links=("flannel.1",)) == []
+
+
+def test_routes_that_flannel_leaves_are_deleted_one_by_one() -> None:
+    one, other = routes = ("10.1.2.0/24 via 10.0.0.12 dev eth0", "10.1.3.0/24 via 10.0.0.13 dev eth0")
+    here = world(routes=routes)
+    assert here.run(no_routes) == [Shell(f"ip -4 route delete {one}; ip -4 route delete {other}")]
+    assert one in here.says(no_routes)
+    assert world(routes=()).run(no_routes) == []
 
 
 def test_chains_of_ours_are_named_in_the_plan_and_others_left_alone() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
+import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -242,6 +244,14 @@ def test_another_minor_version_is_no_change_of_a_setting(have: str) -> None:
     assert "upgrade" in str(problem(cluster.version_change, record=record))
     assert problem(cluster.version_change, record={**NODE_RECORD, "kubernetes": "v1.37.0"}) is None
     assert problem(cluster.version_change, record=NODE_RECORD) is None
+
+
+@pytest.mark.parametrize("have", ["v1.36.4", "v1.38.0"])
+def test_data_that_a_turndown_kept_is_of_one_minor_version(have: str) -> None:
+    data = base64.b64encode(json.dumps({"kubernetes": have}).encode()).decode()
+    said = problem(cluster.version_change, data_record=data, etcd_data="yes")
+    assert f"has the data of Kubernetes {have}" in str(said)
+    assert problem(cluster.version_change, data_record=data) is None, "it was moved away"
 
 
 def test_a_newcomer_to_a_full_pod_network_is_told_who_has_it() -> None:

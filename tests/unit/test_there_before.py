@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
 from deploys.facts.platform import Found, Platform
+from deploys.operations.files import WRITE, File, archive
 from deploys.operations.leftovers import no_directories
 from deploys.record import ETCD_DATA, KUBELET, KUBERNETES, RECORD
 
 from .harness import Shell, World
 from .known import host_files, left
-from .test_scripts import below, found_below, sh
+from .test_scripts import below, found_below, program, sh, write
 
 
 def asked(root: Path) -> Found:
@@ -88,3 +92,34 @@ def test_a_link_that_was_there_before_us_is_not_ours(tmp_path: Path) -> None:
     assert "flannel.1" in found_below(tmp_path).links
     (tmp_path / "var/lib/docker-multinode/before/paths").write_text("/sys/class/net/flannel.1\n")
     assert "flannel.1" not in found_below(tmp_path).links
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chown 0:0 needs root")
+def test_what_a_power_cut_left_half_written_is_swept_by_the_next_write(tmp_path: Path) -> None:
+    lies(tmp_path, f"{RECORD}/.new.1/etc/kubernetes/pki/ca.key", f"{RECORD}/.new.1.list", f"{RECORD}/.laid.2/x.key",
+         f"{RECORD}/.restore.3/snapshot.db", f"{RECORD}/backups/.new.4")  # fmt: skip
+    write(tmp_path, File("/etc/x", "1"))
+    place = RECORD.lstrip("/")
+    assert remaining(tmp_path, RECORD) == [f"{place}/backups", f"{place}/backups/.new.4", f"{place}/directories",
+                                           f"{place}/files"]  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chown 0:0 needs root")
+def test_a_write_that_lays_an_archive_leaves_what_it_reads_alone(tmp_path: Path) -> None:
+    lies(tmp_path, f"{RECORD}/.laid.2/x.key")
+    script = f"laid={tmp_path}{RECORD}/.laid.2; {below(tmp_path, WRITE.strip())}"
+    assert sh(script, archive([File(f"{tmp_path}/etc/x", "1")])).returncode == 0
+    assert (tmp_path / f"{RECORD}/.laid.2/x.key".lstrip("/")).exists()
+
+
+def test_routes_into_the_pod_network_by_other_nodes_are_ours_and_others_are_not(tmp_path: Path) -> None:
+    lies(tmp_path, f"{RECORD}/node.json")
+    (tmp_path / f"{RECORD}/subnet.env".lstrip("/")).write_text("FLANNEL_NETWORK=10.1.0.0/16\n")
+    routes = ("10.1.1.0/24 dev docker0 proto kernel", "10.1.2.0/24 via 10.0.0.12 dev eth0 ",
+              "10.1.3.0/24 via 10.1.3.0 dev flannel.1 onlink")  # fmt: skip
+    place = tmp_path / "bin"
+    program(place, "ip", f'[ "$2" != route ] || printf "%s\\n" {" ".join(repr(r) for r in routes)}')
+    for name in ("iptables-save", "ip6tables-save"):
+        program(place, name, "true")
+    ran = sh(below(tmp_path, Leftovers().command().get_raw_value()), path=str(place))
+    assert Leftovers().process(ran.stdout.splitlines()).routes == ("10.1.2.0/24 via 10.0.0.12 dev eth0",)
