@@ -29,6 +29,7 @@ from pyinfra.api.operation import OperationMeta
 from . import progress
 from .busy import marked
 from .facts.sections import UNREAD
+from .lock import held_as
 from .plan import fail, overheard
 from .remote import prepare
 
@@ -172,7 +173,7 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
         try:
             for command in function(*args, **kwargs):
                 if state.is_executing:
-                    yield marked(command)
+                    yield marked(command, held_as(host))
                     forget(host)
                 else:
                     yield command

@@ -13,13 +13,14 @@ from pyinfra.api.state import State
 
 from . import progress, restoring
 from .checks import members
+from .facts.leftovers import Leftovers
 from .lock import one_run_at_a_time
-from .observe import this_host
+from .observe import observe, this_host
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
 from .phases import PHASES, pki
-from .record import PKI
+from .record import PKI, RECORD
 from .remote import prepare
 from .report import NodeReport, report
 from .report_text import table
@@ -174,6 +175,8 @@ def turndown() -> None:
     """Take away what was made, in reverse; data stays unless ``purge_data`` is set."""
     _begin()
     node = _this_node()
+    if RECORD not in observe(Leftovers).paths:
+        host.log("No record of docker-multinode is here: nothing is changed on this host")
     one_run_at_a_time(node.host)
     for phase in _in_order(tuple(reversed(PHASES))):
         _titled(phase.TITLE, phase.remove, node)

@@ -14,7 +14,7 @@ from typing import Any
 from pyinfra.api import FactProcessError
 from typing_extensions import override
 
-from ..record import BOOTSTRAP_RUN, BOOTSTRAP_SOCKET
+from ..record import BEFORE, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET
 from .sections import END, Bundle, Sections, first, number, shown
 
 LABEL = "io.docker-multinode.spec"
@@ -43,6 +43,7 @@ one() {{ unit=$1 socket=$2
   echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
   systemctl is-active --quiet $unit || return 0
   d="timeout 20 docker -H unix://$socket"
+  echo "== $unit names"; $d ps -a --format '{{{{.Names}}}}'
   echo "== $unit containers"
   c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }} || return 0
   echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}' || return 0
@@ -55,6 +56,7 @@ echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
 echo "== programs"; ! systemctl is-active --quiet docker || timeout 20 docker ps -q --filter label={PROGRAM} \
   --filter label=io.kubernetes.pod.namespace=kube-system | xargs -r timeout 20 docker inspect --format '{_PROGRAM}'
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
+echo "== docker0 before"; cat {BEFORE}/docker0 2>/dev/null
 {END}
 """
 
@@ -84,6 +86,8 @@ class DaemonState:
     """Its environment, as far as it is ours."""
     answers: bool
     containers: dict[str, ContainerState] = field(default_factory=dict)
+    others: frozenset[str] = frozenset()
+    """Names of the containers that are not ours, running or not."""
     images: dict[str, str] = field(default_factory=dict)
     """Reference with tag, and with digest → image id."""
     unfinished: tuple[str, ...] = ()
@@ -98,6 +102,8 @@ class Daemons:
     main: DaemonState
     docker0: str
     """Address of docker0 with its prefix length, or an empty string."""
+    docker0_before: str = ""
+    """The one that it had before us, by the record; empty where the record does not say."""
     bootstrap_started: int = 0
     """When the bootstrap daemon was started last, in seconds since 1970; 0 where that is not known."""
     programs: Mapping[str, int] = field(default_factory=dict)
@@ -134,6 +140,7 @@ def _container(line: str) -> ContainerState:
 _STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing")
 _IMAGE_LINE = re.compile(r"[^|\s]+\|(sha256:)?[0-9a-f]+\|[^|\s]+")
 _ID = re.compile(r"(sha256:)?[0-9a-f]+")
+_ADDRESS = re.compile(r"([0-9]+[.]){3}[0-9]+/[0-9]+")
 _DOCKER0 = re.compile(r"\d+: docker0\s+inet (\S+) .*")
 
 
@@ -178,6 +185,7 @@ def _daemon(sections: Sections, unit: str) -> DaemonState:
         unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
         answers=f"{unit} answered" in sections,
         containers={c.name: c for c in containers},
+        others=frozenset(",".join(sections.get(f"{unit} names", [])).split(",")) - {"", *(c.name for c in containers)},
         images={name: row[1] for row in images if len(row) == 3 for name in (row[0], row[2]) if "<none>" not in name},
     )
 
@@ -189,12 +197,13 @@ class DaemonsFact(Bundle[Daemons]):
 
     @override
     def read(self, sections: Sections) -> Daemons:
-        docker0 = _docker0(sections["docker0"])
+        docker0, before = _docker0(sections["docker0"]), first(sections, "docker0 before")
         programs = (line.rpartition(" ") for line in sections["programs"])
         return Daemons(
             _daemon(sections, "docker-bootstrap"),
             _daemon(sections, "docker"),
             docker0,
+            before if _ADDRESS.fullmatch(before) else "",
             number(first(sections, "started")) or 0,
             {name: _seconds(moment) for name, _, moment in programs if name},
         )

@@ -9,14 +9,31 @@ from typing import Any
 
 from typing_extensions import override
 
+from ..record import (
+    BEFORE_PATHS,
+    BOOTSTRAP_DATA,
+    ETCD_DATA,
+    FILES,
+    KUBELET,
+    KUBERNETES,
+    NODE,
+    RECORD,
+    SHARED_PLACES,
+    SUBNET_ENV,
+)
 from .plausible import ADDRESS, unreadable
 from .sections import END, Bundle, Sections, first, number
 
 HIDDEN = "***@"
 
+_CONTAINER = (
+    '{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}},'
+    '"remove":{{json .HostConfig.AutoRemove}},"labels":{{json .Config.Labels}}}'
+)
+
 # Docker is only asked when its unit runs: a socket-activated one would be started by the question.
 # What stands before a URL's host may be a password, and what a fact reads is printed with -vvv.
-_SCRIPT = r"""
+_SCRIPT = rf"""
 export LC_ALL=C; hide='s,(:\\?/\\?/)[^" ]*@,\1***@,g'
 echo "== machine"; uname -m
 echo "== kernel"; uname -r
@@ -40,43 +57,47 @@ echo "== active"
 if [ -d /run/systemd/system ]; then
   for u in docker firewalld systemd-resolved; do systemctl is-active --quiet $u && echo $u; done
 fi
-echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {
+echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {{
   sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/policy \1/p' /etc/default/ufw
-  grep -- '^-A ufw-user-input .*-j ACCEPT$' /etc/ufw/user.rules; } 2>/dev/null
+  grep -- '^-A ufw-user-input .*-j ACCEPT$' /etc/ufw/user.rules; }} 2>/dev/null
 echo "== iptables"; iptables --version 2>/dev/null
 echo "== cgroup-controllers"
-cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || awk '$4==1{print $1}' /proc/cgroups 2>/dev/null | xargs
-echo "== memory"; awk '/MemTotal/{print $2}' /proc/meminfo
+cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || awk '$4==1{{print $1}}' /proc/cgroups 2>/dev/null | xargs
+echo "== memory"; awk '/MemTotal/{{print $2}}' /proc/meminfo
 echo "== listening"
-cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{n=split($2,a,":"); print a[n]}' | sort -u
+cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{{n=split($2,a,":"); print a[n]}}' | sort -u
 echo "== propagation"
-awk '$5=="/"||$5=="/var/lib/kubelet"{print $5, ($7 ~ /^shared/ ? "shared" : "private")}' /proc/self/mountinfo
+awk '$5=="/"||$5=="/var/lib/kubelet"{{print $5, ($7 ~ /^shared/ ? "shared" : "private")}}' /proc/self/mountinfo
 echo "== daemon.json"; sed -E "$hide" /etc/docker/daemon.json 2>/dev/null | base64
 echo "== docker-flags"; p=$(systemctl show docker -p MainPID --value 2>/dev/null)
-[ "${p:-0}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d
+[ "${{p:-0}}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d
 echo "== docker-command"; command -v dockerd 2>/dev/null
-echo "== record"; base64 /var/lib/docker-multinode/node.json 2>/dev/null
-echo "== subnet.env"; cat /var/lib/docker-multinode/subnet.env 2>/dev/null
+echo "== record"; base64 {NODE} 2>/dev/null
+echo "== subnet.env"; cat {SUBNET_ENV} 2>/dev/null
 echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null |
   sed -E "/^[[:space:]]*Environment=/$hide"
-echo "== foreign-kubernetes"; [ -f /var/lib/docker-multinode/files ] || ls -d /etc/kubernetes/* 2>/dev/null
-echo "== etcd-data"; [ -d /var/lib/etcd/member ] && echo yes
+echo "== foreign-kubernetes"; [ -f {FILES} ] || {{ find {KUBERNETES} -xdev ! -type d
+  find {KUBELET} -xdev -mindepth 1 -maxdepth 1 ! -type d; }} 2>/dev/null | sort | head -n 5
+echo "== there-before"
+[ -e {BEFORE_PATHS} ] || [ -e {NODE} ] || for p in {" ".join((*SHARED_PLACES, ETCD_DATA))} /sys/class/net/flannel.1; do
+  c=$(find -H $p -mindepth 1 -maxdepth 1 2>/dev/null | grep -v ^/sys/ | sort)
+  [ ! -e $p ] || {{ mountpoint -q $p && [ -z "$c" ]; }} || echo $p; [ -z "$c" ] || echo "$c"; done
+echo "== etcd-data"; [ -d {ETCD_DATA}/member ] && echo yes
 echo "== ca"; [ -s /etc/kubernetes/pki/etcd/ca.crt ] && echo yes
 if [ ! -d /run/systemd/system ] || systemctl is-active --quiet docker; then
-  echo "== docker-version"; timeout 15 docker version --format '{{json .Server}}' 2>&1
-  i=$(timeout 15 docker info --format '{{json .}}' 2>/dev/null)
+  echo "== docker-version"; timeout 15 docker version --format '{{{{json .Server}}}}' 2>&1
+  i=$(timeout 15 docker info --format '{{{{json .}}}}' 2>/dev/null)
   echo "== docker-info"; printf '%s\n' "$i"
   echo "== containers"
-  f='{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}}'
-  f=$f',"labels":{{json .Config.Labels}}}'
+  f='{_CONTAINER}'
   c=$(timeout 15 docker ps -q 2>/dev/null); [ -z "$c" ] || timeout 15 docker inspect --format "$f" $c 2>/dev/null
 fi
 echo "== disks"
 r=$(printf '%s' "$i" | sed -n 's/.*"DockerRootDir":"\([^"]*\)".*/\1/p')
-for p in /var/lib/etcd /var/lib/bootstrap-docker "${r:-/var/lib/docker}" /var/lib/docker-multinode /var/lib/kubelet; do
+for p in {ETCD_DATA} {BOOTSTRAP_DATA} "${{r:-/var/lib/docker}}" {RECORD} {KUBELET}; do
   q=$p; until [ -e "$q" ]; do q=$(dirname "$q"); done
-  echo "$(stat -c %d "$q") $(timeout 5 df -Pk "$q" 2>/dev/null | awk 'END{print $2, $4}')" \
-    "$(timeout 5 df -Pi "$q" 2>/dev/null | awk 'END{print $2, $4}') $p"
+  echo "$(stat -c %d "$q") $(timeout 5 df -Pk "$q" 2>/dev/null | awk 'END{{print $2, $4}}')" \
+    "$(timeout 5 df -Pi "$q" 2>/dev/null | awk 'END{{print $2, $4}}') $p"
 done
 """
 
@@ -139,7 +160,9 @@ class Found:
     docker_unit: tuple[str, ...]
     """Text of docker.service with its drop-ins, as ``systemctl cat`` prints them."""
     foreign_kubernetes: tuple[str, ...]
-    """What lies in /etc/kubernetes where we have never been."""
+    """Files in /etc/kubernetes and of a kubelet where we have never been."""
+    there_before: tuple[str, ...]
+    """What lies in the places of any Kubernetes where we have never been: these paths, and what is in them."""
     etcd_data: bool
     etcd_ca: bool
     docker_version: str
@@ -149,7 +172,7 @@ class Found:
     """Oldest API version that Docker speaks."""
     docker_info: dict[str, Any]
     containers: tuple[dict[str, Any], ...]
-    """Running containers of the main daemon: name, restart, labels."""
+    """Running containers of the main daemon: name, restart, remove, labels."""
     unreadable: tuple[str, ...] = ()
     """Commands and files of the record whose text is not what it should be; nothing may be decided on it."""
 
@@ -259,6 +282,7 @@ class Platform(Bundle[Found]):
             subnet_env="\n".join(sections["subnet.env"]),
             docker_unit=tuple(sections["docker-unit"]),
             foreign_kubernetes=tuple(sections["foreign-kubernetes"]),
+            there_before=tuple(sections["there-before"]),
             etcd_data=first(sections, "etcd-data") == "yes",
             etcd_ca=first(sections, "ca") == "yes",
             docker_version=str(version.get("Version", "")),

@@ -13,7 +13,7 @@ from pyinfra.api import StringCommand
 from ..facts.daemons import LABEL, PROGRAM, ContainerState, DaemonsFact
 from ..facts.files import HostFiles
 from ..observe import Commands, observe, operation
-from ..plan import say, say_diff
+from ..plan import fail, say, say_diff
 from ..record import BOOTSTRAP_SOCKET
 from .files import File, differs, unread
 
@@ -53,6 +53,19 @@ def run_command(daemon: str, name: str, spec: Spec) -> str:
     return f"{docker(daemon)} {shlex.join(words)} >/dev/null"
 
 
+def _remove_ours(daemon: str, name: str) -> str:
+    ours = f"{docker(daemon)} ps -aq --filter name=^/{name}$ --filter label={LABEL}"
+    return f"{ours} | xargs -r {docker(daemon)} rm -f -v >/dev/null"
+
+
+def taken(container: str, daemon: str) -> str:
+    """What to say where somebody else's container has a name that one of ours needs."""
+    return (
+        f"a container {container} that is not of docker-multinode is on the {daemon} daemon; rename it "
+        f"(docker rename {container} NAME), or remove it"
+    )
+
+
 def _stale(have: ContainerState | None, spec: Spec) -> bool:
     return have is None or have.spec != spec.lines()
 
@@ -68,9 +81,12 @@ def container(daemon: str, container: str, spec: Spec, reads: Sequence[File] = (
     + reads: files that the program reads at its start only, of which spec.revision is a hash
 
     It is created anew when the specification changed, started when it only stands still, and started again when
-    a file that it reads was changed behind its back.
+    a file that it reads was changed behind its back. One of somebody else's that has the name is never touched.
     """
     state = observe(DaemonsFact).of(daemon)
+    if container in state.others:
+        yield fail(taken(container, daemon))
+        return
     have = state.containers.get(container)
     if have and not _stale(have, spec):
         news = unread(reads, have.started)
@@ -90,9 +106,7 @@ def container(daemon: str, container: str, spec: Spec, reads: Sequence[File] = (
     because = f" (it reads {', '.join(file.path for file in reads)} at its start)" if reads else ""
     say_diff(f"Will {verb} container {container} on the {daemon} daemon{because}", old, spec.lines())
     # also removes one that an interrupted run created without starting it
-    yield StringCommand(
-        f"{docker(daemon)} rm -f -v {container} >/dev/null 2>&1; {run_command(daemon, container, spec)}"
-    )
+    yield StringCommand(f"{_remove_ours(daemon, container)}; {run_command(daemon, container, spec)}")
 
 
 @dataclass(frozen=True)

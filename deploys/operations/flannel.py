@@ -179,6 +179,9 @@ def subnet_released(node: Node) -> Commands:
     + node: the node
     """
     known = None if node.is_first_master else ask(EtcdSubnets, node.first_master)
+    mine = observe(HostFiles).ours(SUBNET_ENV)
+    if mine and not node.is_first_master and (known is None or not known.answers):
+        say(f"etcd on {node.first_master.name} does not answer: it keeps the subnet reserved for node {node.name}")
     reserved, lease = (known.reservations.get(node.name), known.leases.get(node.address)) if known else (None, None)
     keys = [subnet_key(prefix, subnet) for prefix, subnet in ((RESERVATIONS, reserved), (LEASES, lease)) if subnet]
     if not keys:

@@ -10,6 +10,7 @@ from typing import Any
 from ..facts.platform import HIDDEN
 from ..operations.daemons import BOOTSTRAP, NAMESPACES, bootstrap_daemon, no_bootstrap_daemon
 from ..operations.files import File, files
+from ..operations.images import pulled
 from ..operations.leftovers import no_directories, no_links
 from ..record import (
     BOOTSTRAP_CONFIG,
@@ -22,6 +23,7 @@ from ..record import (
 from ..remote import run
 from ..render import render
 from ..topology import Node
+from . import etcd, flannel
 
 TITLE = "bootstrap daemon"
 
@@ -102,12 +104,14 @@ def unit_path(node: Node) -> str:
 
 
 def apply(node: Node) -> None:
-    """Write its unit and configuration, start it."""
+    """Write its unit and configuration, start it, pull the images of what runs in it."""
     config = _config(node)
     revision = _revision(node, config)
     wanted = [config, File(unit_path(node), _unit(node, revision))]
     files(name="Write the bootstrap daemon's unit", wanted=wanted)
     bootstrap_daemon(name="Run the bootstrap daemon", restart=node.restart, revision=revision, reads=wanted)
+    images = [*([etcd.image(node)] if node.is_first_master else []), flannel.image(node)]
+    pulled(name="Pull etcd and flannel", daemon="bootstrap", images=images, limit=node.settings.timeout_for_images)
 
 
 def remove(node: Node) -> None:

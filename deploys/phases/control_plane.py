@@ -11,7 +11,6 @@ from pyinfra.api.operation import OperationMeta
 
 from ..operations.containers import Program, programs_restarted
 from ..operations.files import File, files
-from ..operations.images import pulled
 from ..operations.wait import wait_for
 from ..record import KUBE_PROXY, KUBERNETES, MANIFESTS, PKI, SCHEDULER
 from ..render import render
@@ -236,11 +235,14 @@ def _unstick(pod: StaticPod, address: str) -> str:
     )
 
 
+def images(node: Node) -> list[str]:
+    """Images of the static pods of a node, and of what holds their namespaces."""
+    return [pause(node), *(component_image(node, pod.name) for pod in static_pods(node))]
+
+
 def apply(node: Node) -> None:
-    """Pull the images side by side, write the manifests, wait for each program that they name."""
+    """Write the manifests, wait for each program that they name."""
     pods = static_pods(node)
-    images = [pause(node), *(component_image(node, pod.name) for pod in pods)]
-    pulled(name="Pull Kubernetes", daemon="main", images=images, limit=node.settings.timeout_for_images)
     files(name="Write configuration and kubeconfigs", wanted=_configuration(node))
     again = programs_restarted(name="Restart programs whose files were changed behind their back", programs=pods)
     wrote = files(name="Write static pods", wanted=[pod.manifest for pod in pods])

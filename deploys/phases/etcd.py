@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..facts.etcd import ETCDCTL
 from ..operations.containers import Spec, container, docker, no_container
-from ..operations.images import pulled
 from ..operations.leftovers import no_directories
 from ..operations.wait import wait_for
 from ..record import ETCD_DATA, PKI
@@ -58,7 +57,6 @@ def apply(node: Node) -> None:
     if not node.is_first_master:
         return
     limit = node.settings.timeout_for_services
-    pulled(name="Pull etcd", daemon="bootstrap", images=[image(node)], limit=node.settings.timeout_for_images)
     runs = container(name="Run etcd", daemon="bootstrap", container=NAME, spec=spec(node))
     wait_for(
         name="Wait for etcd",

@@ -25,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     docker.docker_unit,
     docker.docker_options,
     docker.docker_root,
+    docker.docker_names,
     machine.arch_exists,
     machine.cgroups,
     machine.shared_mounts,

@@ -122,6 +122,7 @@ SETTINGS = (
     setting("timeout_for_services", "3m", "1 to 86400"),
     setting("timeout_for_services", -1, "1 to 86400"),
     setting("timeout_for_images", 1.5, "1 to 86400"),
+    setting("timeout_for_drain", 0, "1 to 86400"),
     setting("kubeconfig_path", "", "one line"),
     setting("kubeconfig_server", "https://k8s.example.org:6443", "kubeconfig_server"),
     setting("purge_data", "1", "true or false"),

@@ -171,6 +171,12 @@ def test_files_of_a_master_have_contents_but_never_a_key() -> None:
     assert all(f.content is None for path, f in found.files.items() if path.endswith((".key", ".pem")))
 
 
+def test_names_of_containers_that_are_not_ours_are_told() -> None:
+    ours = json.dumps({"name": "/kubelet", "state": {"Running": True}, "labels": {LABEL: "[]"}})
+    lines = ["== docker names", "kubelet", "db,web/db", "== docker containers", ours]
+    assert DaemonsFact().process(lines).main.others == {"db", "web/db"}
+
+
 def test_a_file_beside_ours_is_foreign_and_is_not_read() -> None:
     stat = "644 0:0 5 /etc/kubernetes/manifests/theirs.yaml\n644 0:0 5 /etc/kubernetes/a b.yaml"
     found = HostFiles().process(edited("files-fresh", {"stat": stat}))

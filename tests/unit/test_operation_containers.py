@@ -12,13 +12,14 @@ from deploys.facts.files import HostFiles
 from deploys.operations.containers import Program, Spec, container, no_container, programs_restarted
 from deploys.operations.files import File
 
-from .harness import Shell, World
+from .harness import Fails, Shell, World
 from .known import altered, daemons, host_files, running
 
 SPEC = Spec("reg/etcd:3.7", ("--net=host", "-v", "/a b:/c"), ("etcd", "--name=n 1"))
 BOOT = "docker -H unix:///run/docker-bootstrap.sock"
 RUN = (
-    f"{BOOT} rm -f -v etcd >/dev/null 2>&1; {BOOT} run -d --name etcd --label "
+    f"{BOOT} ps -aq --filter name=^/etcd$ --filter label=io.docker-multinode.spec | "
+    f"xargs -r {BOOT} rm -f -v >/dev/null; {BOOT} run -d --name etcd --label "
     '\'io.docker-multinode.spec=["image reg/etcd:3.7", "option --net=host", "option -v", "option /a b:/c", '
     '"argument etcd", "argument --name=n 1"]\' '
     "--net=host -v '/a b:/c' reg/etcd:3.7 etcd '--name=n 1' >/dev/null"
@@ -84,7 +85,7 @@ def test_the_plan_shows_a_new_container_with_all_its_options() -> None:
 def test_a_container_on_the_other_daemon_is_another_one() -> None:
     (command,) = world(SPEC).run(container, daemon="main", container="etcd", spec=SPEC)
     assert isinstance(command, Shell)
-    assert command.text.startswith("docker -H unix:///var/run/docker.sock rm -f -v etcd")
+    assert command.text.startswith("docker -H unix:///var/run/docker.sock ps -aq --filter name=^/etcd$ ")
 
 
 def test_a_container_that_must_go_is_stopped_first() -> None:
@@ -99,6 +100,14 @@ def test_a_container_that_is_gone_needs_no_removal() -> None:
     here = world(SPEC)
     assert here.run(no_container, daemon="bootstrap", container="flannel") == []
     assert here.noops == ["container flannel is not there"]
+
+
+def test_a_container_of_somebody_else_with_the_name_is_never_touched() -> None:
+    here = World(facts={DaemonsFact: daemons("daemons-fresh", main={"others": frozenset({"kubelet"})})})
+    (step,) = here.run(container, daemon="main", container="kubelet", spec=SPEC)
+    assert isinstance(step, Fails)
+    assert "docker rename kubelet NAME" in step.reason
+    assert here.run(no_container, daemon="main", container="kubelet") == []
 
 
 CONFIG = File("/etc/kubelet.yaml", "a: 1\n")

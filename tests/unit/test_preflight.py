@@ -27,7 +27,7 @@ BY_NAME: dict[str, Check] = {check.__name__: check for check in (*CHECKS, *REMOV
 def problem(check: Check, data: dict[str, Any] | None = None, etcd: Subnets | None = None, **told: Any) -> str | None:
     """What a check says of a master on such a machine."""
     facts = {
-        DaemonsFact: daemons("daemons-fresh"),
+        DaemonsFact: daemons("daemons-fresh", main={"others": frozenset(told.pop("others", ()))}),
         EtcdSubnets: etcd or Subnets(False, ""),
         HostFiles: host_files(),
     }
@@ -42,6 +42,7 @@ def test_a_healthy_host_passes(check: Check, sample: str) -> None:
     assert problem(check, sample=sample) is None
 
 
+RECORD = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24"
 OURS = "-H\nfd://\n--bip=10.1.1.1/24"
 """What the main Docker runs with on the pod network."""
 
@@ -99,11 +100,17 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("recorded_network", {}, {"subnet__env": "FLANNEL_NETWORK=10.9.0.0/16"}, "10.9.0.0/16"),
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.1.0.0/24 dev tun0"}, "by tun0"),
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.96.3.0/24 dev docker0"}, "service_network"),
+    ("docker_names", {}, {"others": {"web", "kubelet"}}, "docker rename kubelet"),
     ("ports", {}, {"listening": "192B"}, "6443"),
     ("ports", {}, {"listening": "280A"}, "10250"),
     ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "no"}]}, "web"),
     ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "on-failure"}]}, "web"),
-    ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS}, "web"),
+    (
+        "docker_restart_back",
+        {},
+        {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS, "subnet__env": RECORD},
+        "web",
+    ),
 ]
 
 
@@ -165,9 +172,11 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("docker_restart", {"allow_docker_restart": True}, {"containers": [{"name": "/web", "restart": "no"}]}),
     ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "always"}]}),
     ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "no"}]}),
-    ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "always"}], "docker_flags": OURS}),
+    ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS}),
+    ("docker_restart_back", {},
+     {"containers": [{"name": "/web", "restart": "always"}], "docker_flags": OURS, "subnet__env": RECORD}),
     ("docker_restart_back", {"allow_docker_restart": True},
-     {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS}),
+     {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS, "subnet__env": RECORD}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --data-root=/srv/docker -H fd://"}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --log-driver=json-file --iptables=true"}),
     ("docker_root", {}, {"info": {"DockerRootDir": "/srv/docker"}}),
@@ -186,7 +195,6 @@ HOST_GW = """default via 10.0.0.1 dev eth0
 10.1.1.0/24 dev docker0 proto kernel scope link src 10.1.1.1
 10.1.2.0/24 via 10.0.0.12 dev eth0"""
 VXLAN = HOST_GW.replace("via 10.0.0.12 dev eth0", "via 10.1.2.0 dev flannel.1 onlink")
-RECORD = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24"
 
 
 @pytest.mark.parametrize(("backend", "routes"), [("vxlan", VXLAN), ("host-gw", HOST_GW)])
