@@ -60,18 +60,18 @@ def text(value: Any) -> str:
 
 def kubernetes_version(value: Any) -> str:
     """``v1.37.2`` or ``1.37.2`` → ``v1.37.2``."""
-    if not isinstance(value, str):
+    if isinstance(value, int | float):
         raise ValueError(f"arrived as the number {shown(value)}, which loses digits; write a leading v, as in v1.37.2")
-    if not re.fullmatch(rf"v?{_NUMBER}\.{_NUMBER}\.{_NUMBER}", value):
+    if not isinstance(value, str) or not re.fullmatch(rf"v?{_NUMBER}\.{_NUMBER}\.{_NUMBER}", value):
         raise ValueError(f"must be a full version like v1.37.2, not {shown(value)}")
     return "v" + value.removeprefix("v")
 
 
 def tag(value: Any) -> str:
     """An image tag."""
-    if not isinstance(value, str):
+    if isinstance(value, int | float):
         raise ValueError(f"arrived as the number {shown(value)}; write it as text, as in v0.28.10")
-    if not _TAG.fullmatch(value):
+    if not isinstance(value, str) or not _TAG.fullmatch(value):
         raise ValueError(f"must be an image tag like v0.28.10, not {shown(value)}")
     return value
 
@@ -235,7 +235,7 @@ def names(value: Any) -> tuple[str, ...]:
 
 
 def path(value: Any) -> str:
-    """A path on the control machine."""
+    """A path; `~` is your home directory."""
     found = text(value)
     try:
         place = Path(found).expanduser()

@@ -115,11 +115,14 @@ def same_services(node: Node) -> str | None:
 
 def version_change(node: Node) -> str | None:
     """Another patch of the same minor is applied; an upgrade is more than that."""
-    have = str(node.found.record.get("kubernetes", ""))
-    if have and have.rsplit(".", 1)[0] != node.settings.k8s_version.rsplit(".", 1)[0]:
+    data = node.found.data if node.found.etcd_data else {}
+    have = str(node.found.record.get("kubernetes") or data.get("kubernetes", ""))
+    minor, wanted = have.rsplit(".", 1)[0], node.settings.k8s_version
+    if have and minor != wanted.rsplit(".", 1)[0]:
+        verb = "runs" if node.found.record else "has the data of"
         return (
-            f"runs Kubernetes {have}; going to {node.settings.k8s_version} is an upgrade of the minor version, which "
-            f"is not supported yet. Set k8s_version to a {have.rsplit('.', 1)[0]} version"
+            f"{verb} Kubernetes {have}; going to {wanted} is an upgrade of the minor version, which is not supported "
+            f"yet. Set k8s_version to a {minor} version"
         )
     return None
 

@@ -70,6 +70,10 @@ class Files:
         found = self.files.get(path)
         return found if found and found.ours else None
 
+    def below(self, directory: str) -> list[str]:
+        """Paths of the files of ours below a directory."""
+        return sorted(p for p, found in self.files.items() if found.ours and p.startswith(f"{directory}/"))
+
     def content(self, path: str) -> str:
         """Content of a file of ours, or an empty string."""
         found = self.ours(path)

@@ -12,6 +12,7 @@ from typing_extensions import override
 from ..record import (
     BEFORE_PATHS,
     BOOTSTRAP_DATA,
+    DATA,
     ETCD_DATA,
     FILES,
     KUBELET,
@@ -25,6 +26,7 @@ from .plausible import ADDRESS, unreadable
 from .sections import END, Bundle, Sections, first, number
 
 HIDDEN = "***@"
+"""Stands in a URL where its name and password were."""
 
 _CONTAINER = (
     '{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}},'
@@ -73,6 +75,7 @@ echo "== docker-flags"; p=$(systemctl show docker -p MainPID --value 2>/dev/null
 [ "${{p:-0}}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d
 echo "== docker-command"; command -v dockerd 2>/dev/null
 echo "== record"; base64 {NODE} 2>/dev/null
+echo "== data"; base64 {DATA} 2>/dev/null
 echo "== subnet.env"; cat {SUBNET_ENV} 2>/dev/null
 echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null |
   sed -E "/^[[:space:]]*Environment=/$hide"
@@ -156,6 +159,8 @@ class Found:
     docker_flags: tuple[str, ...]
     """What the main Docker runs with now."""
     record: dict[str, Any]
+    data: dict[str, Any]
+    """What the record says of etcd's data."""
     subnet_env: str
     docker_unit: tuple[str, ...]
     """Text of docker.service with its drop-ins, as ``systemctl cat`` prints them."""
@@ -279,6 +284,7 @@ class Platform(Bundle[Found]):
             docker_flags=tuple(sections["docker-flags"]),
             dockerd=first(sections, "docker-command"),
             record=_json(_file(sections, "record"), {}),
+            data=_json(_file(sections, "data"), {}),
             subnet_env="\n".join(sections["subnet.env"]),
             docker_unit=tuple(sections["docker-unit"]),
             foreign_kubernetes=tuple(sections["foreign-kubernetes"]),

@@ -19,11 +19,13 @@ from ..plan import fail, say, say_diff
 from ..record import DIRECTORIES, FILES, RECORD
 
 # Contents come through stdin, never through argv or a temporary file that others can read. What is
-# about to be made is written down first, so that an interrupted run can be taken away exactly.
+# about to be made is written down first, so that an interrupted run can be taken away exactly. What one had
+# begun when the power went is swept: it may hold keys.
 WRITE = rf"""set -e; umask 077
 mkdirs() {{ [ -d "$1" ] || {{ mkdirs "$(dirname "$1")"; [ -z "$made" ] || echo "$1" >> {DIRECTORIES}
  mkdir -m 0755 "$1"; }}; }}
 made=; mkdirs {RECORD}; made=yes
+for t in {RECORD}/.new.* {RECORD}/.laid.* {RECORD}/.restore.*; do [ "$t" = "${{laid-}}" ] || rm -rf "$t"; done
 new=$(mktemp -d {RECORD}/.new.XXXXXX); trap 'rm -rf "$new"' EXIT
 base64 -d | tar -xzpmf - -C "$new"
 (cd "$new" && find . -type f | cut -c2- | sort) > "$new.list"; trap 'rm -rf "$new" "$new.list"' EXIT

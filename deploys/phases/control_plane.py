@@ -9,6 +9,8 @@ from functools import partial
 
 from pyinfra.api.operation import OperationMeta
 
+from ..facts.files import HostFiles
+from ..observe import observe
 from ..operations.containers import Program, programs_restarted
 from ..operations.files import File, files
 from ..operations.wait import wait_for
@@ -277,8 +279,6 @@ def wait(node: Node, when: Sequence[OperationMeta]) -> None:
 
 def remove(node: Node) -> None:
     """Take the manifests away; the kubelet then stops the pods, or the node phase does."""
-    files(
-        name="Remove static pods and kubeconfigs",
-        wanted=(),
-        absent=[f.path for f in wanted_files(node)],
-    )
+    mine = observe(HostFiles, node.host).below(KUBERNETES)  # by the record: the node may have had another role
+    others = (f"{PKI}/", f"{KUBERNETES}/kubelet.")
+    files(name="Remove static pods and kubeconfigs", wanted=(), absent=[p for p in mine if not p.startswith(others)])

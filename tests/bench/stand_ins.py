@@ -185,7 +185,7 @@ def _join(cluster: Cluster, worker: Worker, count: int) -> None:
     puts = []
     for to in _all(count):
         lease = {"PublicIP": to.address, "BackendType": "vxlan", "BackendData": {"VNI": 1, "VtepMAC": _mac(to)}}
-        puts.append(f"put /docker-multinode/subnets/{to.name} {to.subnet}.0/24")
+        puts.append(f"put /docker-multinode/subnets/{to.subnet}.0-24 {to.name}")
         puts.append(f"put /coreos.com/network/subnets/{to.subnet}.0-24 {shlex.quote(json.dumps(lease))}")
     tls = f"--cacert {PKI}/etcd/ca.crt --cert {PKI}/etcd/healthcheck-client.crt --key {PKI}/etcd/healthcheck-client.key"
     script = "".join(f"{BOOTSTRAP} exec etcd etcdctl {tls} {words}\n" for words in puts)

@@ -13,6 +13,7 @@ from pyinfra.api import DeployError
 
 import deploys
 from deploys import x509
+from deploys.facts.access import Access, EtcdAccess
 from deploys.facts.backups import Backup, BackupFile
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
@@ -43,6 +44,7 @@ INSTALLED = host_files(
 BEFORE: Mapping[Any, Any] = {
     DaemonsFact: daemons("daemons-fresh"), HostFiles: host_files(), Kernel: Kernel().process(lines("kernel-fresh")),
     Leftovers: Leftovers().process(lines("leftovers-fresh")), EtcdSubnets: Subnets(False, ""),
+    EtcdAccess: Access(False, False, {}, ()),
     BackupFile: Backup(False), ClusterNodes: None, Objects: ObjectsState(False, (), "", ()),
 }  # fmt: skip
 AFTER: Mapping[Any, Any] = {

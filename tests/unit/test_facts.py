@@ -172,9 +172,12 @@ def test_files_of_a_master_have_contents_but_never_a_key() -> None:
 
 
 def test_names_of_containers_that_are_not_ours_are_told() -> None:
-    ours = json.dumps({"name": "/kubelet", "state": {"Running": True}, "labels": {LABEL: "[]"}})
-    lines = ["== docker names", "kubelet", "db,web/db", "== docker containers", ours]
-    assert DaemonsFact().process(lines).main.others == {"db", "web/db"}
+    sample = lines("daemons-master")
+    sample.insert(sample.index("== docker containers"), "== docker names")
+    sample[sample.index("== docker containers") : sample.index("== docker containers")] = ["kubelet", "db,web/db"]
+    found = DaemonsFact().process(sample).main
+    assert set(found.containers) == {"kubelet"}
+    assert found.others == {"db", "web/db"}
 
 
 def test_a_file_beside_ours_is_foreign_and_is_not_read() -> None:

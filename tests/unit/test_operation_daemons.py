@@ -172,7 +172,7 @@ def test_systemd_reads_a_drop_in_again_that_this_run_writes() -> None:
             flags=FLAGS,
             revision="",
             drop_in="/d/zz.conf",
-            bounced=(),
+            bounced=Bounced(),
             when=[Meta(wrote)],
         )
         assert ran == commands
