@@ -54,7 +54,8 @@ def test_the_plan_shows_old_and_new_values() -> None:
 
 def test_sysctls_go_back_to_what_they_were() -> None:
     (step,) = world(USED).run(kernel_restored)
-    assert step == Shell("sysctl -qw vm.overcommit_memory=0 kernel.panic=1 kernel.panic_on_oops=0")
+    keepalive = "net.ipv4.tcp_keepalive_time=7200 net.ipv4.tcp_keepalive_intvl=75"
+    assert step == Shell(f"sysctl -qw {keepalive} vm.overcommit_memory=0 kernel.panic=1 kernel.panic_on_oops=0")
 
 
 def test_without_a_record_nothing_goes_back() -> None:
