@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import gevent
@@ -21,7 +20,7 @@ log: list[str] = []
 
 
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each fact takes a moment; who asks and who is answered is noted."""
 
     def get_fact(self: Host, fact: type[FactBase[Any]], **arguments: Any) -> object:
@@ -34,7 +33,6 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     asked.clear()
     log.clear()
     monkeypatch.setattr(Host, "get_fact", get_fact)
-    yield
 
 
 def test_all_are_asked_before_the_first_has_answered(slow: None) -> None:
