@@ -105,6 +105,8 @@ def _get(host: Host, fact: type[FactBase[T]], arguments: dict[str, Any]) -> T | 
             return host.get_fact(fact, **arguments)
     except ConnectError as error:
         raise UnreadableError(f"{host.name} can't be reached: {error}") from error
+    except PyinfraError as error:  # that was the last host, and pyinfra would end by a traceback
+        raise UnreadableError(f"{host.name} could not be asked: see the error above") from error
 
 
 def ask(fact: type[FactBase[T]], host: Host, **arguments: Any) -> T | None:

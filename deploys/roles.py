@@ -73,6 +73,14 @@ def _warn(node: Node) -> None:
         host.log_styled(line, fg="yellow", log_func=logger.warning)
 
 
+def _bring_up_as(role: str) -> None:
+    mine = this_host()
+    if role_of(mine) == role:
+        _bring_up()
+    else:
+        mine.log(f"is a {role_of(mine)}: deploys/{role}.py leaves it alone")
+
+
 @deploy("Kubernetes")
 def cluster() -> None:
     """Bring up masters and workers side by side."""
@@ -85,8 +93,7 @@ def master() -> None:
     """Bring up the hosts of the group ``masters``; others are left alone."""
     _begin()
     the_first_master()
-    if role_of(this_host()) == "master":
-        _bring_up()
+    _bring_up_as("master")
 
 
 @deploy("Kubernetes")
@@ -97,8 +104,7 @@ def worker() -> None:
         raise DeployError(
             'the inventory has no group `workers`; write workers = ["192.168.1.11"] in it, or run deploys/master.py'
         )
-    if role_of(this_host()) == "worker":
-        _bring_up()
+    _bring_up_as("worker")
 
 
 @deploy("Kubernetes")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
+from pyinfra.api import DeployError
+
 from .facts.etcd import Subnets
 
 OVERHEAD = {"vxlan": 50, "host-gw": 0}
 """Bytes that a backend takes of each packet (flannel's pkg/backend)."""
 
 
-class NoSubnetLeftError(Exception):
+class NoSubnetLeftError(DeployError):
     """The pod network has no free /24."""
 
 
@@ -84,6 +86,11 @@ def gateway(subnet: str) -> str:
     """docker0's address in a subnet, with prefix length: 10.1.3.0/24 → 10.1.3.1/24."""
     network = ipaddress.IPv4Network(subnet)
     return f"{network[1]}/{network.prefixlen}"
+
+
+def variables(text: str) -> dict[str, str]:
+    """What a subnet.env says."""
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
 def environment(network: str, subnet: str, mtu: int, ipmasq: bool) -> str:

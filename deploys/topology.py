@@ -102,9 +102,14 @@ def role_of(host: Host) -> str:
     """
     roles = [role for role in ROLES if host in group(role)]
     if len(roles) == 2:
-        raise DeployError(f"{host.name} is in both groups, masters and workers; a master runs pods as it is")
+        raise DeployError(
+            f"{host.name} is in both groups, masters and workers; take it out of workers, a master runs pods too"
+        )
     if not roles:
-        raise DeployError(f"{host.name} is in none of the groups masters and workers")
+        raise DeployError(
+            f"{host.name} is in none of the groups masters and workers; write it into one of them in the inventory, "
+            f'as in workers = ["{host.name}"]'
+        )
     return roles[0]
 
 

@@ -164,7 +164,7 @@ def _unannounced(node: Node) -> str | None:
     if not names or node.settings.allow_docker_restart:
         return None
     return (
-        f"the main Docker must be restarted, and {', '.join(names)} would stay down for want of a restart policy; "
-        "give them one (docker update --restart=unless-stopped), or set allow_docker_restart=true, with which the run "
-        "starts them again"
+        f"the main Docker must be restarted, and {', '.join(names)} would stay down for want of a restart policy that "
+        "holds for it; give them one (docker update --restart=unless-stopped), or set allow_docker_restart=true, with "
+        "which the run starts them again"
     )

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import calendar
 import ipaddress
 import json
 import re
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pyinfra.api import FactProcessError
 from typing_extensions import override
 
-from ..record import BEFORE, BOOTSTRAP_SOCKET
-from .sections import END, Bundle, Sections, first, shown
+from ..record import BEFORE, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET
+from .sections import END, Bundle, Sections, first, number, shown
 
 LABEL = "io.docker-multinode.spec"
 """Label of every container of ours: its specification as JSON."""
 
 IMAGE_LABEL = "io.docker-multinode.node-image"
 """Label of every image that a build of the node image makes."""
+
+PROGRAM = "io.kubernetes.container.name"
+"""Label of a pod's container: the name that the manifest gives it."""
+
+_PROGRAM = f'{{{{index .Config.Labels "{PROGRAM}"}}}} {{{{.State.StartedAt}}}}'
 
 _CONTAINER = '{"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}'
 
@@ -44,6 +52,9 @@ one() {{ unit=$1 socket=$2
 }}
 one docker-bootstrap {BOOTSTRAP_SOCKET}
 one docker /var/run/docker.sock
+echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
+echo "== programs"; ! systemctl is-active --quiet docker || timeout 20 docker ps -q --filter label={PROGRAM} \
+  --filter label=io.kubernetes.pod.namespace=kube-system | xargs -r timeout 20 docker inspect --format '{_PROGRAM}'
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
 echo "== docker0 before"; cat {BEFORE}/docker0 2>/dev/null
 {END}
@@ -58,6 +69,8 @@ class ContainerState:
     running: bool
     spec: Any
     """What the label says; None where it is not JSON."""
+    started: int = 0
+    """When it was started last, in seconds since 1970; 0 where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +104,22 @@ class Daemons:
     """Address of docker0 with its prefix length, or an empty string."""
     docker0_before: str = ""
     """The one that it had before us, by the record; empty where the record does not say."""
+    bootstrap_started: int = 0
+    """When the bootstrap daemon was started last, in seconds since 1970; 0 where that is not known."""
+    programs: Mapping[str, int] = field(default_factory=dict)
+    """Container of a pod in kube-system that runs → when it was started."""
 
     def of(self, daemon: str) -> DaemonState:
         """``bootstrap`` or ``main``."""
         return self.bootstrap if daemon == "bootstrap" else self.main
+
+
+def _seconds(moment: object) -> int:
+    """Docker's 2026-11-23T01:34:29.11842667Z in seconds since 1970; 0 for anything else."""
+    try:
+        return calendar.timegm(time.strptime(str(moment)[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return 0
 
 
 def _container(line: str) -> ContainerState:
@@ -109,7 +134,7 @@ def _container(line: str) -> ContainerState:
         spec = json.loads(label)
     except (ValueError, TypeError, RecursionError):
         spec = None
-    return ContainerState(name, running, spec)
+    return ContainerState(name, running, spec, _seconds(raw["state"].get("StartedAt")))
 
 
 _STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing")
@@ -173,9 +198,12 @@ class DaemonsFact(Bundle[Daemons]):
     @override
     def read(self, sections: Sections) -> Daemons:
         docker0, before = _docker0(sections["docker0"]), first(sections, "docker0 before")
+        programs = (line.rpartition(" ") for line in sections["programs"])
         return Daemons(
             _daemon(sections, "docker-bootstrap"),
             _daemon(sections, "docker"),
             docker0,
             before if _ADDRESS.fullmatch(before) else "",
+            number(first(sections, "started")) or 0,
+            {name: _seconds(moment) for name, _, moment in programs if name},
         )

@@ -57,6 +57,9 @@ echo "== paths"; for p in $paths; do [ -e $p ] || continue
 echo "== mounts"; for p in $paths; do awk -v p="$p/" 'index($5,p)==1{{print $5}}' /proc/self/mountinfo; done | sort -u
 echo "== links"; [ -z "$node" ] || ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1 |
   while read -r l; do old /sys/class/net/$l || echo $l; done
+n=$(sed -n 's/^FLANNEL_NETWORK=//p' {SUBNET_ENV} 2>/dev/null)
+echo "== routes"; [ -z "$node" ] || [ -z "$n" ] || ip -4 route show root "$n" | grep ' via ' |
+  grep -v ' dev flannel[.]1 ' | sed 's/ *$//'
 echo "== chains"; [ -z "$node" ] || for c in iptables ip6tables; do
   $c-save 2>/dev/null | awk '/^\*/{{t=substr($1,2)}} /^:/{{print t, substr($1,2)}}'; done | sort -u
 echo "== rules"; s=$(sed -n 's/^FLANNEL_SUBNET=//p' {SUBNET_ENV} 2>/dev/null | sed 's/[.]1[/]/.0\//')
@@ -78,6 +81,7 @@ _LINES = {
     "chains": re.compile(r"[a-z0-9_-]+ \S+"),
     "rules": re.compile(r"[a-z0-9_-]+ -A \S+ .*"),
     "pods": re.compile(r"[a-zA-Z0-9_.-]+"),
+    "routes": re.compile(r"[0-9./]+ via [0-9.]+ dev [\w. -]+"),
     "mounts": re.compile(r"/.*"),
     "used": re.compile(r"sha256:[0-9a-f]+ /\S+( ours)*"),
     "networks": re.compile(r"\S+( [0-9a-f.:/]+)*"),
@@ -101,6 +105,8 @@ class Left:
     """Paths of the archives that deploys/backup.py made, or was sent."""
     mounts: tuple[str, ...] = ()
     """Mount points below the paths."""
+    routes: tuple[str, ...] = ()
+    """Routes into the pod network by another node: ``10.1.2.0/24 via 192.168.1.12 dev eth0``; not by flannel's link."""
     networks: Mapping[str, str] = field(default_factory=dict)
     """Subnet → name of the network of the main Docker that has it, but for docker0's; while docker0 is moved."""
     used: Mapping[str, str] = field(default_factory=dict)
@@ -135,6 +141,7 @@ class Leftovers(Bundle[Left]):
             tuple(sections["pods"]),
             tuple(sections["backups"]),
             tuple(sections["mounts"]),
+            tuple(sections["routes"]),
             {subnet: name for line in sections["networks"] for name, *all in [line.split()] for subnet in all},
             {image: name.lstrip("/") for image, name, *ours in used if not ours},
         )

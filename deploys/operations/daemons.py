@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyinfra import host
 from pyinfra.api import StringCommand
+from pyinfra.api.operation import OperationMeta
 
 from ..facts.daemons import Daemons, DaemonsFact
 from ..facts.etcd import EtcdSubnets
@@ -18,7 +20,8 @@ from ..platforms import RestartStrategy
 from ..record import BEFORE, BOOTSTRAP_DATA, NODE, RECORD
 from ..subnets import gateway
 from ..topology import Node
-from .files import remove_files
+from .changes import changed
+from .files import File, remove_files, unread
 from .flannel import subnet_of
 
 BOOTSTRAP = "docker-bootstrap"
@@ -78,20 +81,24 @@ def or_evidence(command: str, restart: RestartStrategy, unit: str) -> str:
 
 
 @operation
-def bootstrap_daemon(restart: RestartStrategy, revision: str) -> Commands:
+def bootstrap_daemon(restart: RestartStrategy, revision: str, reads: Sequence[File] = ()) -> Commands:
     """
     Ensure that the bootstrap daemon is enabled and runs with its newest configuration.
 
     + restart: how, on this host
     + revision: hash of its configuration, which its unit puts into its environment
+    + reads: its configuration: unit and file
     """
-    state = observe(DaemonsFact).bootstrap
-    if state.active and state.environment.get(REVISION) == revision and state.enabled:
+    now = observe(DaemonsFact)
+    state = now.bootstrap
+    news = unread(reads, now.bootstrap_started)
+    stale = state.active and bool(news or state.needs_reload or state.environment.get(REVISION) != revision)
+    if state.active and state.enabled and not stale:
         host.noop("the bootstrap daemon runs as it should")
         return
-    stale = state.active and state.environment.get(REVISION) != revision
     verb = "restart" if stale else "start" if not state.active else "enable"
-    say(f"Will {verb} the bootstrap daemon (its containers go on: live-restore)")
+    because = f", which reads {', '.join(news)} at its start" if stale and news else ""
+    say(f"Will {verb} the bootstrap daemon{because} (its containers go on: live-restore)")
     yield StringCommand(
         f"{restart.reload} && {restart.enable.format(unit=BOOTSTRAP)} && "
         + or_evidence((restart.restart if stale else restart.start).format(unit=BOOTSTRAP), restart, BOOTSTRAP)
@@ -157,7 +164,14 @@ def why_restart(now: Daemons, flags: tuple[str, ...], bip: str, revision: str) -
 
 
 @operation
-def main_daemon(node: Node, flags: tuple[str, ...], revision: str, drop_in: str, bounced: Bounced) -> Commands:
+def main_daemon(
+    node: Node,
+    flags: tuple[str, ...],
+    revision: str,
+    drop_in: str,
+    bounced: Bounced,
+    when: Sequence[OperationMeta] = (),
+) -> Commands:
     """
     Ensure that the main Docker runs on the pod network. If it does not come up so, the drop-in is
     taken away and Docker is started as it was.
@@ -167,12 +181,13 @@ def main_daemon(node: Node, flags: tuple[str, ...], revision: str, drop_in: str,
     + revision: hash of the environment that it must have from us
     + drop_in: path of our drop-in, for the way back
     + bounced: running containers of others, named in the plan
+    + when: operations that write what systemd has to read again
     """
     restart, now = node.restart, observe(DaemonsFact)
     bip = gateway(subnet_of(node, observe(EtcdSubnets, node.first_master)))
     why = why_restart(now, flags, bip, revision)
     if why is None:
-        if now.main.needs_reload:
+        if now.main.needs_reload or changed(when):
             say("Will let systemd read docker's unit again; docker is not restarted")
             yield StringCommand(restart.reload)
             return

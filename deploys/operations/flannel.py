@@ -68,13 +68,10 @@ def _silent(known: Subnets, master: Host) -> bool:
 
 def recorded(text: str) -> str | None:
     """The subnet in a subnet.env, as a network: 10.1.3.1/24 → 10.1.3.0/24."""
-    for line in text.splitlines():
-        if line.startswith("FLANNEL_SUBNET="):
-            try:
-                return str(ipaddress.IPv4Interface(line.split("=", 1)[1]).network)
-            except ValueError:
-                return None  # preflight refuses it with a sentence
-    return None
+    try:
+        return str(ipaddress.IPv4Interface(subnets.variables(text)["FLANNEL_SUBNET"]).network)
+    except (KeyError, ValueError):
+        return None  # preflight refuses one that can't be read with a sentence
 
 
 def subnet_of(node: Node, known: Subnets) -> str:
@@ -88,7 +85,7 @@ def subnet_of(node: Node, known: Subnets) -> str:
     return subnets.allocate(node.settings.flannel_network, records, known, names)[node.name]
 
 
-def _reservation(name: str, subnet: str, known: Subnets) -> str:
+def reservation(name: str, subnet: str, known: Subnets) -> str:
     """The command that takes a subnet's key where nobody has it, in one step: two runs may add nodes at one time."""
     key, old = subnet_key(RESERVATIONS, subnet), known.reservations.get(name)
     requests = [f"put {key} {name}", *([f"del {subnet_key(RESERVATIONS, old)}"] if old else [])]
@@ -133,7 +130,7 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
     if differs(have, want):
         announce(have, want)
     if reserve:
-        yield on_master(node.first_master, _reservation(node.name, subnet, known), f"reserving {subnet}")
+        yield on_master(node.first_master, reservation(node.name, subnet, known), f"reserving {subnet}")
     if differs(have, want):
         yield write([want])
     if not reserve and not differs(have, want):

@@ -19,9 +19,13 @@ from .files import File, announce, write
 
 
 def short(image: str) -> str:
-    """How ``docker images`` names an image: docker.io/library/debian:12 is debian:12 there."""
-    name = image.removeprefix("docker.io/")
-    return name.removeprefix("library/")
+    """How ``docker images`` names an image: docker.io/library/debian:12 is debian:12 there, and beside a digest a tag
+    is not kept."""
+    name, at, digest = image.removeprefix("docker.io/").removeprefix("library/").partition("@")
+    if at:
+        path, slash, last = name.rpartition("/")
+        name = f"{path}{slash}{last.partition(':')[0]}"
+    return f"{name}{at}{digest}"
 
 
 @operation

@@ -41,7 +41,8 @@ def objects(manifest: str, addons: Collection[str], limit: int) -> Commands:
     manifest, now = _against(manifest)
     waited = not now.answers and "kubelet" in observe(DaemonsFact).main.containers
     if waited:
-        say(f"Unknown what will change in the API, it does not answer: {now.error}")
+        why = "it refuses these objects" if now.refused else "it does not answer"
+        say(f"Unknown what will change in the API, {why}: {now.error}")
         yield StringCommand(_api_answers(limit))
         manifest, now = _against(manifest)
     extra = [o for o in now.labelled if o[0] not in addons]
@@ -178,7 +179,7 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
     """
     Check that this node reaches every node that is Ready over the pod network, where this run changed something.
 
-    + master: the first master, whose etcd knows the nodes' subnets
+    + master: the first master, which knows the nodes and whose etcd knows their subnets
     + limit: seconds
     + when: all operations of the run on this host
     """
@@ -187,14 +188,15 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
         return
     say("Will ping docker0 of every node that is Ready over the pod network")
     if not state.is_executing:
-        yield unknown("the nodes that have joined by then")
+        yield unknown("the nodes that are Ready by then")
         return
     known, nodes = observe(EtcdSubnets, master), observe(ClusterNodes, master)
     for node, subnet in sorted(known.reservations.items()):
-        if subnet not in known.leases.values():
-            continue  # reserved, but its flannel has not come up
-        if nodes is not None and not (node in nodes and nodes[node].ready):
-            continue  # it left, or is off: its lease stays for a day
+        if nodes is not None and node not in nodes:
+            continue  # it has not joined, or it left
+        if nodes is not None and not nodes[node].ready:
+            yield FunctionCommand(_tell, (f"node {node} is not Ready, so it is not pinged over the pod network",), {})
+            continue
         address = gateway(subnet).split("/")[0]
         source = "$(ip -4 -o addr show dev docker0 | awk '{print $4}' | cut -d/ -f1)"
         yield StringCommand(

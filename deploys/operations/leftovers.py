@@ -99,6 +99,19 @@ def no_links(links: Sequence[str]) -> Commands:
 
 
 @operation
+def no_routes() -> Commands:
+    """
+    Ensure that routes to other nodes' subnets are gone: with host-gw flannel leaves them (backend/route_network.go).
+    """
+    there = observe(Leftovers).routes
+    if not there:
+        host.noop("no routes of ours are there")
+        return
+    say("Will delete the routes:", *there)
+    yield StringCommand("; ".join(f"ip -4 route delete {route}" for route in there))
+
+
+@operation
 def no_chains(prefixes: Sequence[str]) -> Commands:
     """
     Ensure that iptables chains of ours and the rules that jump there are gone; nothing is flushed.

@@ -17,13 +17,14 @@ from ..operations.images import no_images
 from ..operations.leftovers import no_rules
 from ..record import SUBNET_ENV
 from ..render import render
+from ..subnets import variables
 from ..topology import Node
 from . import flannel
 from .bootstrap import proxies
 
 TITLE = "main Docker"
 
-#: Daemon flag → key in daemon.json: what stands there already is left to it, for dockerd refuses both.
+#: Not where daemon.json has ``log-opts``: dockerd refuses to be told twice.
 LOG_LIMITS = ("--log-opt=max-size=10m", "--log-opt=max-file=3")
 
 
@@ -98,10 +99,7 @@ def revision(node: Node) -> str:
 
 def bip(node: Node) -> str | None:
     """docker0's address according to the record; None before the first run."""
-    for line in node.found.subnet_env.splitlines():
-        if line.startswith("FLANNEL_SUBNET="):
-            return line.split("=", 1)[1]
-    return None
+    return variables(node.found.subnet_env).get("FLANNEL_SUBNET")
 
 
 def _rules(node: Node) -> list[str]:
@@ -141,7 +139,7 @@ def bounced(node: Node) -> Bounced:
         labels = container.get("labels") or {}
         if LABEL not in labels and POD not in labels:
             theirs.append((str(container.get("name", "")).lstrip("/"), container))
-    stay_down = [(name, c) for name, c in theirs if c.get("restart") in ("", "no", None)]
+    stay_down = [(name, c) for name, c in theirs if c.get("restart") in ("", "no", "on-failure", None)]
     return Bounced(
         tuple(sorted(name for name, _ in theirs)),
         tuple(sorted(name for name, c in stay_down if not c.get("remove"))),
@@ -165,7 +163,7 @@ def runs_ours(node: Node) -> bool:
 
 def apply(node: Node) -> None:
     """Write the drop-in and restart the main Docker on the node's subnet; all its changes are here."""
-    files(name="Write docker's drop-in", wanted=[drop_in(node)])
+    wrote = files(name="Write docker's drop-in", wanted=[drop_in(node)])
     main_daemon(
         name="Run the main Docker on the pod network",
         node=node,
@@ -173,6 +171,7 @@ def apply(node: Node) -> None:
         revision=revision(node),
         drop_in=drop_in_path(node),
         bounced=bounced(node),
+        when=[wrote],
     )
 
 

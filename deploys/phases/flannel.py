@@ -8,7 +8,7 @@ from ..operations.containers import Spec, container, docker, no_container
 from ..operations.daemons import bootstrap_daemon_started
 from ..operations.files import files
 from ..operations.flannel import network_configured, subnet_recorded, subnet_released, subnet_taken
-from ..operations.leftovers import no_chains, no_directories, no_links
+from ..operations.leftovers import no_chains, no_directories, no_links, no_routes
 from ..operations.wait import wait_for
 from ..record import FLANNEL_RUN, PKI, SUBNET_ENV
 from ..subnets import OVERHEAD
@@ -86,8 +86,8 @@ def remove(node: Node) -> None:
         name="Start a bootstrap daemon that is down", restart=node.restart, unit=bootstrap.unit_path(node)
     )
     no_container(name="Remove flannel", daemon="bootstrap", container=NAME)
-    link = INTERFACES[node.settings.flannel_backend]
-    no_links(name="Remove flannel's link", links=(link,) if link else ())
+    no_links(name="Remove flannel's link", links=[link for link in INTERFACES.values() if link])
+    no_routes(name="Remove flannel's routes")
     no_chains(name="Remove flannel's iptables chains", prefixes=("FLANNEL-",))
     no_directories(name="Remove flannel's run-time files", paths=(FLANNEL_RUN,))
     if node.settings.purge_data:

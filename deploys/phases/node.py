@@ -91,8 +91,9 @@ def _files(node: Node) -> list[File]:
         manifests=MANIFESTS,
         dns_server_ip=node.settings.dns_server_ip,
         dns_domain=node.settings.dns_domain,
-        # the stub at 127.0.0.53 would make CoreDNS ask itself
-        resolv_conf="/run/systemd/resolve/resolv.conf" if resolved else "/etc/resolv.conf",
+        # the stub at 127.0.0.53 would make CoreDNS ask itself. By way of the host's init, since a mounted file stays
+        # what it was where the host's is replaced, as DHCP clients do.
+        resolv_conf="/run/systemd/resolve/resolv.conf" if resolved else "/proc/1/root/etc/resolv.conf",
         fields=node.release.kubelet,
     )
     return [File(CONFIG, config), control_plane.kubeconfig(node, KUBECONFIG, "kubelet", KUBELET_CLIENT)]
@@ -179,7 +180,7 @@ def apply(node: Node) -> None:
         daemon="main",
         container=NAME,
         spec=spec(node, revision),
-        why=[f.path for f in wanted],
+        reads=wanted,
     )
     wait_for(
         name="Wait for the kubelet",

@@ -171,7 +171,7 @@ def _certificates(master: Host, count: int) -> Iterator[tuple[str, str]]:
         for wanted in (
             Certificate(f"{PKI}/etcd/flannel-client", f"{PKI}/etcd/ca", f"flannel:{to.name}"),
             Certificate(f"{PKI}/kubelet", f"{PKI}/ca", kubelet, ("system:nodes",), names, ("server",)),
-            Certificate(f"{PKI}/kube-proxy", f"{PKI}/ca", "system:kube-proxy"),
+            Certificate(f"{PKI}/kube-proxy/client", f"{PKI}/ca", "system:kube-proxy"),
         ):
             issued = x509.issue(wanted, pairs[wanted.signer], DAYS)
             yield _place(to, f"{wanted.path}.crt"), issued.certificate
@@ -185,7 +185,7 @@ def _join(cluster: Cluster, worker: Worker, count: int) -> None:
     puts = []
     for to in _all(count):
         lease = {"PublicIP": to.address, "BackendType": "vxlan", "BackendData": {"VNI": 1, "VtepMAC": _mac(to)}}
-        puts.append(f"put /docker-multinode/subnets/{to.name} {to.subnet}.0/24")
+        puts.append(f"put /docker-multinode/subnets/{to.subnet}.0-24 {to.name}")
         puts.append(f"put /coreos.com/network/subnets/{to.subnet}.0-24 {shlex.quote(json.dumps(lease))}")
     tls = f"--cacert {PKI}/etcd/ca.crt --cert {PKI}/etcd/healthcheck-client.crt --key {PKI}/etcd/healthcheck-client.key"
     script = "".join(f"{BOOTSTRAP} exec etcd etcdctl {tls} {words}\n" for words in puts)

@@ -76,8 +76,8 @@ def test_a_subnet_that_etcd_forgot_is_taken_again(cluster: Cluster, figure: Figu
     leases, reservations = set(_pairs(cluster, LEASES)), _pairs(cluster, RESERVATIONS)
     _forget(cluster)
     plan = cluster.product.plan().check()
-    for key, subnet in reservations.items():
-        named = f"Will reserve {subnet} for node {key.removeprefix(RESERVATIONS)} in etcd"
+    for key, node in reservations.items():
+        named = f"Will reserve {key.removeprefix(RESERVATIONS).replace('-', '/')} for node {node} in etcd"
         assert any(named in line for line in plan.diff), "\n".join(plan.diff)
     cluster.product.apply().check()
     assert (set(_pairs(cluster, LEASES)), _pairs(cluster, RESERVATIONS)) == (leases, reservations)

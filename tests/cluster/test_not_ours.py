@@ -62,10 +62,10 @@ def spare(lab: Lab) -> Iterator[Host]:
 
 
 @pytest.fixture(scope="module")
-def alone(lab: Lab, spare: Host, product: Product, tmp_path_factory: pytest.TempPathFactory) -> Product:
+def alone(lab: Lab, spare: Host, tmp_path_factory: pytest.TempPathFactory) -> Product:
     """The product with the spare host as the only master."""
     path = tmp_path_factory.mktemp("spare") / "inventory.py"
-    return Product(lab.inventory(path, masters=[spare], workers=[]), dict(product.data))
+    return Product(lab.inventory(path, masters=[spare], workers=[]))
 
 
 def test_another_kubernetes_is_refused_and_a_turndown_leaves_all_of_it(spare: Host, alone: Product) -> None:
@@ -97,10 +97,11 @@ def test_a_container_with_the_name_of_ours_is_refused(spare: Host, alone: Produc
 
 
 def test_what_came_since_and_what_was_there_before_outlive_a_turndown_with_both_daemons_down(
-    spare: Host, alone: Product
+    spare: Host, alone: Product, product: Product
 ) -> None:
     """A network that took docker0's old address, a container of an image that came by us, and etcd and flannel left
     running by a bootstrap daemon that was stopped by hand."""
+    alone.data.update(product.data)
     before = listing.take(spare)
     plan = alone.plan().check()
     assert "/var/lib/etcd/default" in "\n".join(plan.diff)

@@ -56,7 +56,7 @@ EFFECTS: Mapping[str, Effect] = {
     "dns_domain": Effect("k8s.lan", ('clusterDomain: "k8s.lan"', "kubernetes k8s.lan in-addr.arpa",
                                      "kubernetes.default.svc.k8s.lan"), ("cluster.local",)),
     "dns_server_ip": Effect("10.96.0.53", ("- 10.96.0.53", "clusterIP: 10.96.0.53"), ("10.96.0.10",)),
-    "restart_policy": Effect("always", ("--restart=always",), ("--restart=unless-stopped",)),
+    "restart_policy": Effect("unless-stopped", ("--restart=unless-stopped",), ("--restart=always",)),
     "master_ip": Effect("10.0.0.250", ("--etcd-endpoints=https://10.0.0.250:2379", "server: https://10.0.0.250:6443"),
                         ("server: https://10.0.0.11:6443",)),
     "ip_address": Effect("10.7.0.12", ("node-ip=10.7.0.12", "--iface=10.7.0.12"), ("node-ip=10.0.0.12",),

@@ -13,6 +13,7 @@ from pyinfra.api import DeployError
 
 import deploys
 from deploys import x509
+from deploys.facts.access import Access, EtcdAccess
 from deploys.facts.backups import Backup, BackupFile
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
@@ -35,16 +36,15 @@ from .samples import lines
 CA = x509.new_authority("kubernetes")
 ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin", (pki.ADMINS,)), CA, 1)
 INSTALLED = host_files(
-    *(
-        File(path, CA.certificate) if path.endswith(".crt") else File(path, "k", "600", secret=True)
-        for path in (*pki.authority_files(), f"{PKI}/admin.key")
-    ),
+    *(File(path, "k", "600", secret=True) for path in (*pki.authority_files(), f"{PKI}/admin.key")),
+    *(File(f"{path}.crt", CA.certificate) for path in pki.AUTHORITIES),
     File(f"{PKI}/admin.crt", ADMIN.certificate),
 )
 
 BEFORE: Mapping[Any, Any] = {
     DaemonsFact: daemons("daemons-fresh"), HostFiles: host_files(), Kernel: Kernel().process(lines("kernel-fresh")),
     Leftovers: Leftovers().process(lines("leftovers-fresh")), EtcdSubnets: Subnets(False, ""),
+    EtcdAccess: Access(False, False, {}, ()),
     BackupFile: Backup(False), ClusterNodes: None, Objects: ObjectsState(False, (), "", ()),
 }  # fmt: skip
 AFTER: Mapping[Any, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -23,8 +24,8 @@ from deploys.operations.files import File
 from deploys.platforms import RESTART_STRATEGIES
 from deploys.record import NODE, SUBNET_ENV
 
-from .harness import Shell, Step, World
-from .known import daemons, host_files, left
+from .harness import Meta, Shell, Step, World
+from .known import altered, daemons, host_files, left
 
 SYSTEMD = RESTART_STRATEGIES["systemd"]
 REVISION = "60b830b12616"
@@ -60,6 +61,25 @@ def test_a_bootstrap_daemon_is_started_restarted_or_enabled(state: dict[str, obj
     assert f"systemctl {'restart' if verb == 'restart' else 'start'} docker-bootstrap" in command
     assert "journalctl -u docker-bootstrap -n 60 --no-pager -o cat | grep -v level=info | tail -n 20" in command
     assert f"Will {verb} the bootstrap daemon" in here.says(bootstrap_daemon, restart=SYSTEMD, revision=revision)
+
+
+UNIT = File("/etc/systemd/system/docker-bootstrap.service", "[Service]\n")
+
+
+@pytest.mark.parametrize(("content", "changed"), [("[Service]\nRestart=no\n", 50), ("[Service]\n", 101)])
+def test_a_bootstrap_daemon_that_was_started_on_an_edited_unit_is_restarted(content: str, changed: int) -> None:
+    files = altered(host_files(File(UNIT.path, content)), UNIT.path, changed=changed)
+    here = World(facts={DaemonsFact: replace(daemons(), bootstrap_started=100), HostFiles: files})
+    assert "systemctl restart docker-bootstrap" in text(
+        here.run(bootstrap_daemon, restart=SYSTEMD, revision=REVISION, reads=[UNIT])
+    )
+    said = here.says(bootstrap_daemon, restart=SYSTEMD, revision=REVISION, reads=[UNIT])
+    assert f"Will restart the bootstrap daemon, which reads {UNIT.path} at its start" in said
+
+
+def test_a_bootstrap_daemon_whose_unit_systemd_has_not_read_is_restarted() -> None:
+    here = World(facts={DaemonsFact: daemons(bootstrap={"needs_reload": True})})
+    assert "systemctl restart" in text(here.run(bootstrap_daemon, restart=SYSTEMD, revision=REVISION))
 
 
 def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
@@ -140,6 +160,22 @@ def test_a_main_docker_on_the_pod_network_is_left_alone() -> None:
 
 def test_a_drop_in_that_systemd_has_not_read_needs_no_restart() -> None:
     assert run(world(daemons(main={"needs_reload": True}))) == [Shell("systemctl daemon-reload")]
+
+
+def test_systemd_reads_a_drop_in_again_that_this_run_writes() -> None:
+    """Also where systemd sees no news: it compares times only."""
+    here = world(daemons())
+    for wrote, commands in ((True, [Shell("systemctl daemon-reload")]), (False, [])):
+        ran = here.run(
+            main_daemon,
+            node=here.node(),
+            flags=FLAGS,
+            revision="",
+            drop_in="/d/zz.conf",
+            bounced=Bounced(),
+            when=[Meta(wrote)],
+        )
+        assert ran == commands
 
 
 def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_up() -> None:

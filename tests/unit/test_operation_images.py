@@ -31,6 +31,14 @@ def test_short_is_how_docker_names_what_comes_from_its_own_hub() -> None:
     assert short("registry.k8s.io/pause:3.10") == "registry.k8s.io/pause:3.10"
 
 
+def test_beside_a_digest_docker_keeps_no_tag() -> None:
+    digest = "@sha256:" + "a" * 64
+    assert short(f"docker.io/library/debian:12{digest}") == f"debian{digest}"
+    assert short(f"reg.lan:5000/node:v1{digest}") == short(f"reg.lan:5000/node{digest}") == f"reg.lan:5000/node{digest}"
+    here = world(f"reg.lan:5000/node{digest}")
+    assert here.run(pulled, daemon="main", images=[f"reg.lan:5000/node:v1{digest}"], limit=60) == []
+
+
 def test_images_that_are_there_are_not_pulled() -> None:
     here = world("debian:12", "reg/a:1")
     assert here.run(pulled, daemon="main", images=["docker.io/library/debian:12", "reg/a:1"], limit=60) == []

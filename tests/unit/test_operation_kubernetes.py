@@ -173,42 +173,30 @@ def test_a_check_runs_only_where_something_changed() -> None:
     assert "until { true ; }" in step.text
 
 
-KNOWN = Subnets(True, "", {"m1": "10.1.1.0/24", "w1": "10.1.2.0/24", "gone": "10.1.3.0/24"},
-                {"10.0.0.11": "10.1.1.0/24", "10.0.0.12": "10.1.2.0/24"})  # fmt: skip
+KNOWN = Subnets(True, "", {n: f"10.1.{i}.0/24" for i, n in enumerate(("m1", "w1", "w2", "gone"), 1)})
 
 
-def test_every_joined_node_is_pinged_over_the_pod_network() -> None:
-    nodes = {name: NodeState(True) for name in ("m1", "w1", "gone")}
+def test_every_node_that_is_ready_is_pinged_over_the_pod_network_and_the_others_are_named() -> None:
+    nodes = {"m1": NodeState(True), "w1": NodeState(True), "w2": NodeState(False)}
     here = World(workers=["w1"], facts={EtcdSubnets: KNOWN, ClusterNodes: nodes}, executing=True)
-    steps = here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[CHANGED])
-    texts = [s.text for s in steps if isinstance(s, Shell)]
-    assert len(texts) == len(steps) == 2
+    *pings, tells = here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[CHANGED])
+    texts = [s.text for s in pings if isinstance(s, Shell)]
+    assert len(texts) == len(pings) == 2
     assert " 10.1.1.1 " in texts[0]
     assert " 10.1.2.1 " in texts[1]
     assert all("ping -c 1 -W 2" in t for t in texts)
+    assert tells == Calls("_tell", ("node w2 is not Ready, so it is not pinged over the pod network",))
 
 
-@pytest.mark.parametrize(
-    ("nodes", "pinged"),
-    [
-        ({"m1": NodeState(True), "w1": NodeState(True)}, 2),
-        ({"m1": NodeState(True), "w1": NodeState(False)}, 1),
-        ({"m1": NodeState(True)}, 1),
-        (None, 2),
-    ],
-)
-def test_a_node_that_left_or_is_off_is_not_pinged_though_its_lease_stays(
-    nodes: dict[str, NodeState] | None, pinged: int
-) -> None:
-    here = World(workers=["w1"], facts={EtcdSubnets: KNOWN, ClusterNodes: nodes}, executing=True)
-    steps = here.run(pods_network_verified, on="m1", master=here.host("m1"), limit=9, when=[CHANGED])
-    assert len(steps) == pinged
+def test_all_are_pinged_where_nobody_tells_who_is_ready() -> None:
+    here = World(workers=["w1"], facts={EtcdSubnets: KNOWN, ClusterNodes: None}, executing=True)
+    assert len(here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[CHANGED])) == 4
 
 
 def test_the_plan_does_not_guess_which_nodes_will_have_joined() -> None:
     here = World(workers=["w1"])
     (step,) = here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[CHANGED])
-    assert step == Shell("false # planned: the nodes that have joined by then")
+    assert step == Shell("false # planned: the nodes that are Ready by then")
     assert here.asked == []
 
 

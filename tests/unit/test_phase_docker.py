@@ -120,6 +120,13 @@ def test_the_drop_in_is_text_that_does_not_change_with_the_subnet() -> None:
     assert docker.drop_in(after).content == text
 
 
+def test_docker_is_started_again_however_often_it_dies() -> None:
+    unit, _, service = docker.drop_in(node()).content.partition("[Service]\n")
+    assert "\n[Unit]\n" in unit
+    assert "\nStartLimitIntervalSec=0\n" in unit
+    assert "StartLimit" not in service
+
+
 CONTAINERS = [
     {"name": "/web", "restart": "no", "labels": {}},
     {"name": "/tmp", "restart": "no", "remove": True, "labels": {}},

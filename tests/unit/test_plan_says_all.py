@@ -45,11 +45,16 @@ def _yields(node: ast.AST) -> bool:
     return any(isinstance(n, ast.Yield | ast.YieldFrom) for n in ast.walk(node))
 
 
+def _says_unknown(node: ast.AST) -> bool:
+    return any(isinstance(n, ast.Constant) and str(n.value).startswith("Unknown what ") for n in ast.walk(node))
+
+
 def _late(body: list[ast.stmt], says: set[str], lines: list[int], *, after: bool = False) -> bool | None:
     """Collect the lines of a block that speak after a command.
 
     :returns: whether a command may have been given when the block is over; None where nothing comes after it.
     """
+    unknown = False
     for statement in body:
         blocks = [getattr(statement, name, []) for name in ("body", "orelse", "finalbody")]
         blocks += [handler.body for handler in getattr(statement, "handlers", [])]
@@ -58,7 +63,9 @@ def _late(body: list[ast.stmt], says: set[str], lines: list[int], *, after: bool
                 lines.append(statement.lineno)
             if isinstance(statement, ast.Return | ast.Raise):
                 return None
-            after = after or _yields(statement)
+            # where the plan says that it does not know, it may stop: what was found out is said later
+            unknown = unknown or _says_unknown(statement)
+            after = after or (_yields(statement) and not unknown)
             continue
         # a loop's second round begins after its first
         began = after or (isinstance(statement, ast.For | ast.While) and _yields(statement))
@@ -101,6 +108,8 @@ def test_every_operation_is_looked_at() -> None:
         ("    if x:\n        yield 1\n    else:\n        return\n    helper()\n", [7]),
         ("    for i in x:\n        say('a')\n        yield i\n", [4]),
         ("    yield helper()\n    yield 2\n", []),
+        ("    if x:\n        say('Unknown what will change')\n        yield 1\n    say('a')\n", []),
+        ("    if x:\n        say('Unknown what will change')\n    yield 1\n    say('a')\n", [6]),
         ("    try:\n        x()\n    except E:\n        yield 1\n        return\n    say('a')\n", []),
         ("    try:\n        x()\n    except E:\n        yield 1\n    say('a')\n", [7]),
     ],

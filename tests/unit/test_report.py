@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploys import x509
+from deploys.facts import access
+from deploys.facts.access import EtcdAccess
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
@@ -63,6 +65,7 @@ def told(**facts: Any) -> NodeReport:
     answers = {
         HostFiles: replace(files, kubelet_client=kubelet),
         DaemonsFact: facts.get("daemons", daemons()), EtcdSubnets: facts.get("etcd", LEASE),
+        EtcdAccess: access.WANTED,
         ClusterNodes: facts.get("nodes", {"m1": NodeState(True)}), Pods: facts.get("pods", ()),
         Kernel: Kernel().process(lines("kernel-master")), Objects: ObjectsState(True, (), "", ()),
     }  # fmt: skip

@@ -341,6 +341,6 @@ def test_a_kubelet_is_started_anew_only_when_it_keeps_an_apiserver_that_does_not
     fake = tmp_path / "docker"
     fake.write_text(_DOCKER.replace("ENDS", str(ends)).replace("CURL", str(curl)))
     fake.chmod(0o755)
-    pod = control_plane.StaticPod("kube-apiserver", File("/etc/x", ""), "abc")
+    pod = control_plane.StaticPod("kube-apiserver", File("/etc/x", ""), revision="abc")
     assert sh(control_plane._unstick(pod, "10.0.0.11"), path=str(tmp_path)).returncode == 0
     assert (tmp_path / "restarted").exists() == restarted
