@@ -240,7 +240,7 @@ def active_nodes() -> list[Node]:
         if run not in _runs:
             active = set(inventory.get_active_hosts())
             hosts = [h for h in (*group("master"), *group("worker")) if h in active]
-            ask_all(Platform, hosts)
+            ask_all((Platform, h, {}) for h in hosts)
             _runs[run] = [node_of(h) for h in hosts]
     return _runs[run]
 
