@@ -51,7 +51,7 @@ def _pytest(name: str, *words: str, docker: str = "") -> Stage:
 
 def _cluster(name: str, docker: str, *words: str) -> Stage:
     modules = [f"tests/cluster/test_{m}.py" for m in BETWEEN_TWO] if docker == "mixed" else ["tests/cluster"]
-    return _pytest(f"cluster tests ({name})", *modules, *words, docker=docker)
+    return _pytest(f"cluster tests, {name}", *modules, *words, docker=docker)
 
 
 LINT: tuple[Step, ...] = (
