@@ -13,9 +13,11 @@ from pyinfra.api.state import State
 
 from . import progress, restoring
 from .checks import members
+from .facts.daemons import DaemonsFact
 from .facts.leftovers import Leftovers
+from .facts.platform import Platform
 from .lock import one_run_at_a_time
-from .observe import observe, this_host
+from .observe import ask_all, observe, this_host
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
@@ -50,6 +52,7 @@ def _titled(title: str, step: Callable[[Node], None], node: Node) -> None:
 
 
 def _bring_up() -> None:
+    ask_all((fact, this_host(), {}) for fact in (Platform, DaemonsFact))
     node = _this_node()
     one_run_at_a_time(node.host)
     if node.is_first_master or state.print_noop_info:

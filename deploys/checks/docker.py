@@ -84,7 +84,7 @@ def daemon_json(node: Node) -> str | None:
         return "/etc/docker/daemon.json is not a JSON object; mend it"
     for key, (why, allowed) in REFUSED_KEYS.items():
         if key in config and config[key] not in allowed:
-            return f"/etc/docker/daemon.json sets {key} to {config[key]!r}, but {why}; take it out"
+            return f"/etc/docker/daemon.json sets {key} to {shown(config[key])}, but {why}; take it out"
     return None
 
 

@@ -32,6 +32,8 @@ _CONTAINER = '{"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Co
 
 _IMAGE = "{{.Repository}}:{{.Tag}}|{{.ID}}|{{.Repository}}@{{.Digest}}"
 
+# A dockerd that starts on a full disk does not know its containers of before until it starts again: it registers one
+# by writing its config.v2.json anew (measured on 26.1.5). So only one that is older than the daemon can be such.
 # A daemon is asked only while its unit is active and never for longer than 20 s: a docker command at a
 # daemon that waits to start would hang, and one at a socket-activated daemon would start it.
 _SCRIPT = rf"""
@@ -46,6 +48,19 @@ one() {{ unit=$1 socket=$2
   echo "== $unit names"; $d ps -a --format '{{{{.Names}}}}'
   echo "== $unit containers"
   c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }} || return 0
+  command=$(tr '\0' '\n' < /proc/$pid/cmdline)
+  root=$(echo "$command" | sed -n 's/^--data-root=//p')
+  [ -n "$root" ] || root=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
+  pidfile=$(echo "$command" | sed -n 's/^--pidfile=//p')
+  lost=$(find "${{root:-/var/lib/docker}}/containers" -mindepth 2 -maxdepth 2 -name config.v2.json \
+    ! -newer "${{pidfile:-/var/run/docker.pid}}" -exec grep -l {LABEL} {{}} + 2>/dev/null)
+  if [ -n "$lost" ]; then
+    known=$($d ps -aq --no-trunc) || return 0
+    echo "== $unit forgotten"
+    for f in $lost; do
+      id=${{f%/*}}; case "$known" in *"${{id##*/}}"*) ;; *) sed -n 's|.*"Name":"/\([^"]*\)".*|\1|p' "$f";; esac
+    done
+  fi
   echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}' || return 0
   echo "== $unit unfinished"; $d images -q --filter dangling=true --filter label={IMAGE_LABEL} || return 0
   echo "== $unit answered"
@@ -88,6 +103,8 @@ class DaemonState:
     containers: dict[str, ContainerState] = field(default_factory=dict)
     others: frozenset[str] = frozenset()
     """Names of the containers that are not ours, running or not."""
+    forgotten: tuple[str, ...] = ()
+    """Containers of ours that lie on its disk, but that it does not know."""
     images: dict[str, str] = field(default_factory=dict)
     """Reference with tag, and with digest → image id."""
     unfinished: tuple[str, ...] = ()
@@ -182,6 +199,7 @@ def _daemon(sections: Sections, unit: str) -> DaemonState:
         needs_reload=show.get("NeedDaemonReload") == "yes",
         command=tuple(word for word in sections.get(f"{unit} command", []) if word),
         environment=dict(line.split("=", 1) for line in environment if "=" in line),
+        forgotten=tuple(sorted(set(sections.get(f"{unit} forgotten", [])))),
         unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
         answers=f"{unit} answered" in sections,
         containers={c.name: c for c in containers},

@@ -26,6 +26,8 @@ from .plausible import ADDRESS, unreadable
 from .sections import END, Bundle, Sections, first, number
 
 HIDDEN = "***@"
+"""Stands in a URL where its name and password were."""
+
 _CONTAINER = (
     '{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}},'
     '"remove":{{json .HostConfig.AutoRemove}},"labels":{{json .Config.Labels}}}'

@@ -87,6 +87,9 @@ def container(daemon: str, container: str, spec: Spec, reads: Sequence[File] = (
     if container in state.others:
         yield fail(taken(container, daemon))
         return
+    if container in state.forgotten:
+        host.noop(f"container {container} is there again when its daemon has restarted")
+        return
     have = state.containers.get(container)
     if have and not _stale(have, spec):
         news = unread(reads, have.started)

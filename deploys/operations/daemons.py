@@ -92,12 +92,16 @@ def bootstrap_daemon(restart: RestartStrategy, revision: str, reads: Sequence[Fi
     now = observe(DaemonsFact)
     state = now.bootstrap
     news = unread(reads, now.bootstrap_started)
-    stale = state.active and bool(news or state.needs_reload or state.environment.get(REVISION) != revision)
+    stale = state.active and bool(
+        news or state.forgotten or state.needs_reload or state.environment.get(REVISION) != revision
+    )
     if state.active and state.enabled and not stale:
         host.noop("the bootstrap daemon runs as it should")
         return
     verb = "restart" if stale else "start" if not state.active else "enable"
     because = f", which reads {', '.join(news)} at its start" if stale and news else ""
+    if state.forgotten:
+        because = f", which lost {', '.join(state.forgotten)} when it started on a full disk"
     say(f"Will {verb} the bootstrap daemon{because} (its containers go on: live-restore)")
     yield StringCommand(
         f"{restart.reload} && {restart.enable.format(unit=BOOTSTRAP)} && "
@@ -158,6 +162,8 @@ def why_restart(now: Daemons, flags: tuple[str, ...], bip: str, revision: str) -
         return f"it runs without {' '.join(missing)}"
     if now.main.environment.get(REVISION, "") != revision:
         return "its proxy settings changed"
+    if now.main.forgotten:
+        return f"it lost {', '.join(now.main.forgotten)} when it started on a full disk"
     if now.docker0 != bip:
         return f"docker0 has {now.docker0 or 'no address'} instead of {bip}"
     return None

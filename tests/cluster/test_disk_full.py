@@ -149,13 +149,11 @@ def test_a_full_disk_of_docker_is_told_containers_run_on_and_the_node_recovers(
         run = _told(cluster, worker, DOCKER)
         figure("seconds: until a run says that Docker's disk is full", run.seconds)
         until("the kubelet to tell", 60, lambda: "DiskPressure" in str(_status(cluster, worker)["problems"]), every=2)
-        # Docker itself starts anew on a full disk
-        worker.run("systemctl restart docker", check=False, timeout=120)
         begin = time.monotonic()
         _make_room(worker, DOCKER)
-        until("the user's containers", 120, lambda: neighbours.run_on(worker))
         until("the kubelet to tell", 120, lambda: _conditions(cluster, worker) == {"Ready"}, every=2)
         figure("seconds: Docker's disk has room again, until the node is Ready", time.monotonic() - begin)
+        assert neighbours.run_on(worker)
         cluster.product.apply(data=PATIENT).check()
         cluster.deploy_web()  # the kubelet evicts pods, and these have nobody who makes them anew
         cluster.wait_works()
@@ -163,6 +161,34 @@ def test_a_full_disk_of_docker_is_told_containers_run_on_and_the_node_recovers(
     cluster.product.apply().check()
     cluster.wait_works()
     assert_empty(cluster.product.plan())
+
+
+@pytest.mark.promise("disk-full-docker")
+def test_a_docker_that_started_on_a_full_disk_has_its_containers_again_after_a_run(
+    cluster: Cluster, figure: Figure
+) -> None:
+    worker = cluster.workers[0]
+    stop, start = "systemctl stop docker.socket docker", "systemctl start docker.socket docker"
+    with _on_its_own_disk(worker, DOCKER, stop, start):
+        cluster.wait_works()
+        before = set(worker.run("docker ps -aq --no-trunc --filter name=^kubelet$ --filter name=^shop$").stdout.split())
+        _fill(worker, DOCKER)
+        worker.run("systemctl restart docker", timeout=120)
+        assert worker.run("docker ps -aq").stdout == "", "Docker knows its containers: then this test is for nothing"
+        _told(cluster, worker, DOCKER)
+        _make_room(worker, DOCKER)
+        assert "lost kubelet when it started on a full disk" in str(_status(cluster, worker)["problems"])
+        plan = cluster.product.plan()
+        assert "because it lost kubelet when it started on a full disk" in plan.stderr
+        assert "Will create container kubelet" not in plan.stderr
+        run = cluster.product.apply().check()
+        figure("seconds: a run on a Docker that lost its containers on a full disk", run.seconds)
+        assert before <= set(worker.run("docker ps -q --no-trunc").stdout.split())
+        assert neighbours.run_on(worker)
+        cluster.deploy_web()
+        cluster.wait_works()
+        assert_empty(cluster.product.plan())
+    cluster.wait_works()
 
 
 def _conditions(cluster: Cluster, host: Host) -> set[str]:

@@ -115,7 +115,7 @@ def test_etcds_gateway_is_closed(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("done", "named"),
     [
-        (f"{ETCDCTL} auth disable", "+ authentication on"),
+        (f"{ETCDCTL} auth disable", "+authentication on"),
         (f"{ETCDCTL} user grant-role flannel root", "-user flannel: role flannel, root"),
         (f"{ETCDCTL} user delete flannel", "+user flannel: role flannel"),
         (f"{ETCDCTL} role grant-permission flannel --prefix read {SECRETS}", f"-[{SECRETS}"),

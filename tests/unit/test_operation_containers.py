@@ -43,6 +43,12 @@ def test_a_missing_container_is_created() -> None:
     assert commands == [Shell(RUN)]
 
 
+def test_a_container_that_its_daemon_lost_on_a_full_disk_is_not_made_a_second_time() -> None:
+    here = World(facts={DaemonsFact: daemons(main={"containers": {}, "forgotten": ("kubelet",)})})
+    assert here.run(container, daemon="main", container="kubelet", spec=SPEC) == []
+    assert here.noops == ["container kubelet is there again when its daemon has restarted"]
+
+
 def test_a_container_of_another_specification_is_replaced_and_the_plan_shows_the_lines() -> None:
     old = Spec("reg/etcd:3.6", SPEC.options, SPEC.command)
     here = world(old)

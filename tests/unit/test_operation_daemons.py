@@ -132,6 +132,19 @@ def test_the_main_docker_is_restarted_for_a_reason_only() -> None:
     assert why_restart(daemons(), flags, "10.1.9.1/24", "") == f"docker0 has {BIP} instead of 10.1.9.1/24"
     assert why_restart(daemons(docker0=""), flags, BIP, "") == f"docker0 has no address instead of {BIP}"
     assert why_restart(daemons(main={"active": False}), flags, BIP, "") == "it is not running"
+    lost = daemons(main={"forgotten": ("kubelet",)})
+    assert why_restart(lost, flags, BIP, "") == "it lost kubelet when it started on a full disk"
+
+
+def test_a_bootstrap_daemon_that_lost_its_containers_on_a_full_disk_is_restarted() -> None:
+    here = World(facts={DaemonsFact: daemons(bootstrap={"forgotten": ("etcd", "flannel")})})
+    revision = daemons().bootstrap.environment["DOCKER_MULTINODE_REVISION"]
+    strategy = RESTART_STRATEGIES["systemd"]
+    (step,) = here.run(bootstrap_daemon, restart=strategy, revision=revision)
+    assert isinstance(step, Shell)
+    assert "systemctl restart docker-bootstrap" in step.text
+    said = here.says(bootstrap_daemon, restart=strategy, revision=revision)
+    assert "which lost etcd, flannel when it started on a full disk" in said
 
 
 def test_the_main_docker_is_restarted_when_its_proxy_changes() -> None:

@@ -54,8 +54,9 @@ def test_the_plan_shows_old_and_new_values() -> None:
 
 def test_sysctls_go_back_to_what_they_were() -> None:
     (step,) = world(USED).run(kernel_restored)
+    keepalive = "net.ipv4.tcp_keepalive_time=7200 net.ipv4.tcp_keepalive_intvl=75"
     assert step == Shell(
-        "sysctl -qw vm.overcommit_memory=0 kernel.panic=1 kernel.panic_on_oops=0 && "
+        f"sysctl -qw {keepalive} vm.overcommit_memory=0 kernel.panic=1 kernel.panic_on_oops=0 && "
         "rm -f /var/lib/docker-multinode/before/kernel"
     )
 
