@@ -61,7 +61,7 @@ MOVED = f"""set -e
 r=/var/lib/docker-multinode d=/etc/systemd/system/docker.service.d; mkdir -p $r/before $d
 echo 172.17.0.1/16 > $r/before/docker0; : > $r/before/paths
 echo '{{"name": "x"}}' > $r/node.json
-printf 'FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n' > $r/subnet.env
+printf 'FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24\nFLANNEL_MTU=1450\n' > $r/subnet.env
 printf '[Service]\nExecStart=\nExecStart=%s --bip=10.1.1.1/24\n' \
   "$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/docker.service)" > $d/zz-docker-multinode.conf
 printf '%s\n' $d/zz-docker-multinode.conf $r/before/paths $r/images $r/node.json $r/subnet.env > $r/files
