@@ -57,6 +57,25 @@ docker run -d --name kubelet --restart=always {BUSYBOX} sh -c 'trap exit TERM; s
 """
 
 
+MOVED = f"""set -e
+r=/var/lib/docker-multinode d=/etc/systemd/system/docker.service.d; mkdir -p $r/before $d
+echo 172.17.0.1/16 > $r/before/docker0; : > $r/before/paths
+echo '{{"name": "x"}}' > $r/node.json
+printf 'FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24\nFLANNEL_MTU=1450\n' > $r/subnet.env
+printf '[Service]\nExecStart=\nExecStart=%s --bip=10.1.1.1/24\n' \
+  "$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/docker.service)" > $d/zz-docker-multinode.conf
+printf '%s\n' $d/zz-docker-multinode.conf $r/before/paths $r/images $r/node.json $r/subnet.env > $r/files
+docker pull -q {BUSYBOX} >/dev/null; docker tag {BUSYBOX} ours/used:1; docker tag {BUSYBOX} ours/same:1
+printf 'ours/used:1\nours/same:1\n' > $r/images
+systemctl daemon-reload; systemctl restart docker
+ip -4 -o addr show dev docker0 | grep -q 10.1.1.1/24
+docker network create shop_default >/dev/null
+docker run -d --name late --restart=always --network shop_default ours/used:1 sh -c \
+  'trap exit TERM; sleep infinity & wait' >/dev/null
+"""
+"""A node as far as its main Docker goes, whose owner made a network and a container since."""
+
+
 @pytest.fixture(scope="module")
 def spare(lab: Lab) -> Iterator[Host]:
     """A fresh host, with the Docker that workers have."""
@@ -98,6 +117,27 @@ def test_a_container_with_the_name_of_ours_is_refused(spare: Host, alone: Produc
     assert listing.difference(before, after, ONE_KERNEL) == []
     assert listing.identity(after) == listing.identity(before)
     spare.run("docker rename kubelet mine")
+
+
+def test_a_network_that_took_docker0s_address_keeps_it(spare: Host, alone: Product) -> None:
+    """And so does an image of which a container was made since, though it came by us."""
+    spare.run(MOVED, timeout=180)
+    taken = spare.run("docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' shop_default").stdout.strip()
+    assert taken == "172.17.0.0/16", "Docker gives away what docker0 had"
+    said = "\n".join(alone.plan("turndown", data=PURGE).check().diff)
+    assert "docker0 had 172.17.0.1/16 before us, which Docker's network shop_default has by now" in said
+    assert "Will leave image ours/used:1, from which the container late was made" in said
+    spare.run("systemctl stop docker.socket docker")
+    alone.apply("turndown", data=PURGE).check()
+    assert " 172.18.0.1/16 " in spare.run("ip -4 -o addr show dev docker0").stdout
+    assert "late" in spare.run("docker ps --format '{{.Names}}'").stdout.split()
+    assert (
+        "10.1.1.1" not in spare.run("tr '\\0' ' ' < /proc/$(systemctl show docker -p MainPID --value)/cmdline").stdout
+    )
+    assert spare.run("ls /var/lib/docker-multinode", check=False).stdout == ""
+    assert_empty(alone.plan("turndown", data=PURGE))
+    spare.run("docker rm -f late >/dev/null; docker network rm shop_default >/dev/null")
+    spare.run("docker rmi ours/used:1 ours/same:1 >/dev/null; systemctl restart docker", check=False)
 
 
 def test_what_came_since_and_what_was_there_before_outlive_a_turndown_with_both_daemons_down(

@@ -103,3 +103,17 @@ def test_a_place_that_can_not_be_written_fails_this_host_only(tmp_path: Path) ->
     assert isinstance(step, Calls)
     with patch.object(module, "pem", return_value=ADMIN.key), here.on() as host:
         assert module._write(here.state, host, *step.arguments) is False
+
+
+def test_a_part_that_can_not_be_put_in_place_is_removed_with_its_key(tmp_path: Path) -> None:
+    here = World(facts={HostFiles: FILES})
+    (step,) = here.run(kubeconfig_fetched, path=str(tmp_path / "config"), server=SERVER)
+    assert isinstance(step, Calls)
+    full = OSError(28, "No space left on device")
+    with (
+        patch.object(module, "pem", return_value=ADMIN.key),
+        patch.object(Path, "replace", side_effect=full),
+        here.on() as host,
+    ):
+        assert module._write(here.state, host, *step.arguments) is False
+    assert list(tmp_path.iterdir()) == []
