@@ -179,8 +179,9 @@ def test_a_label_that_somebody_took_from_the_master_is_named_and_put_back(cluste
 
 
 def test_a_flannel_that_does_not_come_up_fails_the_run_with_its_last_words(cluster: Cluster, set_back: None) -> None:
-    broken, etcd = f"{_image(cluster, 'flannel').rpartition(':')[0]}:broken", _image(cluster, "etcd")
-    cluster.master.run(f"{BOOTSTRAP} tag {etcd} {broken} && {BOOTSTRAP} push -q {broken} && {BOOTSTRAP} rmi {broken}")
+    broken = f"{_image(cluster, 'flannel').rpartition(':')[0]}:broken"
+    idle = cluster.master.run("docker images --format '{{.Repository}}:{{.Tag}}' | grep /pause:").stdout.split()[0]
+    cluster.master.run(f"docker tag {idle} {broken} && docker push -q {broken} && docker rmi {broken}")
     run = cluster.product.apply(data={"flannel_version": "broken", "timeout_for_services": 20})
     assert run.code == 1
     assert "waited 20 s for flannel to take the recorded subnet, in vain" in run.text
