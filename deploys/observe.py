@@ -7,8 +7,9 @@ changed something on that host; so an unchanged host answers each concern once.
 from __future__ import annotations
 
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
@@ -29,6 +30,7 @@ from pyinfra.api.operation import OperationMeta
 from . import progress
 from .busy import marked
 from .facts.sections import UNREAD
+from .lock import held_as
 from .plan import fail, overheard
 from .remote import prepare
 
@@ -44,8 +46,11 @@ class UnreadableError(DeployError):
 
 class _Known:
     def __init__(self) -> None:
-        self.lock = RLock()  # several workers ask the first master at the same time
+        self.connecting = RLock()
+        self.asking: defaultdict[Any, RLock] = defaultdict(RLock)  # several workers ask the first master the same
         self.facts: dict[Any, Any] = {}
+        self.age = 0
+        """Goes up with each change of the host."""
         self.operations: list[OperationMeta] = []
 
 
@@ -72,9 +77,9 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
     known = _of(real)
     # what the plan saw may be minutes old when the user says yes
     key = (fact, tuple(sorted(arguments.items())), state.is_executing)
-    with known.lock:
+    with known.asking[key]:
         if key not in known.facts:
-            answer = _get(real, fact, arguments)
+            age, answer = known.age, _get(real, fact, arguments)
             if real in real.state.failed_hosts:
                 # pyinfra goes on with the fact's default, which would read as "nothing is there"
                 raise UnreadableError(f"{real.name} could not be asked: see the error above")
@@ -83,6 +88,8 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
                     f"{real.name} did not say what it is: its login shell ran nothing; "
                     "try: pyinfra INVENTORY exec -- uname -m"
                 )
+            if age != known.age:
+                return cast(T, answer)  # something changed there meanwhile: the next one asks again
             known.facts[key] = answer
         return known.facts[key]  # type: ignore[no-any-return]
 
@@ -91,11 +98,15 @@ def _get(host: Host, fact: type[FactBase[T]], arguments: dict[str, Any]) -> T | 
     if host in host.state.failed_hosts:
         return None
     try:
-        if host.connected:
-            prepare(host)
-        return host.get_fact(fact, **arguments)
+        # the question that connects a host goes first, alone
+        with nullcontext() if host.connected else _of(host).connecting:
+            if host.connected:
+                prepare(host)
+            return host.get_fact(fact, **arguments)
     except ConnectError as error:
         raise UnreadableError(f"{host.name} can't be reached: {error}") from error
+    except PyinfraError as error:  # that was the last host, and pyinfra would end by a traceback
+        raise UnreadableError(f"{host.name} could not be asked: see the error above") from error
 
 
 def ask(fact: type[FactBase[T]], host: Host, **arguments: Any) -> T | None:
@@ -106,19 +117,25 @@ def ask(fact: type[FactBase[T]], host: Host, **arguments: Any) -> T | None:
         return None
 
 
-def ask_all(fact: type[FactBase[T]], hosts: Iterable[Host]) -> None:
-    """Ask all these hosts at the same time; what went wrong is for who observes or asks them afterwards."""
+Question = tuple[type[FactBase[Any]], Host, dict[str, Any]]
+"""What :func:`observe` is asked: a fact, a host, arguments."""
 
-    def quietly(host: Host) -> None:
+
+def ask_all(questions: Iterable[Question]) -> None:
+    """Ask all this at the same time; what went wrong is for who observes or asks it afterwards."""
+
+    def quietly(fact: type[FactBase[Any]], host: Host, arguments: dict[str, Any]) -> None:
         with suppress(PyinfraError):
-            observe(fact, host)
+            observe(fact, host, **arguments)
 
-    gevent.joinall([gevent.spawn(quietly, host) for host in hosts])
+    gevent.joinall([gevent.spawn(quietly, *question) for question in questions])
 
 
 def forget(host: Host) -> None:
     """Drop what is known of a host, because something changed there."""
-    _of(host).facts.clear()
+    known = _of(host)
+    known.facts.clear()
+    known.age += 1
 
 
 def changes(host: Host) -> list[OperationMeta]:
@@ -172,7 +189,7 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
         try:
             for command in function(*args, **kwargs):
                 if state.is_executing:
-                    yield marked(command)
+                    yield marked(command, held_as(host))
                     forget(host)
                 else:
                     yield command

@@ -79,6 +79,8 @@ def _daemon(daemons: Daemons, daemon: str) -> str:
     state = daemons.of(daemon)
     if not state.active:
         return "not running"
+    if state.forgotten:
+        return f"lost {', '.join(state.forgotten)} when it started on a full disk; an apply restarts it"
     stopped = sorted(name for name, c in state.containers.items() if not c.running)
     return f"{', '.join(stopped)} not running" if stopped else "running"
 

@@ -13,13 +13,16 @@ from pyinfra.api.state import State
 
 from . import progress, restoring
 from .checks import members
+from .facts.daemons import DaemonsFact
+from .facts.leftovers import Leftovers
+from .facts.platform import Platform
 from .lock import one_run_at_a_time
-from .observe import this_host
+from .observe import ask_all, observe, this_host
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
 from .phases import PHASES, pki
-from .record import PKI
+from .record import PKI, RECORD
 from .remote import prepare
 from .report import NodeReport, report
 from .report_text import table
@@ -49,6 +52,7 @@ def _titled(title: str, step: Callable[[Node], None], node: Node) -> None:
 
 
 def _bring_up() -> None:
+    ask_all((fact, this_host(), {}) for fact in (Platform, DaemonsFact))
     node = _this_node()
     one_run_at_a_time(node.host)
     if node.is_first_master or state.print_noop_info:
@@ -69,6 +73,14 @@ def _warn(node: Node) -> None:
         host.log_styled(line, fg="yellow", log_func=logger.warning)
 
 
+def _bring_up_as(role: str) -> None:
+    mine = this_host()
+    if role_of(mine) == role:
+        _bring_up()
+    else:
+        mine.log(f"is a {role_of(mine)}: deploys/{role}.py leaves it alone")
+
+
 @deploy("Kubernetes")
 def cluster() -> None:
     """Bring up masters and workers side by side."""
@@ -81,8 +93,7 @@ def master() -> None:
     """Bring up the hosts of the group ``masters``; others are left alone."""
     _begin()
     the_first_master()
-    if role_of(this_host()) == "master":
-        _bring_up()
+    _bring_up_as("master")
 
 
 @deploy("Kubernetes")
@@ -93,8 +104,7 @@ def worker() -> None:
         raise DeployError(
             'the inventory has no group `workers`; write workers = ["192.168.1.11"] in it, or run deploys/master.py'
         )
-    if role_of(this_host()) == "worker":
-        _bring_up()
+    _bring_up_as("worker")
 
 
 @deploy("Kubernetes")
@@ -174,6 +184,8 @@ def turndown() -> None:
     """Take away what was made, in reverse; data stays unless ``purge_data`` is set."""
     _begin()
     node = _this_node()
+    if RECORD not in observe(Leftovers).paths:
+        host.log("No record of docker-multinode is here: nothing is changed on this host")
     one_run_at_a_time(node.host)
     for phase in _in_order(tuple(reversed(PHASES))):
         _titled(phase.TITLE, phase.remove, node)

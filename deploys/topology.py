@@ -17,6 +17,7 @@ from pyinfra.api.state import State
 
 from . import platforms, releases, settings
 from .facts.platform import Found, Interface, Platform
+from .facts.sections import shown
 from .observe import ask, ask_all, observe, this_host
 from .platforms import RestartStrategy
 from .releases import Release
@@ -102,9 +103,14 @@ def role_of(host: Host) -> str:
     """
     roles = [role for role in ROLES if host in group(role)]
     if len(roles) == 2:
-        raise DeployError(f"{host.name} is in both groups, masters and workers; a master runs pods as it is")
+        raise DeployError(
+            f"{host.name} is in both groups, masters and workers; take it out of workers, a master runs pods too"
+        )
     if not roles:
-        raise DeployError(f"{host.name} is in none of the groups masters and workers")
+        raise DeployError(
+            f"{host.name} is in none of the groups masters and workers; write it into one of them in the inventory, "
+            f'as in workers = ["{host.name}"]'
+        )
     return roles[0]
 
 
@@ -161,7 +167,7 @@ def _host_name(host: str, name: str) -> str:
         return settings.OPTIONS["node_name"]["parse"](name.lower())  # type: ignore[no-any-return]
     except ValueError:
         raise DeployError(
-            f"{host}: its own name {name!r} can't be a node's name; set node_name for it, "
+            f"{host}: its own name {shown(name)} can't be a node's name; set node_name for it, "
             "with lower-case letters, digits and '-'"
         ) from None
 
@@ -182,7 +188,7 @@ def _arch(host: str, wanted: Settings, found: Found) -> str:
     arch = platforms.ARCHES.get(found.machine)
     if arch is None:
         known = ", ".join(sorted(set(platforms.ARCHES.values())))
-        raise DeployError(f"{host}: says its arch is {found.machine!r}, which is not one of {known}")
+        raise DeployError(f"{host}: says its arch is {shown(found.machine)}, which is not one of {known}")
     # a 64-bit kernel may run a 32-bit system (Raspberry Pi OS): ARCH may name the narrower one
     if wanted.arch and wanted.arch != arch and (arch, wanted.arch) != ("arm64", "arm"):
         raise DeployError(f"{host}: ARCH is set to {wanted.arch}, but the host is {found.machine} ({arch})")
@@ -235,7 +241,7 @@ def active_nodes() -> list[Node]:
         if run not in _runs:
             active = set(inventory.get_active_hosts())
             hosts = [h for h in (*group("master"), *group("worker")) if h in active]
-            ask_all(Platform, hosts)
+            ask_all((Platform, h, {}) for h in hosts)
             _runs[run] = [node_of(h) for h in hosts]
     return _runs[run]
 

@@ -96,6 +96,12 @@ def _node(machine_id: str, address: str, conditions: str, labels: str) -> NodeSt
     return NodeState("Ready" in true, machine_id, address, pressures, _labels(labels))
 
 
+#: How kubectl tells an API's no from one that is not able to answer.
+_REFUSED = re.compile(
+    r'The \S+ ".*" is invalid:|Error from server \((?!InternalError|ServiceUnavailable|Timeout|TooManyRequests)'
+)
+
+
 @dataclass(frozen=True)
 class ObjectsState:
     """Objects of ours against their wished text."""
@@ -108,6 +114,8 @@ class ObjectsState:
     """addon, kind, namespace, name of every object that carries our label."""
     taken: bool = False
     """Whether it would not be applied, because others have set fields of it since."""
+    refused: bool = False
+    """Whether the API answers, and would not take it."""
 
 
 class Objects(Sectioned[ObjectsState]):
@@ -136,7 +144,8 @@ class Objects(Sectioned[ObjectsState]):
             return ObjectsState(True, (), "", tuple(labelled))
         if "rc 1" in sections and any(line.startswith(("+++", "diff ")) for line in diff):
             return ObjectsState(True, tuple(diff), "", tuple(labelled))
-        return ObjectsState(False, (), " ".join(diff[-2:]), (), taken=bool(conflicts(diff)))
+        refused = any(_REFUSED.match(line) for line in diff)
+        return ObjectsState(False, (), " ".join(diff[-2:]), (), taken=bool(conflicts(diff)), refused=refused)
 
 
 class TakenFields(FactBase["dict[int, tuple[Taken, ...]]"]):

@@ -38,7 +38,10 @@ def _object(text: str) -> object:
 def record(text: str) -> bool:
     """Whether this is the text of a node's record."""
     found = _object(text)
-    return isinstance(found, dict) and all(isinstance(v, str) and v.isprintable() and v for v in found.values())
+    if not isinstance(found, dict):
+        return False
+    words = [found.get(key, "") for key in ("name", "role", "address", "kubernetes", "master")]
+    return all(isinstance(word, str) and word.isprintable() and len(word) < 300 for word in words)
 
 
 def subnet_env(lines: Iterable[str]) -> bool:

@@ -22,7 +22,7 @@ from ..record import KUBELET, KUBELET_CLIENT
 from ..remote import pem
 from ..x509 import Certificate, Pair
 from .containers import docker
-from .files import File, remove_files, write
+from .files import File, write
 
 
 def _pair_files(path: str, pair: Pair, public: str = ".crt") -> list[File]:
@@ -201,20 +201,3 @@ def kubelet_client(wanted: Certificate, authority: Host, days: int, container: s
     path = f"{KUBELET}/pki/kubelet-client-{stamp}.pem"
     yield write([File(path, pair.certificate + pair.key, "600", secret=True)])
     yield StringCommand(f"ln -sfn {path} {KUBELET_CLIENT}" + (f" && {again.strip()}" if again else ""))
-
-
-@operation
-def no_certificates(paths: Sequence[str]) -> Commands:
-    """
-    Ensure that certificates and their keys are gone.
-
-    + paths: without ending
-    """
-    found = observe(HostFiles)
-    endings = (".crt", ".key", ".pub")
-    there = [p + e for p in paths for e in endings if found.ours(p + e)]
-    if not there:
-        host.noop("no certificates are there")
-        return
-    say("Will remove:", *there)
-    yield remove_files(there)

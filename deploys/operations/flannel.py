@@ -68,13 +68,10 @@ def _silent(known: Subnets, master: Host) -> bool:
 
 def recorded(text: str) -> str | None:
     """The subnet in a subnet.env, as a network: 10.1.3.1/24 → 10.1.3.0/24."""
-    for line in text.splitlines():
-        if line.startswith("FLANNEL_SUBNET="):
-            try:
-                return str(ipaddress.IPv4Interface(line.split("=", 1)[1]).network)
-            except ValueError:
-                return None  # preflight refuses it with a sentence
-    return None
+    try:
+        return str(ipaddress.IPv4Interface(subnets.variables(text)["FLANNEL_SUBNET"]).network)
+    except (KeyError, ValueError):
+        return None  # preflight refuses one that can't be read with a sentence
 
 
 def subnet_of(node: Node, known: Subnets) -> str:
@@ -182,6 +179,9 @@ def subnet_released(node: Node) -> Commands:
     + node: the node
     """
     known = None if node.is_first_master else ask(EtcdSubnets, node.first_master)
+    mine = observe(HostFiles).ours(SUBNET_ENV)
+    if mine and not node.is_first_master and (known is None or not known.answers):
+        say(f"etcd on {node.first_master.name} does not answer: it keeps the subnet reserved for node {node.name}")
     reserved, lease = (known.reservations.get(node.name), known.leases.get(node.address)) if known else (None, None)
     keys = [subnet_key(prefix, subnet) for prefix, subnet in ((RESERVATIONS, reserved), (LEASES, lease)) if subnet]
     if not keys:

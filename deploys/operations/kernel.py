@@ -44,13 +44,16 @@ def kernel(modules: tuple[str, ...], sysctls: dict[str, str]) -> Commands:
 @operation
 def kernel_restored() -> Commands:
     """
-    Put sysctls back to what the record says. Modules stay: others may use them by now.
+    Put sysctls back to what the record says, once: what is set afterwards is somebody else's. Modules stay:
+    others may use them by now.
     """
     now = observe(Kernel)
     back = {k: v for k, v in now.before.items() if k in now.sysctls and now.sysctls[k] != v}
-    # other software may rely on forwarding by now; only what was off before us and is ours goes back
-    if not back:
-        host.noop("sysctls are as they were before")
+    if not now.before:
+        host.noop("no record says what sysctls were before")
         return
-    say("Will set sysctls back:", *(f"{k}: {now.sysctls[k]} -> {v}" for k, v in back.items()))
-    yield StringCommand("sysctl -qw " + " ".join(f"{k}={v}" for k, v in back.items()))
+    if back:
+        say("Will set sysctls back:", *(f"{k}: {now.sysctls[k]} -> {v}" for k, v in back.items()))
+    set_back = f"sysctl -qw {' '.join(f'{k}={v}' for k, v in back.items())} && " if back else ""
+    say(f"Will remove {BEFORE}/kernel")
+    yield StringCommand(f"{set_back}rm -f {BEFORE}/kernel")

@@ -79,6 +79,7 @@ def _write(state: State, host: Host, path: Path, ca: str, certificate: str, serv
             file.write(text)
         part.replace(path)
     except OSError as error:
+        part.unlink(missing_ok=True)  # it holds the key
         host.log(f"{path} can't be written: {error.strerror}")
         return False
     return True
@@ -102,6 +103,9 @@ def kubeconfig_fetched(path: str, server: str) -> Commands:
         reason = _reason(place, ca, certificate, server)
     except OSError as error:
         yield fail(f"{place} can't be read: {error.strerror}; set kubeconfig_path to another place")
+        return
+    if not place.parent.is_dir():
+        yield fail(f"{place.parent} is no directory of this machine; make it, or set kubeconfig_path to another place")
         return
     if reason == "foreign":
         yield fail(f"{place} is there and is not of this cluster; set kubeconfig_path to another place")

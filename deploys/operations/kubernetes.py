@@ -14,11 +14,13 @@ from pyinfra.api.state import State
 
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import EtcdSubnets
+from ..facts.files import HostFiles
 from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects, ObjectsState, TakenFields
 from ..managed_fields import leave
-from ..observe import Commands, ask, observe, operation
+from ..observe import Commands, ask, forget, observe, operation
 from ..plan import say, unknown
-from ..record import BOOTSTRAP_SOCKET
+from ..record import BOOTSTRAP_SOCKET, NODE
+from ..remote import run
 from ..subnets import gateway
 from ..topology import Node, active_nodes
 from .changes import changed
@@ -39,7 +41,8 @@ def objects(manifest: str, addons: Collection[str], limit: int) -> Commands:
     manifest, now = _against(manifest)
     waited = not now.answers and "kubelet" in observe(DaemonsFact).main.containers
     if waited:
-        say(f"Unknown what will change in the API, it does not answer: {now.error}")
+        why = "it refuses these objects" if now.refused else "it does not answer"
+        say(f"Unknown what will change in the API, {why}: {now.error}")
         yield StringCommand(_api_answers(limit))
         manifest, now = _against(manifest)
     extra = [o for o in now.labelled if o[0] not in addons]
@@ -207,29 +210,49 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
         )
 
 
+def _drained(state: State, host: Host, master: Host, command: str, node: str) -> bool:
+    ok, out, err = run(master, command)
+    forget(master)
+    stuck = dict.fromkeys(line for line in out.splitlines() if line.startswith(("error", "There are pending")))
+    if stuck:
+        host.log(f"node {node} is not drained in time, the run goes on without its pods' consent:")
+        for line in stuck:
+            host.log(f"  {line}")
+    if not ok:
+        host.log(f"node {node} could not be deleted: {(err or out).strip()}")
+    return ok
+
+
 @operation
 def node_removed(node: Node, limit: int) -> Commands:
     """
     Drain a node and delete its object, where the API answers and stays: a master takes its API along.
 
     + node: the node
-    + limit: seconds for the drain
+    + limit: seconds for the drain; afterwards the node goes also with the pods that are left
     """
-    goes_too = any(n.is_first_master for n in active_nodes())
-    known = None if goes_too else ask(ClusterNodes, node.first_master)
+    if any(n.is_first_master for n in active_nodes()):
+        host.noop("the API goes with its master")
+        return
+    known = ask(ClusterNodes, node.first_master)
+    if known is None and observe(HostFiles).ours(NODE):
+        say(
+            f"The API on {node.first_master.name} does not answer: node {node.name} is not drained, and stays known "
+            f"there until: kubectl delete node {node.name}"
+        )
     if known is None or node.name not in known:
-        host.noop("no API stays that knows the node")
+        host.noop("no API answers that knows the node")
         return
     delete = f"{KUBECTL} delete --ignore-not-found node {node.name}"
     if not observe(DaemonsFact).main.active or not known[node.name].ready:
         say(f"Will delete node {node.name}; it is not drained, for its kubelet could not end pods")
         yield on_master(node.first_master, delete, f"deleting node {node.name}")
         return
-    say(f"Will drain node {node.name} and delete it")
+    say(f"Will drain node {node.name}, for at most {limit} s, and delete it")
     drain = f"drain {node.name} --ignore-daemonsets --delete-emptydir-data --force --timeout={limit}s"
-    yield on_master(
-        node.first_master,
-        # no `timeout 60` around this one: the drain has its own limit
-        f"{KUBECTL.split(' ', 2)[2]} {drain} || echo 'not drained in time, going on' >&2; {delete}",
-        f"draining node {node.name}",
+    # one command, which goes on where a run is killed: a node that is drained and stays would take no pods.
+    # No `timeout 60` around the drain: it has its own limit, except where the API stops answering
+    command = (
+        f"timeout {limit + 30} {KUBECTL.split(' ', 2)[2]} {drain} 2>&1 || echo 'error: no answer in time'; {delete}"
     )
+    yield FunctionCommand(_drained, (node.first_master, command, node.name), {})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..facts.etcd import ETCDCTL
 from ..operations.access import access_limited
 from ..operations.containers import Spec, container, docker, no_container
-from ..operations.images import pulled
 from ..operations.leftovers import no_directories
 from ..operations.wait import wait_for
 from ..record import ETCD_DATA, PKI
@@ -64,7 +63,6 @@ def apply(node: Node) -> None:
     if not node.is_first_master:
         return
     limit = node.settings.timeout_for_services
-    pulled(name="Pull etcd", daemon="bootstrap", images=[image(node)], limit=node.settings.timeout_for_images)
     runs = container(name="Run etcd", daemon="bootstrap", container=NAME, spec=spec(node))
     wait_for(
         name="Wait for etcd",
@@ -81,9 +79,7 @@ def apply(node: Node) -> None:
 
 
 def remove(node: Node) -> None:
-    """Stop it; its data goes with purge_data only."""
-    if not node.is_first_master:
-        return
+    """Stop it; its data goes with purge_data only. By the record: the host may have been the first master before."""
     no_container(name="Remove etcd", daemon="bootstrap", container=NAME)
     if node.settings.purge_data:
         no_directories(name="Remove etcd's data", paths=(ETCD_DATA,))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 
 from ..operations.containers import Spec, container, docker, no_container
+from ..operations.daemons import bootstrap_daemon_started
 from ..operations.files import files
 from ..operations.flannel import network_configured, subnet_recorded, subnet_released, subnet_taken
-from ..operations.images import pulled
-from ..operations.leftovers import no_chains, no_directories, no_links
+from ..operations.leftovers import no_chains, no_directories, no_links, no_routes
 from ..operations.wait import wait_for
 from ..record import FLANNEL_RUN, PKI, SUBNET_ENV
 from ..subnets import OVERHEAD
 from ..topology import Node
+from . import bootstrap
 
 TITLE = "flannel"
 
@@ -63,7 +64,6 @@ def apply(node: Node) -> None:
         }
         network_configured(name="Configure flannel's network in etcd", config=json.dumps(config))
     subnet_recorded(name="Reserve and record the node's subnet", node=node, mtu=mtu(node))
-    pulled(name="Pull flannel", daemon="bootstrap", images=[image(node)], limit=wanted.timeout_for_images)
     taken = subnet_taken(name="Let flannel take the recorded subnet", node=node)
     runs = container(name="Run flannel", daemon="bootstrap", container=NAME, spec=spec(node))
     wait_for(
@@ -82,9 +82,12 @@ def apply(node: Node) -> None:
 
 def remove(node: Node) -> None:
     """Stop it, take away its link and chains; the subnet goes with purge_data only."""
+    bootstrap_daemon_started(
+        name="Start a bootstrap daemon that is down", restart=node.restart, unit=bootstrap.unit_path(node)
+    )
     no_container(name="Remove flannel", daemon="bootstrap", container=NAME)
-    link = INTERFACES[node.settings.flannel_backend]
-    no_links(name="Remove flannel's link", links=(link,) if link else ())
+    no_links(name="Remove flannel's link", links=[link for link in INTERFACES.values() if link])
+    no_routes(name="Remove flannel's routes")
     no_chains(name="Remove flannel's iptables chains", prefixes=("FLANNEL-",))
     no_directories(name="Remove flannel's run-time files", paths=(FLANNEL_RUN,))
     if node.settings.purge_data:

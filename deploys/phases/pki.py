@@ -12,8 +12,8 @@ kube-apiserver          apiserver                     when the file changes (dyn
 ..                      apiserver-etcd-client         at each handshake (etcd3.go, etcd's TLSInfo)
 ..                      apiserver-kubelet-client      every 5 minutes and at each handshake (cert_rotation.go)
 kube-controller-manager controller-manager            every 5 minutes and at each handshake (cert_rotation.go)
-kube-scheduler          scheduler                     likewise
-kube-proxy              kube-proxy                    likewise
+kube-scheduler          scheduler/client              likewise
+kube-proxy              kube-proxy/client             likewise
 kubelet, as a server    kubelet                       when the file changes (ReloadKubeletServerCertificateFile)
 kubelet, as a client    kubelet-client-current.pem    rotated by itself after 70 to 90 % of its lifetime, by a CSR;
                                                       one that a run issued at its start only
@@ -27,8 +27,11 @@ be rotated any more.
 from __future__ import annotations
 
 from ..facts import access
-from ..operations.certificates import authorities, certificates, no_certificates
-from ..record import PKI
+from ..facts.files import HostFiles
+from ..observe import observe
+from ..operations.certificates import authorities, certificates
+from ..operations.files import files
+from ..record import KUBE_PROXY, PKI, SCHEDULER
 from ..topology import Node
 from ..x509 import Certificate
 from . import flannel
@@ -67,7 +70,7 @@ def _master(node: Node) -> list[Certificate]:
         Certificate(f"{PKI}/admin", CA, "kubernetes-admin", (ADMINS,)),
         Certificate(f"{PKI}/super-admin", CA, "kubernetes-super-admin", ("system:masters",)),
         Certificate(f"{PKI}/controller-manager", CA, "system:kube-controller-manager"),
-        Certificate(f"{PKI}/scheduler", CA, "system:kube-scheduler"),
+        Certificate(f"{SCHEDULER}/client", CA, "system:kube-scheduler"),
     ]
 
 
@@ -77,7 +80,7 @@ def wanted(node: Node) -> list[Certificate]:
         Certificate(f"{PKI}/etcd/flannel-client", ETCD_CA, access.FLANNEL, (node.name,)),
         Certificate(f"{PKI}/kubelet", CA, f"system:node:{node.name}", ("system:nodes",),
                     (node.name, node.address), ("server",)),
-        Certificate(f"{PKI}/kube-proxy", CA, "system:kube-proxy"),
+        Certificate(f"{KUBE_PROXY}/client", CA, "system:kube-proxy"),
     ]  # fmt: skip
     return (_master(node) if node.is_master else []) + every
 
@@ -86,6 +89,11 @@ def authority_files() -> list[str]:
     """What a new machine can't make again: without it a cluster's data is lost to every client."""
     pairs = [f"{path}{ending}" for path in AUTHORITIES for ending in (".crt", ".key")]
     return [*pairs, f"{SERVICE_ACCOUNTS}.pub", f"{SERVICE_ACCOUNTS}.key"]
+
+
+def has_authorities(node: Node) -> bool:
+    """Whether the authorities are on this host, by the record: it may have been the first master before."""
+    return observe(HostFiles, node.host).ours(f"{ETCD_CA}.key") is not None
 
 
 def apply(node: Node) -> None:
@@ -104,7 +112,6 @@ def apply(node: Node) -> None:
 
 def remove(node: Node) -> None:
     """Certificates go; the authorities only with the data, for an etcd without its CA is lost."""
-    paths = [c.path for c in wanted(node)]
-    if node.settings.purge_data or not node.is_first_master:
-        paths += [*AUTHORITIES, SERVICE_ACCOUNTS]
-    no_certificates(name="Remove certificates", paths=paths)
+    found = observe(HostFiles, node.host)
+    kept = authority_files() if has_authorities(node) and not node.settings.purge_data else []
+    files(name="Remove certificates", wanted=(), absent=[path for path in found.below(PKI) if path not in kept])

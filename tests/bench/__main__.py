@@ -13,7 +13,7 @@ from tests.lab.lab import Lab
 from tests.lab.shell import LabError
 from tests.tools.run import lab_as_it_was
 
-from . import cold, noop, ratios, stand_ins
+from . import cold, noop, operations, ratios, stand_ins
 from .ratios import Ratio
 
 PARTS = ("cold", "noop", "many")
@@ -33,17 +33,20 @@ def main() -> int:
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     try:
-        found = _measure(options)
+        found, timed = _measure(options)
     except (LabError, AssertionError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print(f"\n{ratios.table(found)}\n\n{ratios.load(found)}")
+    for entry, runs in timed.items():
+        print(f"\ndeploys/{entry}.py, the quickest run:\n")
+        print(operations.table(min(runs, key=operations.total), at_least=1))
     if options.json:
         options.json.write_text(json.dumps([ratio.as_json() for ratio in found], indent=1) + "\n")
     return 0
 
 
-def _measure(options: argparse.Namespace) -> Sequence[Ratio]:
+def _measure(options: argparse.Namespace) -> tuple[Sequence[Ratio], dict[str, list[operations.Timed]]]:
     parts = options.parts or PARTS
     found: list[Ratio] = []
     names = options.hosts.split(",")
@@ -61,7 +64,7 @@ def _measure(options: argparse.Namespace) -> Sequence[Ratio]:
         finally:
             for host in bench.hosts:
                 host.remove()
-    return found
+    return found, {entry: runs for entry, runs in bench.timed.items() if runs}
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ def _certificates(master: Host, count: int) -> Iterator[tuple[str, str]]:
         for wanted in (
             Certificate(f"{PKI}/etcd/flannel-client", f"{PKI}/etcd/ca", f"flannel:{to.name}"),
             Certificate(f"{PKI}/kubelet", f"{PKI}/ca", kubelet, ("system:nodes",), names, ("server",)),
-            Certificate(f"{PKI}/kube-proxy", f"{PKI}/ca", "system:kube-proxy"),
+            Certificate(f"{PKI}/kube-proxy/client", f"{PKI}/ca", "system:kube-proxy"),
         ):
             issued = x509.issue(wanted, pairs[wanted.signer], DAYS)
             yield _place(to, f"{wanted.path}.crt"), issued.certificate

@@ -16,10 +16,10 @@ from .cluster import BOOTSTRAP, Cluster
 
 PKI = "/etc/kubernetes/pki"
 CLIENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"
-EVERY_NODE = ("etcd/flannel-client", "kubelet", "kube-proxy")
+EVERY_NODE = ("etcd/flannel-client", "kubelet", "kube-proxy/client")
 OF_THE_MASTER = (
     "apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-client", "etcd/server", "etcd/peer",
-    "etcd/healthcheck-client", "admin", "super-admin", "controller-manager", "scheduler",
+    "etcd/healthcheck-client", "admin", "super-admin", "controller-manager", "scheduler/client",
 )  # fmt: skip
 AUTHORITIES = ("ca", "etcd/ca", "front-proxy-ca", "sa")
 

@@ -23,8 +23,8 @@ from .waiting import until
 Figure = Callable[[str, float], None]
 
 NEAR = {
-    "master": ("apiserver", "apiserver-etcd-client", "etcd/server", "front-proxy-client", "scheduler", "admin"),
-    "worker": ("etcd/flannel-client", "kubelet", "kube-proxy"),
+    "master": ("apiserver", "apiserver-etcd-client", "etcd/server", "front-proxy-client", "scheduler/client", "admin"),
+    "worker": ("etcd/flannel-client", "kubelet", "kube-proxy/client"),
 }
 """What is near its end; flannel is the only one of the programs that reads its certificate at its start only."""
 RENEW = {"renew_certificates": True}

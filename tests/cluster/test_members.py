@@ -110,7 +110,7 @@ def test_a_node_that_is_gone_for_good_keeps_no_run_from_its_end(cluster: Cluster
     _, status = _status(cluster.product)
     assert f"take it out of the API: kubectl delete node {spare.name}" in status["table"]
     worker = cluster.workers[0]
-    worker.run("rm /etc/kubernetes/pki/kube-proxy.crt")
+    worker.run("rm /etc/kubernetes/pki/kube-proxy/client.crt")
     run = cluster.product.apply().check()  # which pings the nodes over the pod network
     assert f"kubectl delete node {spare.name}" in run.stderr
     assert_empty(cluster.product.plan())

@@ -87,7 +87,7 @@ def measured(results: Iterable[Result]) -> dict[str, str]:
             for promise in case.promises:
                 for name in case.figures:
                     values = figures.setdefault(promise, {}).setdefault(name, [])
-                    values.append(f"{result.figures[name]:g} ({result.name})")
+                    values.append(f"{result.figures[name]:g} ({result.name.rpartition(', ')[2]})")
     return {
         promise: "<br>".join(f"{name}: {', '.join(values)}" for name, values in found.items())
         for promise, found in figures.items()

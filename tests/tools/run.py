@@ -25,6 +25,8 @@ from .report import Result
 
 HOSTS = {"26": "n11,n12,n13", "28": "n61,n62,n63", "mixed": "n71,n72,n73"}
 """What the hosts of a cluster test run, one Docker version or one host with each; and the hosts' names."""
+BETWEEN_TWO = ("plan", "install", "foreign", "paths", "settings", "drift", "roles", "reboot", "faults", "turndown")
+"""Modules of cluster tests in which a host with another Docker at its side may make a difference."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def _pytest(name: str, *words: str, docker: str = "") -> Stage:
 
 
 def _cluster(name: str, docker: str, *words: str) -> Stage:
-    return _pytest(f"cluster tests ({name})", "tests/cluster", *words, docker=docker)
+    modules = [f"tests/cluster/test_{m}.py" for m in BETWEEN_TWO] if docker == "mixed" else ["tests/cluster"]
+    return _pytest(f"cluster tests, {name}", *modules, *words, docker=docker)
 
 
 LINT: tuple[Step, ...] = (

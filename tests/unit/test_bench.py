@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.bench import by_hand, ratios
+from tests.bench import by_hand, operations, ratios
 from tests.bench.ratios import Ratio, Series
 from tests.bench.stand_ins import StandIn, Worker
 from tests.lab.hosts import Host
@@ -73,3 +73,26 @@ def test_a_stand_in_speaks_in_its_own_name_and_leaves_other_words_alone(said: st
     assert WORKER.translate(said, to) == translated
     sed = subprocess.run(("sed", WORKER.script(to)), input=said, capture_output=True, text=True, check=True)
     assert sed.stdout == translated
+
+
+def test_an_operation_lasts_until_the_next_line_that_starts_one() -> None:
+    lines = [
+        (0.5, "--> Loading config...\n"),
+        (2.0, "\x1b[34m--> Starting operation: \x1b[1mKubernetes | etcd | Run etcd\x1b[0m \n"),
+        (2.5, "    [n1] Success\n"),
+        (6.0, "--> Starting operation: Kubernetes | etcd | Wait for etcd\n"),
+        (9.0, "--> Results:\n"),
+    ]
+    timed = operations.split(lines, 9.5)
+    assert timed == [
+        (operations.BEFORE, 2.0),
+        ("Kubernetes | etcd | Run etcd", 4.0),
+        ("Kubernetes | etcd | Wait for etcd", 3.0),
+        (operations.AFTER, 0.5),
+    ]
+    assert operations.table(timed, at_least=3).splitlines()[2:] == [
+        "| etcd: Run etcd | 4.0 |",
+        "| etcd: Wait for etcd | 3.0 |",
+        "| 2 others, each below 3 s | 2.5 |",
+        "| all | 9.5 |",
+    ]

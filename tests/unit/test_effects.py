@@ -19,7 +19,7 @@ from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
-from deploys.facts.kubernetes import ClusterNodes, Objects, ObjectsState
+from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, ObjectsState
 from deploys.facts.leftovers import Leftovers
 from deploys.operations.files import File
 from deploys.phases import pki
@@ -37,7 +37,7 @@ CA = x509.new_authority("kubernetes")
 ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin", (pki.ADMINS,)), CA, 1)
 INSTALLED = host_files(
     *(File(path, "k", "600", secret=True) for path in (*pki.authority_files(), f"{PKI}/admin.key")),
-    File(f"{PKI}/ca.crt", CA.certificate),
+    *(File(f"{path}.crt", CA.certificate) for path in pki.AUTHORITIES),
     File(f"{PKI}/admin.crt", ADMIN.certificate),
 )
 
@@ -47,7 +47,9 @@ BEFORE: Mapping[Any, Any] = {
     EtcdAccess: Access(False, False, {}, ()),
     BackupFile: Backup(False), ClusterNodes: None, Objects: ObjectsState(False, (), "", ()),
 }  # fmt: skip
-AFTER: Mapping[Any, Any] = {**BEFORE, DaemonsFact: daemons(), HostFiles: INSTALLED, Leftovers: left()}
+AFTER: Mapping[Any, Any] = {
+    **BEFORE, DaemonsFact: daemons(), HostFiles: INSTALLED, Leftovers: left(), ClusterNodes: {"w1": NodeState(True)},
+}  # fmt: skip
 
 
 def outcome(effect: Effect, data: Mapping[str, Any], worker_data: Mapping[str, Any]) -> str:
@@ -60,7 +62,9 @@ def outcome(effect: Effect, data: Mapping[str, Any], worker_data: Mapping[str, A
         facts=dict(AFTER if effect.installed or effect.entry != "cluster" else BEFORE),
     )
     said: list[str] = []
-    for name in ("m1", "w1"):
+    names = ("w1",) if effect.worker_alone else ("m1", "w1")
+    world.state.active_hosts = {world.host(name) for name in names}
+    for name in names:
         printed = io.StringIO()
         with world.on(name) as host, logged() as log, contextlib.redirect_stdout(printed):
             try:
@@ -81,7 +85,7 @@ WITHOUT: dict[str, str] = {}
 
 def without(effect: Effect) -> str:
     """What is said with the default."""
-    key = json.dumps([effect.entry, effect.beside, effect.machine, effect.installed])
+    key = json.dumps([effect.entry, effect.beside, effect.machine, effect.worker_alone, effect.installed])
     if key not in WITHOUT:
         WITHOUT[key] = outcome(effect, {}, {})
     return WITHOUT[key]

@@ -17,7 +17,7 @@ from deploys import x509
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import Files, HostFiles
 from deploys.operations import certificates as module
-from deploys.operations.certificates import authorities, certificates, kubelet_client, no_certificates
+from deploys.operations.certificates import authorities, certificates, kubelet_client
 from deploys.operations.files import File
 from deploys.x509 import Certificate, Pair
 
@@ -276,11 +276,3 @@ def test_a_kubelets_certificate_of_another_node_is_replaced(name: str) -> None:
     # it would go on with the one that it read at its start
     assert isinstance(link, Shell)
     assert link.text.endswith(" && docker -H unix:///var/run/docker.sock restart -t 5 kubelet >/dev/null")
-
-
-def test_certificates_that_must_go_take_their_keys_along() -> None:
-    here = World(facts={HostFiles: MASTER})
-    (step,) = here.run(no_certificates, paths=[WANTED.path])
-    assert isinstance(step, Shell)
-    assert step.text.startswith(f"rm -f -- {WANTED.path}.crt {WANTED.path}.key; ")
-    assert here.run(no_certificates, paths=[f"{PKI}/nothing"]) == []

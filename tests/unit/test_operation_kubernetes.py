@@ -8,12 +8,15 @@ import pytest
 
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
+from deploys.facts.files import HostFiles
 from deploys.facts.kubernetes import KUBECTL, ClusterNodes, NodeState, Objects, ObjectsState, TakenFields
 from deploys.managed_fields import Taken
+from deploys.operations.files import File
 from deploys.operations.kubernetes import node_ready, node_removed, objects, pods_network_verified, told, verified
+from deploys.record import NODE
 
 from .harness import Calls, Meta, OnMaster, Shell, Step, World
-from .known import daemons
+from .known import daemons, host_files
 
 MANIFEST = "kind: Service\nmetadata: {name: a}\n"
 APPLY = Shell(f"{KUBECTL} apply --server-side --field-manager=docker-multinode -f - >/dev/null", MANIFEST)
@@ -204,7 +207,10 @@ def test_the_pod_network_is_not_checked_where_nothing_changed() -> None:
 
 def removed(nodes: dict[str, NodeState] | None, *, whole: bool, docker: bool = True) -> list[Step]:
     """Turn w1 down, alone or with its master; its Docker runs or not."""
-    here = World(workers=["w1"], facts={ClusterNodes: nodes, DaemonsFact: daemons(main={"active": docker})})
+    here = World(
+        workers=["w1"],
+        facts={ClusterNodes: nodes, DaemonsFact: daemons(main={"active": docker}), HostFiles: host_files()},
+    )
     if not whole:
         here.state.limit_hosts = [here.host("w1")]
         here.state.active_hosts = {here.host("w1")}
@@ -213,10 +219,20 @@ def removed(nodes: dict[str, NodeState] | None, *, whole: bool, docker: bool = T
 
 def test_a_worker_that_goes_alone_is_drained_and_deleted() -> None:
     (step,) = removed({"w1": NodeState(True)}, whole=False)
-    assert isinstance(step, OnMaster)
-    assert "drain w1 --ignore-daemonsets --delete-emptydir-data --force --timeout=60s" in step.text
-    assert step.text.endswith(f"{KUBECTL} delete --ignore-not-found node w1")
-    assert not step.text.startswith("timeout 60")
+    assert isinstance(step, Calls)
+    assert step.name == "_drained"
+    command = step.arguments[1]
+    assert command.startswith("timeout 90 docker exec -i kubelet kubectl ")
+    assert " drain w1 --ignore-daemonsets --delete-emptydir-data --force --timeout=60s 2>&1 || " in command
+    assert command.endswith(f"; {KUBECTL} delete --ignore-not-found node w1")
+
+
+def test_an_api_that_does_not_answer_is_told_with_what_stays_in_it() -> None:
+    here = World(workers=["w1"], facts={ClusterNodes: None, HostFiles: host_files(File(NODE, "{}"))})
+    here.state.active_hosts = {here.host("w1")}
+    said = here.says(node_removed, on="w1", node=here.node("w1"), limit=60)
+    assert "The API on m1 does not answer: node w1 is not drained" in said
+    assert "kubectl delete node w1" in said
 
 
 @pytest.mark.parametrize(("ready", "docker"), [(False, True), (True, False)])

@@ -39,7 +39,9 @@ def test_what_was_measured_stands_beside_the_promise_and_outlives_a_run_that_did
         Case("cluster/test_reboot::test_all", "passed", 1, ("reboot-all",), ("seconds | a",)),
         Case("x", "passed", 1),
     ]
-    results = [Result(f"Docker {docker}", True, 9, cases, {"seconds | a": 41.5, "b": 1}) for docker in (26, 28)]
+    results = [
+        Result(f"cluster tests, Docker {docker}", True, 9, cases, {"seconds | a": 41.5, "b": 1}) for docker in (26, 28)
+    ]
     found = promises.measured(results)
     assert found == {"reboot-all": "seconds | a: 41.5 (Docker 26), 41.5 (Docker 28)"}
     page = f"# x\n\n{promises.BEGIN}\n{promises.END}\n"

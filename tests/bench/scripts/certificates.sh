@@ -17,7 +17,7 @@ certificate() { # PATH SIGNER SUBJECT USAGE [NAMES]
 }
 
 authority ca kubernetes; authority etcd/ca etcd-ca; authority front-proxy-ca front-proxy-ca
-openssl ecparam -name prime256v1 -genkey -noout 2>/dev/null | openssl pkcs8 -topk8 -nodes -out "$cas/sa.key"
+openssl ecparam -name prime256v1 -genkey -noout 2>/dev/null | openssl pkcs8 -topk8 -nocrypt -out "$cas/sa.key"
 openssl pkey -in "$cas/sa.key" -pubout -out "$cas/sa.pub"
 
 shift

@@ -18,7 +18,8 @@ start() { # DOCKER NAME
 }
 
 say files, certificates
-modprobe -a br_netfilter vxlan
+[ -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || modprobe br_netfilter
+[ -e /sys/module/vxlan ] || modprobe vxlan
 sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1
 ip -4 -o addr show docker0 | awk '{print $4}' > /root/docker0.before
 cp -r files/. /
