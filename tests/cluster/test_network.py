@@ -40,10 +40,7 @@ def _image(cluster: Cluster, container: str) -> str:
 @pytest.fixture(scope="module")
 def as_worker(cluster: Cluster) -> Iterator[Callable[[str], tuple[bool, str]]]:
     """Call etcdctl on a worker, with all that its root has: whether it was done, and what it said."""
-    worker, image = (
-        cluster.workers[0],
-        cluster.master.run(f"{BOOTSTRAP} inspect -f '{{{{.Config.Image}}}}' etcd").stdout,
-    )
+    worker, image = cluster.workers[0], _image(cluster, "etcd")
     worker.run(f"{BOOTSTRAP} pull -q {image}")
 
     def call(words: str) -> tuple[bool, str]:
