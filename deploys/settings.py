@@ -333,7 +333,7 @@ _OWNED: Mapping[str, tuple[str, ...]] = {
                              "secure-port"),
     "kubelet_extra_args": ("cert-dir", "config", "container-runtime-endpoint", "hostname-override", "kubeconfig",
                            "node-ip", "root-dir"),
-    "etcd_extra_args": ("advertise-client-urls", "cert-file", "client-cert-auth", "data-dir",
+    "etcd_extra_args": ("advertise-client-urls", "cert-file", "client-cert-auth", "data-dir", "enable-grpc-gateway",
                         "initial-advertise-peer-urls", "initial-cluster", "key-file", "listen-client-urls",
                         "listen-peer-urls", "name", "peer-cert-file", "peer-client-cert-auth",
                         "peer-key-file", "peer-trusted-ca-file", "trusted-ca-file"),

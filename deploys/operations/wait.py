@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from pyinfra import host
@@ -21,10 +22,11 @@ def until(what: str, test: str, limit: int, evidence: str, further: str) -> str:
     :param evidence: shell command whose output says why, printed on failure.
     :param further: command for the user to type next.
     """
+    look = shlex.quote(f"to look further: {further}")
     return (
         f"end=$(($(date +%s)+{limit})); until {{ {test} ; }} >/dev/null 2>&1; do "
         f'if [ $(date +%s) -ge $end ]; then {{ echo "waited {limit} s for {what}, in vain; the last words:"; '
-        f"{{ {evidence} ; }} 2>&1 | tail -n 20; echo 'to look further: {further}'; }} >&2; exit 1; fi; sleep 0.5; done"
+        f"{{ {evidence} ; }} 2>&1 | tail -n 20; echo {look}; }} >&2; exit 1; fi; sleep 0.5; done"
     )
 
 

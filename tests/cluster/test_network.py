@@ -40,10 +40,7 @@ def _image(cluster: Cluster, container: str) -> str:
 @pytest.fixture(scope="module")
 def as_worker(cluster: Cluster) -> Iterator[Callable[[str], tuple[bool, str]]]:
     """Call etcdctl on a worker, with all that its root has: whether it was done, and what it said."""
-    worker, image = (
-        cluster.workers[0],
-        cluster.master.run(f"{BOOTSTRAP} inspect -f '{{{{.Config.Image}}}}' etcd").stdout,
-    )
+    worker, image = cluster.workers[0], _image(cluster, "etcd")
     worker.run(f"{BOOTSTRAP} pull -q {image}")
 
     def call(words: str) -> tuple[bool, str]:
@@ -179,8 +176,9 @@ def test_a_label_that_somebody_took_from_the_master_is_named_and_put_back(cluste
 
 
 def test_a_flannel_that_does_not_come_up_fails_the_run_with_its_last_words(cluster: Cluster, set_back: None) -> None:
-    broken, etcd = f"{_image(cluster, 'flannel').rpartition(':')[0]}:broken", _image(cluster, "etcd")
-    cluster.master.run(f"{BOOTSTRAP} tag {etcd} {broken} && {BOOTSTRAP} push -q {broken} && {BOOTSTRAP} rmi {broken}")
+    broken = f"{_image(cluster, 'flannel').rpartition(':')[0]}:broken"
+    idle = cluster.master.run("docker images --format '{{.Repository}}:{{.Tag}}' | grep /pause:").stdout.split()[0]
+    cluster.master.run(f"docker tag {idle} {broken} && docker push -q {broken} && docker rmi {broken}")
     run = cluster.product.apply(data={"flannel_version": "broken", "timeout_for_services": 20})
     assert run.code == 1
     assert "waited 20 s for flannel to take the recorded subnet, in vain" in run.text

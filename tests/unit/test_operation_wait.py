@@ -62,3 +62,10 @@ def test_a_test_that_reads_stdin_does_not_eat_the_script() -> None:
     ran = subprocess.run(["sh", "-s"], input=until("x", "true", 2, "true", "y") + "; echo after\n",
                          capture_output=True, text=True, timeout=20)  # fmt: skip
     assert ran.stdout == "after\n"
+
+
+def test_words_with_an_apostrophe_do_not_end_the_shells() -> None:
+    text = until("kubelet's end", "false", 0, "echo why", "docker logs of the apiserver's newest container")
+    ran = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "to look further: docker logs of the apiserver's newest container\n" in ran.stderr
