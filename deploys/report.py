@@ -25,6 +25,9 @@ from .topology import Node
 ROTATED_BEFORE = 0.09
 """The kubelet rotates its certificate when 10 to 30 % of the lifetime are left (pki.py)."""
 
+FULL = "make room on that disk, then look again"
+"""The next step where a disk is full: a run would be refused."""
+
 HEALTHY, DRIFTED, BROKEN, ABSENT = "healthy", "drifted", "broken", "absent"
 
 
@@ -162,7 +165,7 @@ def report(node: Node) -> NodeReport:
         main_daemon=_daemon(daemons, "main"),
         subnet=subnet,
         certificate_days=(min(ends) - dt.datetime.now(dt.UTC)).days if ends else None,
-        next_step=_next(problems, drift),
+        next_step=FULL if any(disks.full(node)) else _next(problems, drift),
     )
 
 

@@ -25,7 +25,7 @@ from deploys.facts.kernel import Kernel
 from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, ObjectsState, Pods
 from deploys.operations.files import File
 from deploys.record import KUBELET_CLIENT, PKI, SUBNET_ENV
-from deploys.report import ABSENT, BROKEN, DRIFTED, HEALTHY, NodeReport, report
+from deploys.report import ABSENT, BROKEN, DRIFTED, FULL, HEALTHY, NodeReport, report
 from deploys.report_text import table
 from deploys.x509 import Certificate
 
@@ -119,6 +119,10 @@ def test_what_is_wrong_is_said_in_words(facts: dict[str, Any], says: str) -> Non
     found = told(**facts)
     assert found.state == BROKEN
     assert says in "\n".join(found.problems)
+
+
+def test_room_comes_before_a_run_where_a_disk_is_full() -> None:
+    assert told(disks="1 204800 0 9 9000 /var/lib/etcd").next_step == FULL
 
 
 def test_the_table_is_aligned_and_says_what_to_do_below() -> None:
