@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,6 +89,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     row["seconds"] = round(float(str(row["seconds"])) + result.duration, 1)  # type: ignore[attr-defined]
     if result.when == "call" or result.outcome != "passed":  # type: ignore[attr-defined]
         row["outcome"] = result.outcome  # type: ignore[attr-defined]
+    if result.failed:  # type: ignore[attr-defined]
+        # at once, for these runs are long and may be cut off
+        print("\n".join(result.longreprtext.splitlines()[-25:]), file=sys.__stdout__, flush=True)  # type: ignore[attr-defined]
     return result
 
 
