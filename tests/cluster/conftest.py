@@ -183,7 +183,8 @@ def product(hosts: tuple[Host, Host], inventory: Path, before: dict[str, Listing
         image = hosts[0].run("docker inspect -f '{{.Config.Image}}' kubelet").stdout.strip()
     else:
         image = node_image.of_plan(product.plan())
-        image = node_image.in_registry(image) if node_image.is_published(image) else image
+    if not image.startswith(REGISTRY) and node_image.is_published(image):
+        image = node_image.in_registry(image)
     if image.startswith(REGISTRY):
         product.data["node_image"] = image
     return product
