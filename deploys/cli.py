@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from .report import ABSENT, BROKEN, DRIFTED, HEALTHY
 
@@ -14,6 +15,9 @@ EXIT = {HEALTHY: 0, DRIFTED: 1, ABSENT: 2, BROKEN: 2}
 """State → exit code; the worst node decides."""
 UNKNOWN = 3
 """The status could not be told: no host answered, or the inventory or a setting is wrong."""
+
+BEGIN = '{\n "nodes": ['
+"""How the status begins, as deploys/status.py prints it."""
 
 _PYINFRA = "from pyinfra_cli.main import main; main()"
 
@@ -52,16 +56,27 @@ def _status(wanted: argparse.Namespace, further: list[str]) -> int:
         text=True,
         check=False,
     )
-    try:
-        found = json.loads(run.stdout)
-    except ValueError:
-        print(run.stderr.strip(), file=sys.stderr)
+    found = _report(run.stdout)
+    if found is None:
+        print(run.stderr.strip() or "nothing was said of the cluster", file=sys.stderr)
         return UNKNOWN
-    print(run.stdout if wanted.json else found["table"], end="\n" if not wanted.json else "")
+    print(json.dumps(found, indent=1) if wanted.json else found["table"])
     if run.returncode:  # a host that could not be reached
         print(run.stderr.strip(), file=sys.stderr)
         return UNKNOWN
-    return max((EXIT[node["state"]] for node in found["nodes"]), default=UNKNOWN)
+    states = [node["state"] for node in found["nodes"]]
+    states += ["drifted"] * bool(found["not_in_inventory"])
+    return max((EXIT[state] for state in states), default=UNKNOWN)
+
+
+def _report(printed: str) -> dict[str, Any] | None:
+    """The status in what was printed; an inventory may print something too."""
+    at = printed.find(BEGIN)
+    try:
+        found = json.JSONDecoder().raw_decode(printed, at)[0] if at >= 0 else None
+        return found if {"nodes", "table"} <= set(found or ()) else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def _evidence(wanted: argparse.Namespace, further: list[str]) -> int:

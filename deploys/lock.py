@@ -30,8 +30,8 @@ BEAT = 20
 """Seconds between two signs of life; the host waits for three of them."""
 
 _HOLD = rf"""
-exec 9>>{PATH}; flock -n 9 || {{ cat {PATH}; exit 1; }}
-{IDLE} || {{ echo "a command that an earlier run started"; exit 1; }}
+exec 9>>{PATH}; flock -n 9 || {{ echo taken; cat {PATH}; exit 1; }}
+{IDLE} || {{ echo taken; echo "a command that an earlier run started"; exit 1; }}
 printf '%s\n' "$1" > {PATH}; echo held
 while [ "$(timeout {3 * BEAT} dd bs=1 count=1 2>/dev/null)" = . ]; do :; done
 if [ -d {RECORD} ]; then : > {PATH}; else rm -f {PATH} {BUSY}; fi
@@ -66,18 +66,19 @@ def _acquire(state: State, host: Host, who: str) -> Any:
     extract_control_arguments(arguments)  # time limits and the like: not for the command itself
     command = make_unix_command_for_host(state, host, script, **arguments)
     stdin, stdout, stderr = client.exec_command(command.get_raw_value())
-    answer = stdout.readline().strip()
-    if answer == "waiting":
-        host.log("waits for what an earlier run, which ended, left at work")
-        answer = stdout.readline().strip()
-    if answer == "held":
-        return stdin
-    if not answer and (why := stderr.readline().strip()):
-        raise DeployError(f"{host.name}: the lock {PATH} can't be taken: {why}")
-    raise DeployError(
-        f"{host.name}: another run is at work there: {answer or 'its name is not known'}. Wait for it; if it died, "
-        f"its lock ends within {3 * BEAT} s"
-    )
+    for line in stdout:  # what a login shell prints comes first
+        answer = line.strip()
+        if answer == "waiting":
+            host.log("waits for what an earlier run, which ended, left at work")
+        if answer == "held":
+            return stdin
+        if answer == "taken":
+            raise DeployError(
+                f"{host.name}: another run is at work there: {stdout.readline().strip() or 'its name is not known'}. "
+                f"Wait for it; if it died, its lock ends within {3 * BEAT} s"
+            )
+    why = " ".join(stderr.read().split()[-40:])
+    raise DeployError(f"{host.name}: the lock {PATH} can't be taken: {why or 'the host did not say why'}")
 
 
 def _beat(state: State) -> None:

@@ -7,13 +7,14 @@ changed something on that host; so an unchanged host answers each concern once.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
+import gevent
 from gevent.lock import RLock
 from pyinfra import host as current_host
 from pyinfra import inventory, state
@@ -21,13 +22,16 @@ from pyinfra.api import DeployError, FactBase
 from pyinfra.api import operation as pyinfra_operation
 from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.api.exceptions import ConnectError
+from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
+from . import progress
 from .busy import marked
+from .facts.sections import UNREAD
 from .lock import held_as
 from .plan import fail, overheard
+from .remote import prepare
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -71,15 +75,30 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
     key = (fact, tuple(sorted(arguments.items())), state.is_executing)
     with known.lock:
         if key not in known.facts:
-            try:
-                known.facts[key] = real.get_fact(fact, **arguments)
-            except ConnectError as error:
-                raise UnreadableError(f"{real.name} can't be reached: {error}") from error
+            answer = _get(real, fact, arguments)
             if real in real.state.failed_hosts:
                 # pyinfra goes on with the fact's default, which would read as "nothing is there"
-                del known.facts[key]
                 raise UnreadableError(f"{real.name} could not be asked: see the error above")
+            if answer is UNREAD:
+                raise UnreadableError(
+                    f"{real.name} did not say what it is: its login shell ran nothing; "
+                    "try: pyinfra INVENTORY exec -- uname -m"
+                )
+            known.facts[key] = answer
         return known.facts[key]  # type: ignore[no-any-return]
+
+
+def _get(host: Host, fact: type[FactBase[T]], arguments: dict[str, Any]) -> T | None:
+    if host in host.state.failed_hosts:
+        return None
+    try:
+        if host.connected:
+            prepare(host)
+        return host.get_fact(fact, **arguments)
+    except ConnectError as error:
+        raise UnreadableError(f"{host.name} can't be reached: {error}") from error
+    except PyinfraError as error:  # that was the last host, and pyinfra would end by a traceback
+        raise UnreadableError(f"{host.name} could not be asked: see the error above") from error
 
 
 def ask(fact: type[FactBase[T]], host: Host, **arguments: Any) -> T | None:
@@ -88,6 +107,16 @@ def ask(fact: type[FactBase[T]], host: Host, **arguments: Any) -> T | None:
         return observe(fact, host, **arguments)
     except UnreadableError:
         return None
+
+
+def ask_all(fact: type[FactBase[T]], hosts: Iterable[Host]) -> None:
+    """Ask all these hosts at the same time; what went wrong is for who observes or asks them afterwards."""
+
+    def quietly(host: Host) -> None:
+        with suppress(PyinfraError):
+            observe(fact, host)
+
+    gevent.joinall([gevent.spawn(quietly, host) for host in hosts])
 
 
 def forget(host: Host) -> None:
@@ -161,6 +190,8 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
         if foreseen is not None:
             foreseen.append(_foresee(function, *args, **kwargs))
             return foreseen[-1]
+        if "limit" in kwargs:
+            progress.limited(this_host(), kwargs["name"], kwargs["limit"])
         meta: OperationMeta = inner(*args, **kwargs)
         changes(this_host()).append(meta)
         return meta

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+
+def _in_unit(value: str) -> str:
+    """A value in a systemd unit, where % begins a specifier."""
+    return value.replace("%", "%%")
 
 
 @cache
@@ -22,7 +27,9 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # YAML, units and Dockerfiles, not HTML
     )
-    env.filters["json"] = json.dumps
+    # not as \u…: YAML has no pairs of surrogates
+    env.filters["json"] = partial(json.dumps, ensure_ascii=False)
+    env.filters["unit"] = _in_unit
     return env
 
 

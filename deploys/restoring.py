@@ -12,6 +12,7 @@ from pyinfra.api import DeployError
 from .facts.backups import Backup, BackupFile, here
 from .facts.daemons import DaemonsFact
 from .facts.files import HostFiles
+from .facts.sections import shown
 from .observe import observe
 from .operations.images import pulled
 from .operations.restore import authorities_restored, backup_sent, etcd_restored, flannel_restarted
@@ -59,6 +60,11 @@ def archive_of(target: Node) -> Archive:
     return archive
 
 
+def _word(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() and len(text) < 80 else shown(text)
+
+
 def _why_not(target: Node, backup: Backup) -> str | None:
     about, found = backup.about, observe(HostFiles)
     for key, mine, mend in (
@@ -67,10 +73,11 @@ def _why_not(target: Node, backup: Backup) -> str | None:
         ("network", target.settings.flannel_network, "set flannel_network"),
     ):
         if about.get(key) != mine:
-            return f"is of a cluster whose master has the {key} {about.get(key)}, here it is {mine}; {mend}"
+            return f"is of a cluster whose master has the {key} {_word(about.get(key))}, here it is {mine}; {mend}"
     minor, mine = str(about.get("kubernetes")).rsplit(".", 1)[0], target.settings.k8s_version
     if minor != mine.rsplit(".", 1)[0]:
-        return f"is of Kubernetes {about.get('kubernetes')}, this is {mine}; set k8s_version to a {minor} version"
+        theirs = _word(about.get("kubernetes"))
+        return f"is of Kubernetes {theirs}, this is {mine}; set k8s_version to a {_word(minor)} version"
     for path in (f"{authority}.crt" for authority in pki.AUTHORITIES):
         pem = found.content(path)
         if pem and hashlib.sha256(pem.encode()).hexdigest() != about["authorities"].get(path):

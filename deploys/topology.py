@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gevent.lock import RLock
 from pyinfra import inventory
 from pyinfra.api import DeployError
 from pyinfra.api.host import Host
@@ -16,7 +17,7 @@ from pyinfra.api.state import State
 
 from . import platforms, releases, settings
 from .facts.platform import Found, Interface, Platform
-from .observe import ask, observe, this_host
+from .observe import ask, ask_all, observe, this_host
 from .platforms import RestartStrategy
 from .releases import Release
 from .settings import Settings
@@ -101,9 +102,14 @@ def role_of(host: Host) -> str:
     """
     roles = [role for role in ROLES if host in group(role)]
     if len(roles) == 2:
-        raise DeployError(f"{host.name} is in both groups, masters and workers; a master runs pods as it is")
+        raise DeployError(
+            f"{host.name} is in both groups, masters and workers; take it out of workers, a master runs pods too"
+        )
     if not roles:
-        raise DeployError(f"{host.name} is in none of the groups masters and workers")
+        raise DeployError(
+            f"{host.name} is in none of the groups masters and workers; write it into one of them in the inventory, "
+            f'as in workers = ["{host.name}"]'
+        )
     return roles[0]
 
 
@@ -127,10 +133,6 @@ def node_of(host: Host) -> Node:
     """
     role, first_master, wanted = role_of(host), the_first_master(), settings_of(host)
     found = observe(Platform, host)
-    if not found.machine:
-        raise DeployError(
-            f"{host.name} did not say what it is: its login shell ran nothing; try: pyinfra INVENTORY exec -- uname -m"
-        )
     release = releases.find(wanted.k8s_version)
     assert release is not None  # settings.load refuses what the catalogue does not have
     interface = _interface(host.name, wanted, found)
@@ -193,6 +195,8 @@ def _arch(host: str, wanted: Settings, found: Found) -> str:
 
 
 def _interface(host: str, wanted: Settings, found: Found) -> Interface:
+    if "ip addr" in found.unreadable:
+        raise DeployError(f"{host}: what ip addr says there can't be read; look at it on the host")
     have = ", ".join(f"{i.address} on {i.name}" for i in found.interfaces) or "none"
     if wanted.ip_address:
         matches = [i for i in found.interfaces if i.address == wanted.ip_address]
@@ -223,6 +227,7 @@ def _usable(host: str, chosen: Interface, have: str) -> Interface:
 
 
 _runs: weakref.WeakKeyDictionary[State, list[Node]] = weakref.WeakKeyDictionary()
+_lock = RLock()
 
 
 def active_nodes() -> list[Node]:
@@ -231,9 +236,12 @@ def active_nodes() -> list[Node]:
     :raises DeployError: one of them is refused.
     """
     run: State = this_host().state
-    if run not in _runs:
-        active = set(inventory.get_active_hosts())
-        _runs[run] = [node_of(h) for h in (*group("master"), *group("worker")) if h in active]
+    with _lock:  # each host's deploy comes here
+        if run not in _runs:
+            active = set(inventory.get_active_hosts())
+            hosts = [h for h in (*group("master"), *group("worker")) if h in active]
+            ask_all(Platform, hosts)
+            _runs[run] = [node_of(h) for h in hosts]
     return _runs[run]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pyinfra.api.host import Host
 
+from .facts.sections import number, parts
 from .remote import run
 
 PIECE = 3 << 20
@@ -20,12 +21,22 @@ PIECE = 3 << 20
 
 
 def _pieces(host: Host, path: str) -> tuple[list[str], str]:
-    ok, out, err = run(host, f"stat -c %s {shlex.quote(path)} && sha256sum < {shlex.quote(path)}")
-    if not ok:
+    file = shlex.quote(path)
+    ok, out, err = run(host, f"{_BEGIN}; stat -c %s {file} && sha256sum < {file}")
+    words = _answer(out).split()
+    size = number(words[0]) if len(words) > 1 else None
+    if not ok or size is None:
         raise OSError(err.strip() or f"{path} can't be read on {host.name}")
-    size, digest = out.split()[:2]
-    return [f"dd if={shlex.quote(path)} bs={PIECE} skip={n} count=1 2>/dev/null | base64 -w 0"
-            for n in range(-(-int(size) // PIECE))], digest  # fmt: skip
+    return [f"{_BEGIN}; dd if={file} bs={PIECE} skip={n} count=1 2>/dev/null | base64 -w 0"
+            for n in range(-(-size // PIECE))], words[1]  # fmt: skip
+
+
+# a login shell may print something before it
+_BEGIN = "echo '== file'"
+
+
+def _answer(out: str) -> str:
+    return "\n".join(parts(out.splitlines()).get("file", []))
 
 
 def fetch(host: Host, path: str, place: Path) -> None:
@@ -39,7 +50,7 @@ def fetch(host: Host, path: str, place: Path) -> None:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             for command in commands:
                 _, out, _ = run(host, command)
-                piece = base64.b64decode(out)
+                piece = base64.b64decode(_answer(out))
                 seen.update(piece)
                 file.write(piece)
         if seen.hexdigest() != digest:

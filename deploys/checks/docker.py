@@ -7,7 +7,12 @@ from collections.abc import Iterator
 
 from packaging.version import InvalidVersion, Version
 
+from ..facts.daemons import DaemonsFact
+from ..facts.sections import shown
+from ..observe import observe
+from ..operations.containers import taken
 from ..phases import docker
+from ..phases.control_plane import KUBELET_CONTAINER
 from ..record import BOOTSTRAP_DATA
 from ..topology import Node
 
@@ -26,7 +31,7 @@ def docker_api(node: Node) -> str | None:
         old = Version(have) < Version(need)
         new = Version(node.found.docker_min_api or "0") > Version(need)
     except InvalidVersion:
-        return f"Docker names its API version {have!r}, which is no version"
+        return f"Docker names its API version {shown(have)}, which is no version"
     if old:
         return (
             f"has Docker {node.found.docker_version} (API {have}); Kubernetes {node.settings.k8s_version} "
@@ -39,6 +44,8 @@ def docker_api(node: Node) -> str | None:
             "dockerd, or install an older Docker"
         )
     version = docker.docker_version(node)
+    if version == Version("0"):
+        return f"Docker names its version {shown(node.found.docker_version)}, which is no version"
     if Version("28.0") <= version < Version("28.2"):
         return (
             f"has Docker {node.found.docker_version}, which drops packets that are routed to docker0 and has no "
@@ -114,6 +121,12 @@ def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, object]]:
         yield name, {"true": True, "false": False}.get(value, value)
 
 
+def docker_names(node: Node) -> str | None:
+    """No container of somebody else's has the name of ours."""
+    others = observe(DaemonsFact, node.host).main.others
+    return taken(KUBELET_CONTAINER, "main") if KUBELET_CONTAINER in others else None
+
+
 def docker_options(node: Node) -> str | None:
     """Rootless and user namespaces can't carry a kubelet."""
     options = node.found.docker_info.get("SecurityOptions") or []
@@ -151,7 +164,7 @@ def _unannounced(node: Node) -> str | None:
     if not names or node.settings.allow_docker_restart:
         return None
     return (
-        f"the main Docker must be restarted, and {', '.join(names)} would stay down for want of a restart policy; "
-        "give them one (docker update --restart=unless-stopped), or set allow_docker_restart=true, with which the run "
-        "starts them again"
+        f"the main Docker must be restarted, and {', '.join(names)} would stay down for want of a restart policy that "
+        "holds for it; give them one (docker update --restart=unless-stopped), or set allow_docker_restart=true, with "
+        "which the run starts them again"
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
+from itertools import pairwise
 
+from ..record import NODE, SUBNET_ENV
 from ..topology import Node
 
-NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock")
+NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock", "modprobe")
 
 
 MEMORY_KIB = {"master": 1_700_000, "worker": 700_000}
@@ -19,9 +22,31 @@ CLOCK_SECONDS = 240
 
 def root(node: Node) -> str | None:
     """Operations run as root."""
+    if node.found.uid < 0:
+        return readable(node)
     if node.found.uid != 0:
         return "the login is not root; set _sudo = True for it in the inventory, or run pyinfra with --sudo"
     return None
+
+
+#: What to do about a file of the record that can't be read; both are written anew from elsewhere.
+_MENDED: dict[str, str] = {
+    NODE: "which says who this node is, is damaged; remove it, the next run writes it anew from the inventory",
+    SUBNET_ENV: "which has the node's subnet, is damaged; remove it, the next run takes the subnet that etcd has "
+    "reserved for the node",
+}
+
+
+def readable(node: Node) -> str | None:
+    """What the host said of itself can be what it was asked."""
+    if what := [command for command in node.found.unreadable if command not in _MENDED]:
+        return f"what {', '.join(what)} says there can't be read; look at it on the host, and mend what it prints"
+    return None
+
+
+def record_readable(node: Node) -> str | None:
+    """The node's record is whole."""
+    return next((f"{path}, {how}" for path, how in _MENDED.items() if path in node.found.unreadable), None)
 
 
 def tools(node: Node) -> str | None:
@@ -84,3 +109,36 @@ def firewall(node: Node) -> str | None:
     if "firewalld" in node.found.active:
         return "firewalld is running, which takes Docker's and kube-proxy's rules away when it reloads; stop it"
     return None
+
+
+#: What nodes and pods need of a host: port → protocol.
+_FROM_OTHERS: dict[str, dict[str, str]] = {
+    "master": {"2379": "tcp", "6443": "tcp", "10250": "tcp"},
+    "worker": {"10250": "tcp"},
+}
+
+
+def ufw(node: Node) -> str | None:
+    """ufw lets other nodes and pods in."""
+    policy, *rules = node.found.ufw or ("policy ACCEPT",)
+    if policy == "policy ACCEPT":
+        return None
+    needed = {**_FROM_OTHERS[node.role], **({"8472": "udp"} if node.settings.flannel_backend == "vxlan" else {})}
+    shut = [f"{port}/{proto}" for port, proto in needed.items() if not any(_lets_in(r, port, proto) for r in rules)]
+    if not shut:
+        return None
+    lan = ipaddress.IPv4Interface(f"{node.address}/{node.interface.prefix}").network
+    return (
+        f"its ufw lets nobody in on {', '.join(shut)}, which other nodes and pods need; run there: "
+        f"ufw allow from {lan} && ufw allow from {node.settings.flannel_network}"
+    )
+
+
+def _lets_in(rule: str, port: str, protocol: str) -> bool:
+    """Whether a rule is for that port; from whom it lets in is the user's."""
+    words = rule.split()
+    options = dict(pairwise(words))
+    ports = [part.partition(":") for part in options.get("--dports", options.get("--dport", port)).split(",")]
+    return options.get("-p", protocol) in (protocol, "all") and any(
+        int(low) <= int(port) <= int(high or low) for low, _, high in ports if low.isdecimal()
+    )

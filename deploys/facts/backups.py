@@ -17,7 +17,7 @@ from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
 
 from ..record import BACKUPS
-from .sections import first, split
+from .sections import END, UNREAD, first, split
 
 ABOUT, STATUS, SNAPSHOT = "backup.json", "status.json", "snapshot.db"
 FORMAT = "docker-multinode backup 1"
@@ -30,7 +30,7 @@ echo "== members"; [ ! -f "$p" ] || {{ timeout 300 tar -tzf "$p" 2>/dev/null && 
 echo "== about"; [ ! -f "$p" ] || tar -xzOf "$p" --occurrence=1 {ABOUT} 2>/dev/null; echo
 echo "== status"; [ ! -f "$p" ] || tar -xzOf "$p" --occurrence=1 {STATUS} 2>/dev/null; echo
 echo "== others"; find {BACKUPS} -type f -name '*.tar.gz' 2>/dev/null | sort
-true
+{END}
 """
 
 
@@ -74,7 +74,10 @@ def _backup(whole: bool, about: str, status: str, members: Iterable[str], others
 
 def here(path: Path) -> Backup:
     """An archive on the control machine."""
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            return Backup(False)
+    except OSError:  # a directory that may not be looked into
         return Backup(False)
     texts = {ABOUT: "", STATUS: ""}
     names = set()
@@ -109,5 +112,5 @@ class BackupFile(FactBase[Backup]):
 
     @staticmethod
     @override
-    def default() -> Backup:  # no output at all: nothing is known
-        return BackupFile().process([])
+    def default() -> Backup:
+        return UNREAD  # type: ignore[no-any-return]

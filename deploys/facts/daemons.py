@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import calendar
+import ipaddress
 import json
+import re
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyinfra.api import FactBase, FactProcessError, StringCommand
+from pyinfra.api import FactProcessError
 from typing_extensions import override
 
-from ..record import BEFORE, BOOTSTRAP_SOCKET
-from .sections import first, split
+from ..record import BEFORE, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET
+from .sections import END, Bundle, Sections, first, number, shown
 
 LABEL = "io.docker-multinode.spec"
 """Label of every container of ours: its specification as JSON."""
 
 IMAGE_LABEL = "io.docker-multinode.node-image"
 """Label of every image that a build of the node image makes."""
+
+PROGRAM = "io.kubernetes.container.name"
+"""Label of a pod's container: the name that the manifest gives it."""
+
+_PROGRAM = f'{{{{index .Config.Labels "{PROGRAM}"}}}} {{{{.State.StartedAt}}}}'
 
 _CONTAINER = '{"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}'
 
@@ -33,17 +43,21 @@ one() {{ unit=$1 socket=$2
   echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
   systemctl is-active --quiet $unit || return 0
   d="timeout 20 docker -H unix://$socket"
+  echo "== $unit names"; $d ps -a --format '{{{{.Names}}}}'
   echo "== $unit containers"
-  c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }}
-  echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}'
-  echo "== $unit unfinished"; $d images -q --filter dangling=true --filter label={IMAGE_LABEL}
-  echo "== $unit answered"; echo yes
+  c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }} || return 0
+  echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}' || return 0
+  echo "== $unit unfinished"; $d images -q --filter dangling=true --filter label={IMAGE_LABEL} || return 0
+  echo "== $unit answered"
 }}
 one docker-bootstrap {BOOTSTRAP_SOCKET}
 one docker /var/run/docker.sock
+echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
+echo "== programs"; ! systemctl is-active --quiet docker || timeout 20 docker ps -q --filter label={PROGRAM} \
+  --filter label=io.kubernetes.pod.namespace=kube-system | xargs -r timeout 20 docker inspect --format '{_PROGRAM}'
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
 echo "== docker0 before"; cat {BEFORE}/docker0 2>/dev/null
-true
+{END}
 """
 
 
@@ -55,6 +69,8 @@ class ContainerState:
     running: bool
     spec: Any
     """What the label says; None where it is not JSON."""
+    started: int = 0
+    """When it was started last, in seconds since 1970; 0 where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,8 @@ class DaemonState:
     """Its environment, as far as it is ours."""
     answers: bool
     containers: dict[str, ContainerState] = field(default_factory=dict)
+    others: frozenset[str] = frozenset()
+    """Names of the containers that are not ours, running or not."""
     images: dict[str, str] = field(default_factory=dict)
     """Reference with tag, and with digest → image id."""
     unfinished: tuple[str, ...] = ()
@@ -86,10 +104,22 @@ class Daemons:
     """Address of docker0 with its prefix length, or an empty string."""
     docker0_before: str = ""
     """The one that it had before us, by the record; empty where the record does not say."""
+    bootstrap_started: int = 0
+    """When the bootstrap daemon was started last, in seconds since 1970; 0 where that is not known."""
+    programs: Mapping[str, int] = field(default_factory=dict)
+    """Container of a pod in kube-system that runs → when it was started."""
 
     def of(self, daemon: str) -> DaemonState:
         """``bootstrap`` or ``main``."""
         return self.bootstrap if daemon == "bootstrap" else self.main
+
+
+def _seconds(moment: object) -> int:
+    """Docker's 2026-11-23T01:34:29.11842667Z in seconds since 1970; 0 for anything else."""
+    try:
+        return calendar.timegm(time.strptime(str(moment)[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return 0
 
 
 def _container(line: str) -> ContainerState:
@@ -104,10 +134,44 @@ def _container(line: str) -> ContainerState:
         spec = json.loads(label)
     except (ValueError, TypeError, RecursionError):
         spec = None
-    return ContainerState(name, running, spec)
+    return ContainerState(name, running, spec, _seconds(raw["state"].get("StartedAt")))
 
 
-def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
+_STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing")
+_IMAGE_LINE = re.compile(r"[^|\s]+\|(sha256:)?[0-9a-f]+\|[^|\s]+")
+_ID = re.compile(r"(sha256:)?[0-9a-f]+")
+_ADDRESS = re.compile(r"([0-9]+[.]){3}[0-9]+/[0-9]+")
+_DOCKER0 = re.compile(r"\d+: docker0\s+inet (\S+) .*")
+
+
+def _check(sections: Sections, unit: str) -> None:
+    """Refuse what can't be the answer to what the host was asked.
+
+    :raises FactProcessError: it is not.
+    """
+    show = dict(line.split("=", 1) for line in sections.get(f"{unit} unit", []) if "=" in line)
+    if show.get("ActiveState") not in _STATES:
+        raise FactProcessError(f"systemctl show {unit} gave {shown(show.get('ActiveState'))} instead of its state")
+    for name, line in (("images", _IMAGE_LINE), ("unfinished", _ID)):
+        if wrong := next((text for text in sections.get(f"{unit} {name}", []) if not line.fullmatch(text)), None):
+            raise FactProcessError(f"docker images gave {shown(wrong)} instead of an image")
+    if f"{unit} containers" in sections and f"{unit} answered" not in sections:
+        # what is not known would read as "not there"
+        raise FactProcessError(f"{unit}.service is active, but docker does not answer; restart it")
+
+
+def _docker0(lines: list[str]) -> str:
+    for line in filter(None, lines):
+        found = _DOCKER0.fullmatch(line)
+        try:
+            return str(ipaddress.IPv4Interface(found[1] if found else ""))
+        except ValueError:
+            raise FactProcessError(f"ip addr gave {shown(line)} instead of docker0's address") from None
+    return ""
+
+
+def _daemon(sections: Sections, unit: str) -> DaemonState:
+    _check(sections, unit)
     show = dict(line.split("=", 1) for line in sections.get(f"{unit} unit", []) if "=" in line)
     environment = sections.get(f"{unit} environment", [])
     images = [line.split("|") for line in sections.get(f"{unit} images", [])]
@@ -119,28 +183,27 @@ def _daemon(sections: dict[str, list[str]], unit: str) -> DaemonState:
         command=tuple(word for word in sections.get(f"{unit} command", []) if word),
         environment=dict(line.split("=", 1) for line in environment if "=" in line),
         unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
-        answers=first(sections, f"{unit} answered") == "yes",
+        answers=f"{unit} answered" in sections,
         containers={c.name: c for c in containers},
+        others=frozenset(",".join(sections.get(f"{unit} names", [])).split(",")) - {"", *(c.name for c in containers)},
         images={name: row[1] for row in images if len(row) == 3 for name in (row[0], row[2]) if "<none>" not in name},
     )
 
 
-class DaemonsFact(FactBase[Daemons]):
+class DaemonsFact(Bundle[Daemons]):
     """Both Docker daemons, their containers of ours and their images."""
 
-    @override
-    def command(self) -> StringCommand:
-        return StringCommand(_SCRIPT.strip())
-
-    @staticmethod
-    @override
-    def default() -> Daemons:  # no output at all: nothing is known
-        return DaemonsFact().process([])
+    script = _SCRIPT
 
     @override
-    def process(self, output: list[str]) -> Daemons:
-        sections = split(output)
-        words = " ".join(sections.get("docker0", [])).split()
-        docker0 = words[words.index("inet") + 1] if "inet" in words[:-1] else ""
-        before = first(sections, "docker0 before")
-        return Daemons(_daemon(sections, "docker-bootstrap"), _daemon(sections, "docker"), docker0, before)
+    def read(self, sections: Sections) -> Daemons:
+        docker0, before = _docker0(sections["docker0"]), first(sections, "docker0 before")
+        programs = (line.rpartition(" ") for line in sections["programs"])
+        return Daemons(
+            _daemon(sections, "docker-bootstrap"),
+            _daemon(sections, "docker"),
+            docker0,
+            before if _ADDRESS.fullmatch(before) else "",
+            number(first(sections, "started")) or 0,
+            {name: _seconds(moment) for name, _, moment in programs if name},
+        )

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
+import re
 from dataclasses import dataclass, field
 
-from pyinfra.api import FactBase, FactProcessError, StringCommand
+from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import BOOTSTRAP_SOCKET, PKI
+from .sections import END, Bundle, Sections, shown
 
 FLANNEL_PREFIX = "/coreos.com/network"
+LEASES = f"{FLANNEL_PREFIX}/subnets"
+"""``<LEASES>/10.1.3.0-24`` → the address of the node whose flannel has this subnet, and more, as JSON."""
 RESERVATIONS = "/docker-multinode/subnets"
-"""``<RESERVATIONS>/<node>`` → the node's subnet, for life. A key of our own: flannel 0.28 turns each
-subnet key of its own prefix into a lease of 24 hours when it starts (pkg/subnet/etcd/local_manager.go)."""
+"""``<RESERVATIONS>/10.1.3.0-24`` → the node that has this subnet, for life: of one key there is one, so two
+nodes can't reserve one subnet. A key of our own: flannel 0.28 turns each subnet key of its own prefix into a
+lease of 24 hours when it starts (pkg/subnet/etcd/local_manager.go)."""
 
 TLS = f"--cacert {PKI}/etcd/ca.crt --cert {PKI}/etcd/healthcheck-client.crt --key {PKI}/etcd/healthcheck-client.key"
 ETCDCTL = (
     f"timeout 20 docker -H unix://{BOOTSTRAP_SOCKET} exec -i etcd etcdctl --command-timeout=10s "
     f"--endpoints https://127.0.0.1:2379 {TLS}"
 )
+
+
+def subnet_key(prefix: str, subnet: str) -> str:
+    """The key of a subnet, as flannel writes it: <prefix>/10.1.3.0-24."""
+    return f"{prefix}/{subnet.replace('/', '-')}"
+
+
+def _subnet(key: str) -> str:
+    """The subnet of a key; flannel's may have an IPv6 one behind it. Empty where it names none."""
+    found = re.fullmatch(r".*/([0-9.]+)-([0-9]+)(&.*)?", key)
+    try:
+        return str(ipaddress.IPv4Network(f"{found[1]}/{found[2]}")) if found else ""
+    except ValueError:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -35,43 +55,56 @@ class Subnets:
     leases: dict[str, str] = field(default_factory=dict)
     """Public address → subnet, as flannel sees it now."""
 
+    @property
+    def backend(self) -> str:
+        """flannel's backend, like vxlan; empty where it is not known."""
+        try:
+            return str(json.loads(self.config)["Backend"]["Type"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return ""
 
-class EtcdSubnets(FactBase[Subnets]):
+
+_ASK = f"{ETCDCTL} get --prefix -w json"
+_SCRIPT = f"""
+ask() {{ [ ! -S {BOOTSTRAP_SOCKET} ] || {_ASK} "$1" 2>/dev/null; }}
+echo "== flannel"; ask {FLANNEL_PREFIX}/
+echo "== reservations"; ask {RESERVATIONS}/
+{END}
+"""
+
+
+def _pairs(sections: Sections) -> dict[str, str]:
+    try:
+        return {
+            base64.b64decode(kv["key"]).decode(): base64.b64decode(kv.get("value", "")).decode()
+            for name in ("flannel", "reservations")
+            for kv in json.loads("".join(sections[name])).get("kvs") or []
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FactProcessError(f"etcdctl gave an answer that is not its JSON: {error}") from error
+
+
+class EtcdSubnets(Bundle[Subnets]):
     """flannel's network and subnets, from the first master's etcd."""
 
-    @override
-    def command(self) -> StringCommand:
-        ask = f"{ETCDCTL} get --prefix -w json"
-        return StringCommand(
-            f"if [ -S {BOOTSTRAP_SOCKET} ]; then {{ {ask} {FLANNEL_PREFIX}/ && {ask} {RESERVATIONS}/ ; }} "
-            "2>/dev/null || true; fi"
-        )
+    script = _SCRIPT
 
     @override
-    def process(self, output: list[str]) -> Subnets:
-        answers = [line for line in output if line.strip()]
-        if len(answers) != 2:
+    def read(self, sections: Sections) -> Subnets:
+        if not all("".join(sections[name]).strip() for name in ("flannel", "reservations")):
             return Subnets(False, "")
-        try:
-            pairs = {
-                base64.b64decode(kv["key"]).decode(): base64.b64decode(kv.get("value", "")).decode()
-                for line in answers
-                for kv in json.loads(line).get("kvs") or []
-            }
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise FactProcessError(f"etcdctl gave an answer that is not its JSON: {error}") from error
+        pairs = _pairs(sections)
         leases = {}
         for key, value in pairs.items():
-            if key.startswith(FLANNEL_PREFIX + "/subnets/"):
-                subnet = key.rsplit("/", 1)[1].split("&")[0].replace("-", "/")
+            if key.startswith(LEASES + "/") and (subnet := _subnet(key)):
                 try:
                     leases[str(json.loads(value)["PublicIP"])] = subnet
                 except (ValueError, KeyError, TypeError, RecursionError):
                     leases[f"unreadable {key}"] = subnet
-        reservations = {k.rsplit("/", 1)[1]: v for k, v in pairs.items() if k.startswith(RESERVATIONS + "/")}
+        reservations = {}
+        for key, node in pairs.items():
+            if key.startswith(RESERVATIONS + "/"):
+                if not (subnet := _subnet(key)):
+                    raise FactProcessError(f"etcd's key {shown(key)} names no subnet")
+                reservations[node] = subnet
         return Subnets(True, pairs.get(FLANNEL_PREFIX + "/config", ""), reservations, leases)
-
-    @staticmethod
-    @override
-    def default() -> Subnets:  # no output at all: nothing is known
-        return EtcdSubnets().process([])

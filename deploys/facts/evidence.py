@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..record import BOOTSTRAP_SOCKET, FLANNEL_RUN, KUBELET, KUBELET_CLIENT, KUBERNETES, OWN_PLACES, PKI, RECORD
 from .kernel import KUBELET_SYSCTLS, PROXY_SYSCTLS, SYSCTLS
-from .sections import split
+from .sections import parts
 
 CERTIFICATES = "certificates.txt"
 """The row that holds certificates as PEM; the archive has their names and dates instead."""
@@ -87,7 +87,7 @@ _SYSTEM = (
     ),
 )
 _OURS = (
-    Row("ours/record.txt", f"find {RECORD} -type f -size -64k -exec tail -v -n +1 {{}} +", lines=3000),
+    Row("ours/record.txt", f"find {RECORD} -type f -size -64k ! -path '*/.*' -exec tail -v -n +1 {{}} +", lines=3000),
     Row("ours/subnet.env.txt", f"cat {FLANNEL_RUN}/subnet.env"),
     Row("ours/files.txt", _LISTING, lines=2000),
     Row(CERTIFICATES, _CERTIFICATES, lines=5000),
@@ -150,7 +150,7 @@ _FILE = re.compile(r"([a-z][a-z-]*/)?[a-z][a-z.-]*")
 def answers(output: str) -> dict[str, str]:
     """File → text, of what the script printed."""
     found = {}
-    for file, lines in split(output.splitlines()).items():
+    for file, lines in parts(output.splitlines()).items():
         if not _FILE.fullmatch(file):
             continue
         try:

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import tarfile
 import zlib
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, FactProcessError, StringCommand
+from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import FILES, FLANNEL_RUN, KUBELET_CLIENT, OWN_PLACES
-from .sections import split
+from .sections import END, Bundle, Sections, number, shown
 
-# Keys are never read: only that they are there, and their mode. Foreign files: only their names.
+# Keys, and what else is for root alone, are never read: only that they are there, and their mode. Foreign files:
+# only their names.
 _SCRIPT = rf"""
-p=$( {{ ls -d {" ".join(OWN_PLACES)}; cat {FILES}; }} 2>/dev/null )
+ours() {{ grep -a '^/' {FILES} 2>/dev/null | while IFS= read -r f; do if [ -f "$f" ] || [ -L "$f" ]; then
+  printf '%s\n' "$f"; fi; done; }}
 echo "== stat"
-[ -z "$p" ] || find $p \( -type f -o -type l \) -exec stat -c '%a %u:%g %s %n' {{}} + 2>/dev/null | sort -u
-echo "== ours"; cat {FILES} 2>/dev/null
+{{ find {" ".join(OWN_PLACES)} \( -type f -o -type l \) -exec stat -c '%a %u:%g %s %n' {{}} + 2>/dev/null
+  ours | tr '\n' '\0' | xargs -0r stat -c '%a %u:%g %s %n' 2>/dev/null; }} | sort -u
+echo "== ours"; ours
 echo "== contents"
 if [ -s {FILES} ]; then
-  grep -v -e '\.key$' -e '\.pem$' {FILES} | while read -r f; do [ -f "$f" ] && echo ".$f"; done |
-    (cd / && tar -czf - -T - 2>/dev/null) | base64
+  ours | grep -v -e '\.key$' -e '\.pem$' | while IFS= read -r f; do
+    [ "$(stat -c %a "$f")" = 600 ] || printf '%s\n' ".$f"; done | (cd / && tar -czf - -T - 2>/dev/null) | base64
 fi
+echo "== changed"; ours | tr '\n' '\0' | xargs -0r stat -c '%Z %n' 2>/dev/null
 echo "== subnet.env"; cat {FLANNEL_RUN}/subnet.env 2>/dev/null
 echo "== kubelet-client"; sed -n '/-BEGIN CERT/,/-END CERT/p' {KUBELET_CLIENT} 2>/dev/null
-true
+{END}
 """
+
+
+_STAT = re.compile(r"([0-7]{1,4}) ([0-9]+:[0-9]+) ([0-9]+) (/.*)")
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,9 @@ class FileState:
     size: int
     ours: bool
     content: str | None
-    """None for keys and for foreign files, which are not read."""
+    """None for keys, for what root alone may read, and for foreign files: they are not read."""
+    changed: int = 0
+    """When it was last written or replaced, in seconds since 1970; 0 for foreign files."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,10 @@ class Files:
         """The file at that path, if it is there and ours."""
         found = self.files.get(path)
         return found if found and found.ours else None
+
+    def below(self, directory: str) -> list[str]:
+        """Paths of the files of ours below a directory."""
+        return sorted(p for p, found in self.files.items() if found.ours and p.startswith(f"{directory}/"))
 
     def content(self, path: str) -> str:
         """Content of a file of ours, or an empty string."""
@@ -81,28 +95,24 @@ def _contents(lines: list[str]) -> dict[str, str]:
         raise FactProcessError(f"the host's tar gave no archive: {error}") from error
 
 
-class HostFiles(FactBase[Files]):
+class HostFiles(Bundle[Files]):
     """The files that we wrote, with contents (never keys), and the names of foreign ones beside them."""
 
-    @override
-    def command(self) -> StringCommand:
-        return StringCommand(_SCRIPT.strip())
-
-    @staticmethod
-    @override
-    def default() -> Files:  # no output at all: nothing is known
-        return HostFiles().process([])
+    script = _SCRIPT
 
     @override
-    def process(self, output: list[str]) -> Files:
-        sections = split(output)
+    def read(self, sections: Sections) -> Files:
         ours = set(sections.get("ours", []))
         contents = _contents(sections.get("contents", []))
+        times = (line.partition(" ") for line in sections["changed"])
+        changed = {path: number(time) or 0 for time, _, path in times}
         files = {}
         for line in sections.get("stat", []):
-            words = line.split(" ", 3)
-            if len(words) == 4 and words[2].isascii() and words[2].isdigit():
-                mode, owner, size, path = words
-                files[path] = FileState(mode, owner, int(size), path in ours, contents.get(path))
+            found = _STAT.fullmatch(line)
+            size = number(found[3]) if found else None
+            if not found or size is None:
+                raise FactProcessError(f"the host's stat gave {shown(line)} instead of a file")
+            mode, owner, path = found[1], found[2], found[4]
+            files[path] = FileState(mode, owner, size, path in ours, contents.get(path), changed.get(path, 0))
         env = dict(line.split("=", 1) for line in sections.get("subnet.env", []) if "=" in line)
         return Files(files, env, "\n".join(sections.get("kubelet-client", [])))

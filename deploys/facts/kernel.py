@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import FactProcessError, StringCommand
 from typing_extensions import override
 
 from ..record import BEFORE
-from .sections import split
+from .sections import END, Sectioned, Sections, shown
 
 MODULES = {
     "br_netfilter": "/proc/sys/net/bridge/bridge-nf-call-iptables",
@@ -40,6 +41,9 @@ PROXY_SYSCTLS = ("net.ipv4.conf.all.route_localnet", "net.netfilter.nf_conntrack
 """What kube-proxy sets by itself (cmd/kube-proxy/app/server_linux.go, pkg/proxy/iptables/proxier.go)."""
 
 
+_KNOWN = (*SYSCTLS, *KUBELET_SYSCTLS, *PROXY_SYSCTLS)
+
+
 @dataclass(frozen=True)
 class KernelState:
     """Modules and sysctls as they are."""
@@ -51,28 +55,37 @@ class KernelState:
     """What the record says of the time before us; {} where there is no record."""
 
 
-class Kernel(FactBase[KernelState]):
+_NUMBER = re.compile(r"-?[0-9]{1,20}")
+"""What each of these sysctls is."""
+
+
+class Kernel(Sectioned[KernelState]):
     """Modules and sysctls, and what the record says of the time before us."""
 
+    headings = ("modules", "sysctls", "before")
+
     @override
-    def command(self, keys: Sequence[str] = (*SYSCTLS, *KUBELET_SYSCTLS, *PROXY_SYSCTLS)) -> StringCommand:
+    def command(self, keys: Sequence[str] = _KNOWN) -> StringCommand:
         modules = "; ".join(f"[ -e {proof} ] && echo {name}" for name, proof in MODULES.items())
         paths = " ".join(f"/proc/sys/{key.replace('.', '/')}" for key in keys)
         return StringCommand(
             f'echo "== modules"; {modules}; '
             f'echo "== sysctls"; for f in {paths}; do [ -r $f ] && echo "$f $(cat $f)"; done; '
-            f'echo "== before"; cat {BEFORE}/kernel 2>/dev/null; true'
+            f'echo "== before"; cat {BEFORE}/kernel 2>/dev/null; {END}'
         )
 
-    @staticmethod
     @override
-    def default() -> KernelState:  # no output at all: nothing is known
-        return Kernel().process([])
-
-    @override
-    def process(self, output: list[str]) -> KernelState:
-        sections = split(output)
-        pairs = (line.split(None, 1) for line in sections.get("sysctls", []))
-        sysctls = {p[0].removeprefix("/proc/sys/").replace("/", "."): p[1] for p in pairs if len(p) == 2}
-        before = dict(line.split("=", 1) for line in sections.get("before", []) if "=" in line)
-        return KernelState(frozenset(sections.get("modules", [])), sysctls, before)
+    def read(self, sections: Sections) -> KernelState:
+        sysctls = {}
+        for line in sections["sysctls"]:
+            path, _, value = line.partition(" ")
+            if not path.startswith("/proc/sys/") or not _NUMBER.fullmatch(value):
+                raise FactProcessError(f"the host says {shown(line)} of a sysctl")
+            sysctls[path.removeprefix("/proc/sys/").replace("/", ".")] = value
+        before = {}
+        for line in filter(None, sections["before"]):
+            name, _, value = line.partition("=")
+            if not (_NUMBER.fullmatch(value) if name in _KNOWN else name.startswith("module ")):
+                raise FactProcessError(f"{BEFORE}/kernel has the line {shown(line)}, which is not from us; take it out")
+            before[name] = value
+        return KernelState(frozenset(sections["modules"]) & set(MODULES), sysctls, before)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import FactBase, FactProcessError, StringCommand
 from typing_extensions import override
 
 from ..managed_fields import Taken, conflicts
 from ..record import KUBERNETES
-from .sections import split
+from .sections import END, UNREAD, Bundle, Sectioned, Sections, number, shown, split
 
 KUBECTL = f"timeout 60 docker exec -i kubelet kubectl --kubeconfig {KUBERNETES}/super-admin.conf --request-timeout=20s"
 MANAGER = "docker-multinode"
@@ -20,7 +22,11 @@ ADDON = "docker-multinode.io/addon"
 KINDS = ("deployments,services,configmaps,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,"
          "apiservices")  # fmt: skip
 
-_NODES = '{range .items[*]}{.metadata.name}{" "}{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+_NODES = (
+    '{range .items[*]}{.metadata.name}{"|"}{.status.nodeInfo.machineID}{"|"}'
+    '{.status.addresses[?(@.type=="InternalIP")].address}{"|"}'
+    '{range .status.conditions[?(@.status=="True")]}{.type}{" "}{end}{"|"}{.metadata.labels}{"\\n"}{end}'
+)
 _PODS = (
     "{range .items[*]}{.metadata.namespace}/{.metadata.name} {.status.phase}{range .status.containerStatuses[*]}"
     '{" "}{.ready}{.state.waiting.reason}{end}{"\\n"}{end}'
@@ -36,21 +42,64 @@ class NodeState:
     """A node as the API sees it."""
 
     ready: bool
+    machine_id: str = ""
+    """Of the machine that the kubelet ran on when it last told."""
+    address: str = ""
+    pressures: tuple[str, ...] = ()
+    """Conditions like DiskPressure, under which the kubelet evicts pods."""
+    labels: frozenset[str] = frozenset()
+    """key=value"""
 
 
-class ClusterNodes(FactBase["dict[str, NodeState] | None"]):
+def _labels(text: str) -> frozenset[str]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(f"{k}={v}" for k, v in found.items()) if isinstance(found, dict) else frozenset()
+
+
+def _asked(heading: str, what: str, rows: str) -> str:
+    return f"""
+echo "== {heading}"; {KUBECTL} get {what} -o jsonpath='{rows}' 2>/dev/null && echo "== answered"
+{END}
+"""
+
+
+def _lines(sections: Sections, heading: str, line: re.Pattern[str]) -> list[re.Match[str]] | None:
+    """The rows of an answer; None where the API does not answer."""
+    if "answered" not in sections:
+        return None
+    matches = []
+    for text in filter(None, sections[heading]):
+        match = line.fullmatch(text)
+        if not match:
+            raise FactProcessError(f"kubectl gave {shown(text)} among the {heading}")
+        matches.append(match)
+    return matches
+
+
+class ClusterNodes(Bundle["dict[str, NodeState] | None"]):
     """The nodes that have joined; None where the API does not answer."""
 
-    @override
-    def command(self) -> StringCommand:
-        return StringCommand(f"{KUBECTL} get nodes -o jsonpath='{_NODES}' 2>/dev/null && echo '== answered'; true")
+    script = _asked("nodes", "nodes", _NODES)
 
     @override
-    def process(self, output: list[str]) -> dict[str, NodeState] | None:
-        if "== answered" not in output:
-            return None
-        rows = (line.split(" ") for line in output if not line.startswith("== "))
-        return {row[0]: NodeState(row[1] == "True") for row in rows if len(row) == 2}
+    def read(self, sections: Sections) -> dict[str, NodeState] | None:
+        rows = _lines(sections, "nodes", re.compile(r"([a-z0-9.-]+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)"))
+        return None if rows is None else {row[1]: _node(*row.groups()[1:]) for row in rows}
+
+
+def _node(machine_id: str, address: str, conditions: str, labels: str) -> NodeState:
+    true = conditions.split()
+    pressures = tuple(c for c in true if c.endswith("Pressure"))
+    return NodeState("Ready" in true, machine_id, address, pressures, _labels(labels))
+
+
+#: How kubectl tells an API's no from one that is not able to answer.
+_REFUSED = re.compile(
+    r'The \S+ ".*" is invalid:|Error from server \((?!InternalError|ServiceUnavailable|Timeout|TooManyRequests)'
+)
 
 
 @dataclass(frozen=True)
@@ -65,10 +114,14 @@ class ObjectsState:
     """addon, kind, namespace, name of every object that carries our label."""
     taken: bool = False
     """Whether it would not be applied, because others have set fields of it since."""
+    refused: bool = False
+    """Whether the API answers, and would not take it."""
 
 
-class Objects(FactBase[ObjectsState]):
+class Objects(Sectioned[ObjectsState]):
     """Objects of ours against their wished text: ``kubectl diff`` by the server."""
+
+    headings = ("diff", "labelled")
 
     @override
     def command(self, manifest: str) -> StringCommand:
@@ -76,17 +129,11 @@ class Objects(FactBase[ObjectsState]):
         return StringCommand(
             f"d=$(echo {text} | base64 -d | {KUBECTL} diff --server-side --field-manager={MANAGER} -f - 2>&1); "
             'rc=$?; echo "== rc $rc"; echo "== diff"; echo "$d"; echo "== labelled"; '
-            f"[ $rc -gt 1 ] || {KUBECTL} get {KINDS} -A -l {ADDON} -o jsonpath='{_LABELLED}' 2>/dev/null; true"
+            f"[ $rc -gt 1 ] || {KUBECTL} get {KINDS} -A -l {ADDON} -o jsonpath='{_LABELLED}' 2>/dev/null; {END}"
         )
 
-    @staticmethod
     @override
-    def default() -> ObjectsState:  # no output at all: nothing is known
-        return Objects().process([])
-
-    @override
-    def process(self, output: list[str]) -> ObjectsState:
-        sections = split(output)
+    def read(self, sections: Sections) -> ObjectsState:
         diff = [line for line in sections.get("diff", []) if line.strip()]
         labelled = []
         for line in sections.get("labelled", []):
@@ -97,7 +144,8 @@ class Objects(FactBase[ObjectsState]):
             return ObjectsState(True, (), "", tuple(labelled))
         if "rc 1" in sections and any(line.startswith(("+++", "diff ")) for line in diff):
             return ObjectsState(True, tuple(diff), "", tuple(labelled))
-        return ObjectsState(False, (), " ".join(diff[-2:]), (), taken=bool(conflicts(diff)))
+        refused = any(_REFUSED.match(line) for line in diff)
+        return ObjectsState(False, (), " ".join(diff[-2:]), (), taken=bool(conflicts(diff)), refused=refused)
 
 
 class TakenFields(FactBase["dict[int, tuple[Taken, ...]]"]):
@@ -110,36 +158,34 @@ class TakenFields(FactBase["dict[int, tuple[Taken, ...]]"]):
     def command(self, documents: Sequence[str]) -> StringCommand:
         ask = f"{KUBECTL} apply --server-side --dry-run=server --field-manager={MANAGER} -f - 2>&1 >/dev/null"
         texts = (base64.b64encode(document.encode()).decode() for document in documents)
-        calls = (f"ask {number} {text}" for number, text in enumerate(texts))
-        return StringCommand(f'ask() {{ echo "== $1"; echo "$2" | base64 -d | {ask}; }}; {"; ".join(calls)}; true')
+        calls = (f"ask {place} {text}" for place, text in enumerate(texts))
+        return StringCommand(f'ask() {{ echo "== $1"; echo "$2" | base64 -d | {ask}; }}; {"; ".join(calls)}; {END}')
 
     @staticmethod
     @override
     def default() -> dict[int, tuple[Taken, ...]]:
-        return {}
+        return UNREAD  # type: ignore[no-any-return]
 
     @override
     def process(self, output: list[str]) -> dict[int, tuple[Taken, ...]]:
-        found = {int(name): conflicts(lines) for name, lines in split(output).items() if name.isdecimal()}
-        return {number: taken for number, taken in found.items() if taken}
+        found = {number(name): conflicts(lines) for name, lines in split(output).items()}
+        return {place: taken for place, taken in found.items() if place is not None and taken}
 
 
-class Pods(FactBase["list[str] | None"]):
+class Pods(Bundle["list[str] | None"]):
     """Pods that do not run as they should, with the reason; None where the API does not answer."""
 
-    @override
-    def command(self) -> StringCommand:
-        return StringCommand(f"{KUBECTL} get pods -A -o jsonpath='{_PODS}' 2>/dev/null && echo '== answered'; true")
+    script = _asked("pods", "pods -A", _PODS)
 
     @override
-    def process(self, output: list[str]) -> list[str] | None:
-        if "== answered" not in output:
+    def read(self, sections: Sections) -> list[str] | None:
+        rows = _lines(sections, "pods", re.compile(r"([a-z0-9-]+/[a-z0-9.-]+) (\w*)((?: \w+)*)"))
+        if rows is None:
             return None
         bad = []
-        for line in output:
-            name, _, rest = line.partition(" ")
-            phase, *containers = rest.split(" ")
-            if "/" not in name or phase == "Succeeded":
+        for row in rows:
+            name, phase, containers = row[1], row[2], row[3].split()
+            if phase == "Succeeded":
                 continue
             waiting = [c.removeprefix("false") for c in containers if c.startswith("false")]
             if phase != "Running" or waiting:

@@ -1,13 +1,49 @@
-"""Answers of several commands in one execution: `== name` lines part them."""
+"""Answers of several commands in one execution: `== name` lines part them, and `== end` is the last.
+
+What a login shell prints before the first is dropped. An answer that is not whole is refused: what is missing in it
+would read as "not there".
+"""
 
 from __future__ import annotations
 
+import re
+from abc import abstractmethod
 from collections.abc import Iterable
+from typing import Any, ClassVar, TypeVar
+
+from pyinfra.api import FactBase, FactProcessError, StringCommand
+from typing_extensions import override
+
+T = TypeVar("T")
+Sections = dict[str, list[str]]
+
+END = 'echo "== end"'
+"""The last command of each script."""
+
+UNREAD: Any = object()
+"""What a fact gives when its script printed nothing at all: observe() refuses it."""
 
 
-def split(output: Iterable[str]) -> dict[str, list[str]]:
-    """Lines after ``== name`` belong to name; what stands before the first is dropped."""
-    sections: dict[str, list[str]] = {}
+def split(output: Iterable[str]) -> Sections:
+    """Lines after ``== name`` belong to name; what stands before the first is dropped.
+
+    :raises FactProcessError: there is no end, or a name comes twice.
+    """
+    output = list(output)
+    sections = parts(output)
+    names = [line[3:] for line in output if line.startswith("== ")]
+    if twice := [name for name in sections if names.count(name) > 1]:
+        raise FactProcessError(f"the host's answer has its part {shown(twice[0])} twice")
+    if "end" not in sections:
+        last = next(reversed(sections), None)
+        where = f"was cut off in its part {shown(last)}" if last else f"was {shown(' '.join(output))}"
+        raise FactProcessError(f"the host's answer {where}")
+    return sections
+
+
+def parts(output: Iterable[str]) -> Sections:
+    """The same for an answer that may end anywhere."""
+    sections: Sections = {}
     current: list[str] = []
     for line in output:
         if line.startswith("== "):
@@ -17,7 +53,58 @@ def split(output: Iterable[str]) -> dict[str, list[str]]:
     return sections
 
 
-def first(sections: dict[str, list[str]], name: str) -> str:
+def shown(text: object) -> str:
+    """What a host said, in a sentence: on one line, and not too long."""
+    said = repr(text)
+    return said if len(said) <= 80 else f"{said[:70]}…"
+
+
+def first(sections: Sections, name: str) -> str:
     """The first line of a section, or an empty string."""
     lines = sections.get(name) or [""]
     return lines[0].strip()
+
+
+def number(text: str) -> int | None:
+    """A whole number of the host's, None where it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+class Sectioned(FactBase[T]):
+    """A fact whose command answers in sections."""
+
+    headings: ClassVar[tuple[str, ...]] = ()
+    """Sections that are always there."""
+
+    @staticmethod
+    @override
+    def default() -> Any:
+        return UNREAD
+
+    @override
+    def process(self, output: list[str]) -> T:
+        sections = split(output)
+        if missing := [name for name in self.headings if name not in sections]:
+            raise FactProcessError(f"the host's answer lacks its part {missing[0]!r}")
+        return self.read(sections)
+
+    @abstractmethod
+    def read(self, sections: Sections) -> T:
+        """What the sections say.
+
+        :raises FactProcessError: something in them can't be read.
+        """
+
+
+class Bundle(Sectioned[T]):
+    """A fact whose command is a script. A heading at the beginning of a line of it is always printed."""
+
+    script: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.headings = tuple(re.findall(r'^echo "== ([^"$]+)"', cls.script, re.MULTILINE))
+
+    @override
+    def command(self) -> StringCommand:
+        return StringCommand(self.script.strip())

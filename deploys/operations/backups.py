@@ -19,7 +19,7 @@ from ..facts.backups import ABOUT, FORMAT, SNAPSHOT, STATUS, BackupFile
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import TLS
 from ..facts.files import Files, HostFiles
-from ..observe import Commands, observe, operation
+from ..observe import Commands, UnreadableError, observe, operation
 from ..plan import fail, say
 from ..record import BACKUPS, PKI, SUBNET_ENV
 from ..topology import Node
@@ -75,7 +75,11 @@ def _fetch(state: State, host: Host, path: str, place: Path) -> bool:
 
 
 def _is_there(state: State, host: Host, path: str) -> bool:
-    found = observe(BackupFile, host, path=path)
+    try:
+        found = observe(BackupFile, host, path=path)
+    except UnreadableError as error:
+        host.log(str(error))
+        return False
     host.log(f"{path} is there: {found.described()}" if found.ours else f"{path} is not what it should be")
     return found.ours
 

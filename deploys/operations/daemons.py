@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyinfra import host
 from pyinfra.api import StringCommand
+from pyinfra.api.operation import OperationMeta
 
 from ..facts.daemons import Daemons, DaemonsFact
 from ..facts.etcd import EtcdSubnets
@@ -18,21 +20,24 @@ from ..platforms import RestartStrategy
 from ..record import BEFORE, BOOTSTRAP_DATA, NODE, RECORD
 from ..subnets import gateway
 from ..topology import Node
-from .files import remove_files
+from .changes import changed
+from .files import File, remove_files, unread
 from .flannel import subnet_of
 
 BOOTSTRAP = "docker-bootstrap"
 MAIN = "docker"
 NAMESPACES = ("dmboot", "dmbootp")
 """Of the bootstrap daemon in the host's containerd; short, for they are part of socket paths."""
-# with live-restore containers outlive their daemon, so what runs there is ended first; dockerd leaves leases and
-# manifests there, and a namespace that is not empty stays
-_NO_NAMESPACES = (
+# with live-restore containers outlive their daemon
+_NO_TASKS = (
     f"! command -v ctr >/dev/null || for n in {' '.join(NAMESPACES)}; do for t in $(timeout 20 ctr -n $n tasks ls -q); "
     "do timeout 20 ctr -n $n tasks kill $t; i=0; while [ $((i+=1)) -le 50 ] && timeout 20 ctr -n $n tasks ls | "
     'grep -q "^$t .*RUNNING"; do sleep 0.2; done; timeout 20 ctr -n $n tasks rm -f $t; done; '
-    "timeout 20 ctr -n $n containers ls -q | xargs -r timeout 20 ctr -n $n containers rm; "
-    "timeout 20 ctr -n $n leases ls -q | "
+    "timeout 20 ctr -n $n containers ls -q | xargs -r timeout 20 ctr -n $n containers rm; done >/dev/null 2>&1"
+)
+# dockerd leaves leases and manifests there, and a namespace that is not empty stays
+_NO_NAMESPACES = (
+    f"! command -v ctr >/dev/null || for n in {' '.join(NAMESPACES)}; do timeout 20 ctr -n $n leases ls -q | "
     "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr -n $n content ls -q | "
     "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1"
 )
@@ -69,30 +74,52 @@ class Bounced:
         )
 
 
-def _or_evidence(command: str, restart: RestartStrategy, unit: str) -> str:
+def or_evidence(command: str, restart: RestartStrategy, unit: str) -> str:
+    """The command; where it fails, what the unit says of it, and failure."""
     state = restart.state.format(unit=unit)
     return f"{command} || {{ echo '{unit} does not come up:' >&2; {{ {state}; }} >&2; exit 1; }}"
 
 
 @operation
-def bootstrap_daemon(restart: RestartStrategy, revision: str) -> Commands:
+def bootstrap_daemon(restart: RestartStrategy, revision: str, reads: Sequence[File] = ()) -> Commands:
     """
     Ensure that the bootstrap daemon is enabled and runs with its newest configuration.
 
     + restart: how, on this host
     + revision: hash of its configuration, which its unit puts into its environment
+    + reads: its configuration: unit and file
     """
-    state = observe(DaemonsFact).bootstrap
-    if state.active and state.environment.get(REVISION) == revision and state.enabled:
+    now = observe(DaemonsFact)
+    state = now.bootstrap
+    news = unread(reads, now.bootstrap_started)
+    stale = state.active and bool(news or state.needs_reload or state.environment.get(REVISION) != revision)
+    if state.active and state.enabled and not stale:
         host.noop("the bootstrap daemon runs as it should")
         return
-    stale = state.active and state.environment.get(REVISION) != revision
     verb = "restart" if stale else "start" if not state.active else "enable"
-    say(f"Will {verb} the bootstrap daemon (its containers go on: live-restore)")
+    because = f", which reads {', '.join(news)} at its start" if stale and news else ""
+    say(f"Will {verb} the bootstrap daemon{because} (its containers go on: live-restore)")
     yield StringCommand(
         f"{restart.reload} && {restart.enable.format(unit=BOOTSTRAP)} && "
-        + _or_evidence((restart.restart if stale else restart.start).format(unit=BOOTSTRAP), restart, BOOTSTRAP)
+        + or_evidence((restart.restart if stale else restart.start).format(unit=BOOTSTRAP), restart, BOOTSTRAP)
     )
+
+
+@operation
+def bootstrap_daemon_started(restart: RestartStrategy, unit: str) -> Commands:
+    """
+    Ensure that the bootstrap daemon of a node runs, so that our containers can be taken out of it. If it does not
+    come up, what it left running is ended.
+
+    + restart: how, on this host
+    + unit: path of its unit
+    """
+    there = observe(HostFiles).ours(unit) or BOOTSTRAP_DATA in observe(Leftovers).paths
+    if observe(DaemonsFact).bootstrap.active or not there:
+        host.noop("the bootstrap daemon runs, or is not there")
+        return
+    say("Will start the bootstrap daemon, which is down, and then remove flannel and etcd, which only it knows")
+    yield StringCommand(f"{restart.reload}; {restart.start.format(unit=BOOTSTRAP)} 2>/dev/null || {_NO_TASKS}")
 
 
 @operation
@@ -112,7 +139,7 @@ def no_bootstrap_daemon(restart: RestartStrategy) -> Commands:
     )
     yield StringCommand(
         f"{restart.stop.format(unit=BOOTSTRAP)}; {restart.disable.format(unit=BOOTSTRAP)}; "
-        f"{_NO_NAMESPACES}; "
+        f"{_NO_TASKS}; {_NO_NAMESPACES}; "
         "! systemctl is-active --quiet docker-bootstrap"
     )
 
@@ -137,7 +164,14 @@ def why_restart(now: Daemons, flags: tuple[str, ...], bip: str, revision: str) -
 
 
 @operation
-def main_daemon(node: Node, flags: tuple[str, ...], revision: str, drop_in: str, bounced: Bounced) -> Commands:
+def main_daemon(
+    node: Node,
+    flags: tuple[str, ...],
+    revision: str,
+    drop_in: str,
+    bounced: Bounced,
+    when: Sequence[OperationMeta] = (),
+) -> Commands:
     """
     Ensure that the main Docker runs on the pod network. If it does not come up so, the drop-in is
     taken away and Docker is started as it was.
@@ -147,12 +181,13 @@ def main_daemon(node: Node, flags: tuple[str, ...], revision: str, drop_in: str,
     + revision: hash of the environment that it must have from us
     + drop_in: path of our drop-in, for the way back
     + bounced: running containers of others, named in the plan
+    + when: operations that write what systemd has to read again
     """
     restart, now = node.restart, observe(DaemonsFact)
     bip = gateway(subnet_of(node, observe(EtcdSubnets, node.first_master)))
     why = why_restart(now, flags, bip, revision)
     if why is None:
-        if now.main.needs_reload:
+        if now.main.needs_reload or changed(when):
             say("Will let systemd read docker's unit again; docker is not restarted")
             yield StringCommand(restart.reload)
             return
@@ -190,46 +225,5 @@ def main_daemon_started(restart: RestartStrategy, drop_in: str) -> Commands:
         return
     say("Will start the main Docker, which is down, and then remove the kubelet and its pods, which only it knows")
     go = restart.start.format(unit=MAIN)
-    without = f"{{ {remove_files([drop_in]).get_raw_value()}; {restart.reload}; {_or_evidence(go, restart, MAIN)}; }}"
+    without = f"{{ {remove_files([drop_in]).get_raw_value()}; {restart.reload}; {or_evidence(go, restart, MAIN)}; }}"
     yield StringCommand(f"{restart.reload}; {go} 2>/dev/null || {without}")
-
-
-@operation
-def main_daemon_restored(restart: RestartStrategy, command: str, bounced: Bounced) -> Commands:
-    """
-    Start the main Docker without our drop-in, which is gone by now; docker0 gets its old address.
-
-    + restart: how, on this host
-    + command: what docker's unit runs without us
-    + bounced: running containers of others, named in the plan
-    """
-    now = observe(DaemonsFact)
-    ours = any(word.startswith("--bip=") for word in now.main.command)
-    moved = now.docker0_before not in ("", now.docker0)
-    if not ours and not moved:
-        if now.main.needs_reload:  # the drop-in came and went without a restart
-            say("Will let systemd read docker's unit again; docker is not restarted")
-            yield StringCommand(restart.reload)
-            return
-        host.noop("the main Docker runs without us")
-        return
-    say(
-        "Will restart the main Docker, twice: once to give docker0 its old address, then as it was before us; which "
-        f"restarts {bounced}"
-    )
-    stop = f"{restart.stop.format(unit='docker.socket')} 2>/dev/null; {restart.stop.format(unit=MAIN)}"
-    # Without --bip dockerd keeps the address that docker0 has or, since 28, had at its last start (measured
-    # on 28.5.2, also with the bridge deleted): so it is started once with the old one.
-    once = restart.start_once.format(command=shlex.quote(command), flag='"--bip=$before"')
-    again = f"{stop}; " + _or_evidence(restart.start.format(unit=MAIN), restart, MAIN)
-    both = (
-        f'{stop}; if [ -n "$before" ]; then {{ {once}; }} || exit 1; else ip link del docker0 2>/dev/null; fi; {again}'
-    )
-    yield StringCommand(
-        f"before=$(cat {BEFORE}/docker0 2>/dev/null); {restart.reload}; "
-        f"{{ {bounced.around(f'( {both} )', restart)}; }} || exit 1; "
-        "now=$(ip -4 -o addr show dev docker0 | awk '{print $4}'); "
-        '[ -z "$before" ] || [ "$now" = "$before" ] || '
-        '{ echo "docker0 is $now now, before us it was $before" >&2; exit 1; }; '
-        f"rm -f {BEFORE}/docker0"
-    )

@@ -22,17 +22,20 @@ def kernel(modules: tuple[str, ...], sysctls: dict[str, str]) -> Commands:
     now = observe(Kernel)
     load = [m for m in modules if m not in now.modules]
     wrong = {k: v for k, v in sysctls.items() if now.sysctls.get(k) != v}
+    before = [f"{k}={v}" for k, v in now.sysctls.items()]
+    before += [f"module {m}={'loaded' if m in now.modules else 'absent'}" for m in modules]
     if not now.before:
-        lines = [f"{k}={v}" for k, v in now.sysctls.items()]
-        lines += [f"module {m}={'loaded' if m in now.modules else 'absent'}" for m in modules]
-        say(f"Will record in {BEFORE}/kernel what was before:", *lines)
-        text = "\\n".join(lines)
-        yield StringCommand(f"mkdir -p {BEFORE} && printf '{text}\\n' > {BEFORE}/kernel")
+        say(f"Will record in {BEFORE}/kernel what was before:", *before)
     if load:
         say(f"Will load kernel modules: {', '.join(load)}")
-        yield StringCommand(f"modprobe -a {' '.join(load)}")
     if wrong:
         say("Will set sysctls:", *(f"{k}: {now.sysctls.get(k, 'unset')} -> {v}" for k, v in wrong.items()))
+    if not now.before:
+        text = "\\n".join(before)
+        yield StringCommand(f"mkdir -p {BEFORE} && printf '{text}\\n' > {BEFORE}/kernel")
+    if load:
+        yield StringCommand(f"modprobe -a {' '.join(load)}")
+    if wrong:
         yield StringCommand("sysctl -qw " + " ".join(f"{k}={v}" for k, v in wrong.items()))
     if now.before and not load and not wrong:
         host.noop("modules and sysctls are as they should be")

@@ -16,7 +16,7 @@ from ..facts.files import HostFiles
 from ..observe import Commands, observe, operation
 from ..plan import fail, say
 from ..record import PKI
-from ..remote import quietly
+from ..remote import pem
 from ..render import render
 
 USER = "kubernetes-admin"
@@ -35,7 +35,7 @@ def _why_not(text: str, ca: str, certificate: str, server: str) -> str | None:
     """Why a kubeconfig at the wished place is not the wished one; ``foreign`` where it is not ours."""
     try:
         config = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # a date that is none, a key that is a list
         return "foreign"
     if _field(config, "clusters", 0, "cluster", "certificate-authority-data") != _data(ca):
         return "foreign"
@@ -46,12 +46,20 @@ def _why_not(text: str, ca: str, certificate: str, server: str) -> str | None:
     return None
 
 
+def _reason(place: Path, ca: str, certificate: str, server: str) -> str | None:
+    if not place.exists() and not place.is_symlink():
+        return "it is not there"
+    text = place.read_text(errors="replace") if place.is_file() else ""
+    reason = _why_not(text, ca, certificate, server)
+    return "others can read it" if reason is None and place.stat().st_mode & 0o077 else reason
+
+
 def _data(text: str) -> str:
     return base64.b64encode((text.strip() + "\n").encode()).decode()
 
 
 def _write(state: State, host: Host, path: Path, ca: str, certificate: str, server: str) -> bool:
-    key = quietly(host, f"cat {PKI}/admin.key")
+    key = pem(host, f"{PKI}/admin.key")
     if not key:
         host.log(f"{PKI}/admin.key can't be read")
         return False
@@ -71,6 +79,7 @@ def _write(state: State, host: Host, path: Path, ca: str, certificate: str, serv
             file.write(text)
         part.replace(path)
     except OSError as error:
+        part.unlink(missing_ok=True)  # it holds the key
         host.log(f"{path} can't be written: {error.strerror}")
         return False
     return True
@@ -90,15 +99,17 @@ def kubeconfig_fetched(path: str, server: str) -> Commands:
         yield fail(f"{PKI}/admin.crt is not there: run deploys/master.py first")
         return
     place = Path(path).expanduser()
-    reason: str | None = "it is not there"
-    if place.exists() or place.is_symlink():
-        text = place.read_text(errors="replace") if place.is_file() else ""
-        reason = _why_not(text, ca, certificate, server)
-        if reason == "foreign":
-            yield fail(f"{place} is there and is not of this cluster; set kubeconfig_path to another place")
-            return
-        if reason is None and place.stat().st_mode & 0o077:
-            reason = "others can read it"
+    try:
+        reason = _reason(place, ca, certificate, server)
+    except OSError as error:
+        yield fail(f"{place} can't be read: {error.strerror}; set kubeconfig_path to another place")
+        return
+    if not place.parent.is_dir():
+        yield fail(f"{place.parent} is no directory of this machine; make it, or set kubeconfig_path to another place")
+        return
+    if reason == "foreign":
+        yield fail(f"{place} is there and is not of this cluster; set kubeconfig_path to another place")
+        return
     if reason is None:
         host.noop(f"{place} is up to date")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 
 import yaml
@@ -14,11 +15,11 @@ from pyinfra.api.state import State
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
-from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects, TakenFields
+from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects, ObjectsState, TakenFields
 from ..managed_fields import leave
 from ..observe import Commands, ask, forget, observe, operation
 from ..plan import say, unknown
-from ..record import NODE
+from ..record import BOOTSTRAP_SOCKET, NODE
 from ..remote import run
 from ..subnets import gateway
 from ..topology import Node, active_nodes
@@ -28,36 +29,60 @@ from .wait import until
 
 
 @operation
-def objects(manifest: str, addons: Collection[str]) -> Commands:
+def objects(manifest: str, addons: Collection[str], limit: int) -> Commands:
     """
     Ensure that these objects are in the API, by server-side apply without force: a field that somebody
     else has set since is named and left. Those of ours that belong to another addon are deleted.
 
     + manifest: YAML documents
     + addons: values of our label that stay
+    + limit: seconds to wait for an API that does not answer
     """
-    now = observe(Objects, manifest=manifest)
-    if now.taken:
-        manifest = _without_taken(manifest)
-        now = observe(Objects, manifest=manifest)
+    manifest, now = _against(manifest)
+    waited = not now.answers and "kubelet" in observe(DaemonsFact).main.containers
+    if waited:
+        why = "it refuses these objects" if now.refused else "it does not answer"
+        say(f"Unknown what will change in the API, {why}: {now.error}")
+        yield StringCommand(_api_answers(limit))
+        manifest, now = _against(manifest)
     extra = [o for o in now.labelled if o[0] not in addons]
     if now.answers and not now.diff and not extra:
-        host.noop("the objects are as they should be")
+        if not waited:
+            host.noop("the objects are as they should be")
         return
-    if now.answers:
-        if now.diff:
-            say("Will change objects (kubectl diff):", *now.diff)
-    elif "kubelet" in observe(DaemonsFact).main.containers:
-        say(f"Unknown what will change in the API, it does not answer: {now.error}")
-    else:
+    if now.answers and now.diff:
+        say("Will change objects (kubectl diff):", *now.diff)
+    elif not now.answers and not waited:
         say("Will create these objects:", *manifest.splitlines())
     for addon, kind, namespace, name in extra:
         say(f"Will delete {kind} {namespace + '/' if namespace else ''}{name} of the addon {addon}")
     if not now.answers or now.diff:
         yield StringCommand(f"{KUBECTL} apply --server-side --field-manager={MANAGER} -f - >/dev/null", _stdin=manifest)
     for _, kind, namespace, name in extra:
-        where = f" -n {namespace}" if namespace else ""
-        yield StringCommand(f"{KUBECTL} delete --wait=false --ignore-not-found{where} {kind} {name} >/dev/null")
+        where = ["-n", namespace] if namespace else []
+        words = shlex.join([*where, "--", kind, name])
+        yield StringCommand(f"{KUBECTL} delete --wait=false --ignore-not-found {words} >/dev/null")
+
+
+def _against(manifest: str) -> tuple[str, ObjectsState]:
+    """The objects without the fields that others have set, and how they stand in the API."""
+    now = observe(Objects, manifest=manifest)
+    if not now.taken:
+        return manifest, now
+    manifest = _without_taken(manifest)
+    return manifest, observe(Objects, manifest=manifest)
+
+
+def _api_answers(limit: int) -> str:
+    newest = "docker ps -aql --filter label=io.kubernetes.container.name=kube-apiserver"
+    return until(
+        "the API to answer",
+        f"{KUBECTL} get --raw /readyz </dev/null",
+        limit,
+        f"docker ps -a --filter label=io.kubernetes.container.name=kube-apiserver; docker logs --tail 8 $({newest})",
+        "docker logs of kube-apiserver's newest container, then of etcd: docker -H "
+        f"unix://{BOOTSTRAP_SOCKET} logs etcd",
+    )
 
 
 def _without_taken(manifest: str) -> str:
@@ -77,7 +102,7 @@ def _without_taken(manifest: str) -> str:
 @operation
 def node_ready(node: str, master: Host, labels: Sequence[str], limit: int, when: Sequence[OperationMeta]) -> Commands:
     """
-    Wait until a node is Ready, where something changed or it is not, and label it.
+    Wait until a node is Ready, where something changed or it is not, and ensure its labels.
 
     + node: its name
     + master: the first master
@@ -87,23 +112,29 @@ def node_ready(node: str, master: Host, labels: Sequence[str], limit: int, when:
     """
     now = observe(ClusterNodes, master)
     have = (now or {}).get(node)
-    if have and have.ready and not changed(when):
+    wait = not (have and have.ready) or changed(when)
+    missing = [label for label in labels if not have or label not in have.labels]
+    if not wait and not missing:
         host.noop(f"node {node} is Ready")
         return
-    say(f"Will wait until node {node} is Ready")
-    yield on_master(
-        master,
-        until(
-            f"node {node} to be Ready",
-            f"{KUBECTL} wait --for=condition=Ready --timeout=5s node/{node}",
-            limit,
-            f"{KUBECTL} get nodes -o wide; {KUBECTL} describe node {node} | sed -n '/^Conditions/,/^Addresses/p'",
-            f"docker logs kubelet (on the node), kubectl describe node {node} (on the master)",
-        ),
-        f"waiting for node {node}",
-    )
-    for label in labels:
+    if wait:
+        say(f"Will wait until node {node} is Ready")
+    if missing:
+        say(f"Will label node {node} with {', '.join(missing)}")
+    if wait:
+        yield on_master(master, _until_ready(node, limit), f"waiting for node {node}")
+    for label in missing:
         yield on_master(master, f"{KUBECTL} label --overwrite node {node} {label}", f"labelling node {node}")
+
+
+def _until_ready(node: str, limit: int) -> str:
+    return until(
+        f"node {node} to be Ready",
+        f"{KUBECTL} wait --for=condition=Ready --timeout=5s node/{node}",
+        limit,
+        f"{KUBECTL} get nodes -o wide; {KUBECTL} describe node {node} | sed -n '/^Conditions/,/^Addresses/p'",
+        f"docker logs kubelet (on the node), kubectl describe node {node} (on the master)",
+    )
 
 
 @operation
@@ -146,23 +177,26 @@ def told(line: str, when: Sequence[OperationMeta]) -> Commands:
 @operation
 def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta]) -> Commands:
     """
-    Check that this node reaches every joined node over the pod network, where this run changed something.
+    Check that this node reaches every node that is Ready over the pod network, where this run changed something.
 
-    + master: the first master, whose etcd knows the nodes' subnets
+    + master: the first master, which knows the nodes and whose etcd knows their subnets
     + limit: seconds
     + when: all operations of the run on this host
     """
     if not changed(when):
         host.noop("nothing changed, the pod network is not checked again")
         return
-    say("Will ping docker0 of every joined node over the pod network")
+    say("Will ping docker0 of every node that is Ready over the pod network")
     if not state.is_executing:
-        yield unknown("the nodes that have joined by then")
+        yield unknown("the nodes that are Ready by then")
         return
-    known = observe(EtcdSubnets, master)
+    known, nodes = observe(EtcdSubnets, master), observe(ClusterNodes, master)
     for node, subnet in sorted(known.reservations.items()):
-        if subnet not in known.leases.values():
-            continue  # reserved, but its flannel has not come up
+        if nodes is not None and node not in nodes:
+            continue  # it has not joined, or it left
+        if nodes is not None and not nodes[node].ready:
+            yield FunctionCommand(_tell, (f"node {node} is not Ready, so it is not pinged over the pod network",), {})
+            continue
         address = gateway(subnet).split("/")[0]
         source = "$(ip -4 -o addr show dev docker0 | awk '{print $4}' | cut -d/ -f1)"
         yield StringCommand(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pyinfra.api import DeployError
 
-from ..checks import cluster, docker, machine
+from ..checks import cluster, disks, docker, machine, members
 from ..topology import Node, active_nodes, refuse_twins, settings_of
 
 TITLE = "preflight"
@@ -18,28 +18,40 @@ CHECKS: tuple[Check, ...] = (
     cluster.master_answers,
     machine.tools,
     docker.docker_runs,
+    machine.readable,
+    machine.record_readable,
     docker.docker_api,
     docker.daemon_json,
     docker.docker_unit,
     docker.docker_options,
     docker.docker_root,
+    docker.docker_names,
     machine.arch_exists,
     machine.cgroups,
     machine.shared_mounts,
     machine.clock,
     machine.memory,
+    disks.room,
     machine.firewall,
+    machine.ufw,
     cluster.foreign_kubernetes,
     cluster.etcd_has_its_authority,
     cluster.same_node,
+    cluster.same_services,
+    members.master_is_theirs,
+    members.name_is_free,
     cluster.version_change,
     cluster.recorded_network,
+    cluster.subnet_left,
+    cluster.same_backend,
     cluster.routes,
     cluster.ports,
     docker.docker_restart,
 )
-RESTORE_CHECKS: tuple[Check, ...] = tuple(c for c in CHECKS if c is not cluster.etcd_has_its_authority)
-REMOVE_CHECKS: tuple[Check, ...] = (machine.root, docker.docker_restart_back)
+RESTORE_CHECKS: tuple[Check, ...] = tuple(
+    c for c in CHECKS if c not in (cluster.etcd_has_its_authority, members.master_is_theirs)
+)
+REMOVE_CHECKS: tuple[Check, ...] = (machine.root, machine.readable, docker.docker_restart_back)
 
 
 def refuse(node: Node, checks: tuple[Check, ...]) -> None:

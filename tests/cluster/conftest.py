@@ -37,15 +37,23 @@ ORDER = (
     "foreign",
     "paths",
     "security",
+    "network",
     "settings",
     "drift",
     "status",
     "evidence",
     "backup",
+    "certificates",
+    "members",
+    "disk_full",
+    "garbage",
     "roles",
     "reboot",
+    "kills",
+    "faults",
     "failures",
     "leaving",
+    "not_ours",
     "turndown",
     "interrupted",
 )
@@ -66,15 +74,12 @@ def docker_choice() -> str:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and make the report."""
     config.addinivalue_line("markers", "core: belongs to `make test`; the others run in `make test-all`")
-    config.addinivalue_line("markers", "promise(name): holds a promise of the README's table")
     config.stash[_REPORT] = Report(docker_choice())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the modules by ORDER; the tests of one stay as they are written. Note which promises each holds."""
+    """Sort the modules by ORDER; the tests of one stay as they are written."""
     items.sort(key=lambda item: ORDER.index(name) if (name := _module(item)) in ORDER else -1)
-    for item in items:
-        item.user_properties += [("promise", mark.args[0]) for mark in item.iter_markers("promise")]
 
 
 def _module(item: pytest.Item) -> str:
@@ -83,7 +88,8 @@ def _module(item: pytest.Item) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Keep how each test ended, and its seconds."""
+    """Keep how each test ended, its seconds, and what it measured."""
+    item.user_properties += [("figure", name) for name in item.config.stash[_REPORT].new_figures()]
     result = yield
     row = item.config.stash[_REPORT].tests.setdefault(item.nodeid.removeprefix("tests/cluster/"), {"seconds": 0.0})
     row["seconds"] = round(float(str(row["seconds"])) + result.duration, 1)  # type: ignore[attr-defined]

@@ -19,11 +19,18 @@ class Report:
     docker: str
     figures: dict[str, float] = field(default_factory=dict)
     tests: dict[str, dict[str, object]] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
 
     def figure(self, name: str, value: float) -> None:
         """Keep a number, like the seconds until something was back."""
         self.figures[name] = round(value, 1)
         print(f"{name}: {value:.1f}")
+
+    def new_figures(self) -> list[str]:
+        """Names of those that were kept since this was asked last."""
+        new = [name for name in self.figures if name not in self._told]
+        self._told.update(new)
+        return new
 
     def write(self) -> None:
         """Write the file that REPORT names."""

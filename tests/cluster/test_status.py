@@ -60,12 +60,12 @@ def test_a_cluster_that_is_as_it_should_be_is_healthy(cluster: Cluster) -> None:
 @pytest.mark.core
 def test_drift_is_told_with_the_lines_that_an_apply_would_change(cluster: Cluster) -> None:
     worker = cluster.workers[0]
-    worker.run("chmod 644 /etc/kubernetes/pki/kube-proxy.key")
+    worker.run("chmod 644 /etc/kubernetes/pki/kube-proxy/client.key")
     try:
         run = _status(cluster)
         assert run.returncode >= 1
         assert "an apply would: Issue certificates" in run.stdout
-        assert "/etc/kubernetes/pki/kube-proxy.key" in run.stdout
+        assert "/etc/kubernetes/pki/kube-proxy/client.key" in run.stdout
     finally:
         cluster.product.apply().check()
     assert_empty(cluster.product.plan())

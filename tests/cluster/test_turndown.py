@@ -32,15 +32,15 @@ def _whole(cluster: Cluster) -> None:
 def _things(host: Host) -> set[str]:
     """Every single thing on a host that a purge takes away: what it is called in a plan."""
     script = (
-        "docker ps -a --format '{{.Names}}'; docker images --format '{{.Repository}}:{{.Tag}}'; "
+        "docker ps -a --format '{{.Names}}'; "
+        "docker images --format '{{.Repository}}:{{.Tag}}' | grep -xFf /var/lib/docker-multinode/images; "
         f"{BOOTSTRAP} ps -a --format '{{{{.Names}}}}'; cat /var/lib/docker-multinode/files; "
         "awk '$5 ~ \"^(/var/lib/kubelet|/run/bootstrap-docker|/var/lib/bootstrap-docker)/\"{print $5}' "
         "/proc/self/mountinfo; for c in iptables ip6tables; do $c-save; done | "
         "grep -oE '^:(KUBE|FLANNEL)-[^ ]*' | cut -c2-"
     )
     found = set(host.run(script).stdout.splitlines())
-    before = host.read("/var/lib/docker-multinode/before/images").split()
-    return found - set(CONTAINERS) - set(before) | {"flannel.1", "docker-boot0", "bootstrap daemon"}
+    return found - set(CONTAINERS) | {"flannel.1", "docker-boot0", "bootstrap daemon"}
 
 
 def test_the_plan_names_every_thing_that_goes(cluster: Cluster) -> None:
@@ -79,7 +79,7 @@ def test_data_outlives_a_turndown_and_a_new_install(
     cluster: Cluster, theirs: dict[str, list[str]], figure: Figure
 ) -> None:
     cluster.kubectl("create", "configmap", "memory", "--from-literal=of=before")
-    authority = cluster.master.read("/etc/kubernetes/pki/ca.crt")
+    authority = _authorities(cluster)
     subnets = [host.read("/var/lib/docker-multinode/subnet.env") for host in cluster.hosts]
     with neighbours.probed(cluster.hosts) as answers:
         run = cluster.product.apply("turndown").check()
@@ -99,12 +99,20 @@ def test_data_outlives_a_turndown_and_a_new_install(
     assert_empty(cluster.product.plan("turndown"))
     run = cluster.product.apply().check()
     figure("seconds: new install on the kept data", run.seconds)
-    assert cluster.master.read("/etc/kubernetes/pki/ca.crt") == authority
+    assert _authorities(cluster) == authority
     assert [host.read("/var/lib/docker-multinode/subnet.env") for host in cluster.hosts] == subnets
     assert cluster.get("configmap", "memory")[0]["data"] == {"of": "before"}
     cluster.deploy_web()
     cluster.wait_works()
     assert_empty(cluster.product.plan())
+
+
+def _authorities(cluster: Cluster) -> str:
+    """Hashes of the authorities, of the service accounts' keys, and of all their private keys."""
+    files = " ".join(f"{name}.*" for name in ("ca", "etcd/ca", "front-proxy-ca", "sa"))
+    found = cluster.master.run(f"cd /etc/kubernetes/pki && sha256sum {files}").stdout
+    assert found.count("\n") == 8
+    return found
 
 
 @pytest.mark.promise("turndown-leaves-nothing")

@@ -26,6 +26,8 @@ class Case:
     seconds: float
     promises: tuple[str, ...] = ()
     """Rows of the README's table of promises which it holds."""
+    figures: tuple[str, ...] = ()
+    """Names of what it measured."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,12 @@ def _case(node: ElementTree.Element) -> Case:
     outcomes = {"failure": "failed", "error": "error", "skipped": "skipped"}
     outcome = next((outcomes[child.tag] for child in node if child.tag in outcomes), "passed")
     module = node.get("classname", "").removeprefix("tests.").replace(".", "/")
-    promises = tuple(p.get("value", "") for p in node.iter("property") if p.get("name") == "promise")
-    return Case(f"{module}::{node.get('name', '')}", outcome, float(node.get("time", "0")), promises)
+    name, seconds = f"{module}::{node.get('name', '')}", float(node.get("time", "0"))
+    return Case(name, outcome, seconds, _properties(node, "promise"), _properties(node, "figure"))
+
+
+def _properties(node: ElementTree.Element, name: str) -> tuple[str, ...]:
+    return tuple(p.get("value", "") for p in node.iter("property") if p.get("name") == name)
 
 
 def write(results: Sequence[Result]) -> None:
@@ -130,10 +136,10 @@ def _details(result: Result) -> list[str]:
     wanted = [c for c in result.cases if c.name.startswith("cluster/") or c.outcome in ("failed", "error")]
     if wanted:
         lines += ["", f"## {result.name}", "", "| test | result | time |", "|---|---|---:|"]
-        lines += [f"| {_cell(case.name)} | {case.outcome} | {_duration(case.seconds)} |" for case in wanted]
+        lines += [f"| {cell(case.name)} | {case.outcome} | {_duration(case.seconds)} |" for case in wanted]
     if result.figures:
         lines += ["", f"### Figures of {result.name}", "", "| figure | value |", "|---|---|"]
-        lines += [f"| {_cell(name)} | {_cell(_value(value))} |" for name, value in sorted(result.figures.items())]
+        lines += [f"| {cell(name)} | {cell(_value(value))} |" for name, value in sorted(result.figures.items())]
     return lines
 
 
@@ -141,7 +147,8 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Text for a cell of a table."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 

@@ -20,7 +20,7 @@ from types import FrameType
 from tests.lab import Lab, LabError, processes, services
 from tests.lab.paths import CHECKOUT
 
-from . import report
+from . import promises, report
 from .report import Result
 
 HOSTS = {"26": "n11,n12,n13", "28": "n61,n62,n63", "mixed": "n71,n72,n73"}
@@ -82,10 +82,11 @@ def main() -> int:
         signal.signal(number, _interrupted)
     try:
         needed = any(stage.needs_lab for step in steps for stage in step)
-        with _lab_as_it_was(needed), tempfile.TemporaryDirectory() as folder:
+        with lab_as_it_was(needed), tempfile.TemporaryDirectory() as folder:
             results = run(steps, Path(folder), go_on=wanted == "all")
             if wanted == "all":
                 report.write(results)
+                promises.write(results)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
@@ -160,7 +161,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _lab_as_it_was(needed: bool) -> Iterator[None]:
+def lab_as_it_was(needed: bool) -> Iterator[None]:
     """A lab that runs already is used and left; else it is down at the end, also after a failure."""
     if not needed:
         yield

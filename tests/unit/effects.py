@@ -20,6 +20,7 @@ class Effect:
     :param beside: other settings, set in both runs.
     :param machine: what is special about the worker's machine, in both runs.
     :param worker_alone: the run is limited to the worker.
+    :param installed: whether the hosts are nodes already; those of other entries than cluster always are.
     """
 
     value: Any
@@ -29,6 +30,7 @@ class Effect:
     beside: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
     worker_alone: bool = False
+    installed: bool = False
 
 
 NEXT = "\n      +     "
@@ -51,10 +53,10 @@ EFFECTS: Mapping[str, Effect] = {
     "flannel_ipmasq": Effect(False, ("argument --ip-masq=false", "FLANNEL_IPMASQ=false"), ("FLANNEL_IPMASQ=true",)),
     "service_network": Effect("10.222.0.0/16", ("--service-cluster-ip-range=10.222.0.0/16", "10.222.0.10"),
                               ("10.96.0.0/12",)),
-    "dns_domain": Effect("k8s.lan", ("clusterDomain: k8s.lan", "kubernetes k8s.lan in-addr.arpa",
+    "dns_domain": Effect("k8s.lan", ('clusterDomain: "k8s.lan"', "kubernetes k8s.lan in-addr.arpa",
                                      "kubernetes.default.svc.k8s.lan"), ("cluster.local",)),
     "dns_server_ip": Effect("10.96.0.53", ("- 10.96.0.53", "clusterIP: 10.96.0.53"), ("10.96.0.10",)),
-    "restart_policy": Effect("always", ("--restart=always",), ("--restart=unless-stopped",)),
+    "restart_policy": Effect("unless-stopped", ("--restart=unless-stopped",), ("--restart=always",)),
     "master_ip": Effect("10.0.0.250", ("--etcd-endpoints=https://10.0.0.250:2379", "server: https://10.0.0.250:6443"),
                         ("server: https://10.0.0.11:6443",)),
     "ip_address": Effect("10.7.0.12", ("node-ip=10.7.0.12", "--iface=10.7.0.12"), ("node-ip=10.0.0.12",),
@@ -76,6 +78,7 @@ EFFECTS: Mapping[str, Effect] = {
     "no_proxy": Effect(".corp", (".svc,.corp",), beside={"http_proxy": "http://p.lan:1"}),
     "apiserver_cert_sans": Effect("k8s.example.org", ("k8s.example.org",)),
     "certificate_days": Effect(30, ("lifetime: 30 days",), ("lifetime: 365 days",)),
+    "renew_certificates": Effect(True, (f"{PKI}/admin.crt, because renew_certificates asks for it",), installed=True),
     "apiserver_extra_args": Effect({"v": "7"}, (f'{PKI}/apiserver.key"{NEXT}- "--v=7"',)),
     "controller_manager_extra_args": Effect({"v": "7"}, (f'account-credentials=true"{NEXT}- "--v=7"',)),
     "scheduler_extra_args": Effect({"v": "7"}, (f'--profiling=false"{NEXT}- "--v=7"',)),

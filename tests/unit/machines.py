@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from deploys.facts.access import USERS
 from deploys.facts.platform import Found, Platform
 
 from .samples import edited, lines
@@ -21,7 +22,17 @@ FRESH = {
     'echo "== chains"': "leftovers-fresh",
 }
 """Words of the other facts' scripts → what a fresh host answers to them."""
-NO_API = ["== rc 1", "== diff", "Error response from daemon: No such container: kubelet", "== labelled"]
+NO_API = ["== rc 1", "== diff", "Error response from daemon: No such container: kubelet", "== labelled", "== end"]
+EMPTY = {
+    'echo "== reservations"': ["== flannel", "== reservations", "== end"],
+    'echo "== authentication"': [
+        f"== {part}" for part in ("authentication", "role", *(f"user {u}" for u in USERS), "end")
+    ],
+    'echo "== nodes"': ["== nodes", "== end"],
+    'echo "== pods"': ["== pods", "== end"],
+    'echo "== members"': ["== there", "== members", "== about", "", "== status", "", "== others", "== end"],
+}
+"""The same for facts to which a host without a cluster answers no more than headings."""
 
 
 def _section(text: list[str], name: str) -> list[str]:
@@ -92,6 +103,7 @@ def fake(words: object, **data: object) -> dict[str, object]:
         "fake_responses": {
             FACT_MARK: words,
             **{mark: lines(sample) for mark, sample in FRESH.items()},
+            **EMPTY,
             "| base64 -d | ": NO_API,
         },
         **data,

@@ -10,7 +10,8 @@ PLACE = Path(__file__).parent / "samples"
 
 def lines(name: str) -> list[str]:
     """The lines of one answer, as pyinfra hands them to a fact."""
-    return (PLACE / f"{name}.txt").read_text().splitlines()
+    text = (PLACE / f"{name}.txt").read_text().splitlines()
+    return text if text[-1:] == ["== end"] else [*text, "== end"]
 
 
 def edited(name: str, sections: Mapping[str, str | None]) -> list[str]:

@@ -11,19 +11,24 @@ import random
 import tarfile
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from pyinfra.api import FactBase, FactProcessError
+from pyinfra.api.host import Host
 
+from deploys.facts.access import EtcdAccess
 from deploys.facts.backups import BackupFile
 from deploys.facts.daemons import LABEL, DaemonsFact
 from deploys.facts.etcd import EtcdSubnets
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
-from deploys.facts.kubernetes import ClusterNodes, Objects, TakenFields
+from deploys.facts.kubernetes import ClusterNodes, Objects, Pods, TakenFields
 from deploys.facts.leftovers import Leftovers
 from deploys.facts.platform import Platform
+from deploys.observe import UnreadableError, observe
 
+from .harness import World
 from .samples import edited, lines
 
 SAMPLES: dict[type[FactBase[Any]], str] = {
@@ -33,9 +38,11 @@ SAMPLES: dict[type[FactBase[Any]], str] = {
     Kernel: "kernel-master",
     Leftovers: "leftovers-master",
     EtcdSubnets: "etcd-two-nodes",
+    EtcdAccess: "etcd-access",
     ClusterNodes: "nodes-two",
-    Objects: "nodes-two",
-    TakenFields: "nodes-two",
+    Objects: "objects-differ",
+    TakenFields: "fields-taken",
+    Pods: "pods-two",
     BackupFile: "backup",
 }
 EACH = pytest.mark.parametrize("fact", SAMPLES, ids=lambda fact: fact.__name__)
@@ -61,10 +68,45 @@ def test_no_output_at_all(fact: type[FactBase[Any]]) -> None:
 
 
 @EACH
-def test_a_fact_without_output_has_a_default_that_operations_can_read(fact: type[FactBase[Any]]) -> None:
-    expected = None if fact is ClusterNodes else type(fact().process(lines(SAMPLES[fact])))
-    default = fact().default()
-    assert default is None if expected is None else isinstance(default, expected)
+def test_a_host_that_prints_nothing_at_all_is_refused_and_not_read_as_one_on_which_nothing_is(
+    fact: type[FactBase[Any]],
+) -> None:
+    here = World(facts={fact: fact().default()})
+    with (
+        here.on() as host,
+        patch.object(Host, "get_fact", lambda *_, **__: fact().default()),
+        pytest.raises(UnreadableError, match="m1 did not say what it is"),
+    ):
+        observe(fact, host)
+
+
+@EACH
+def test_an_answer_that_is_not_whole_is_refused(fact: type[FactBase[Any]]) -> None:
+    whole = lines(SAMPLES[fact])
+    headings = [n for n, line in enumerate(whole) if line.startswith("== ")]
+    for cut in {*headings, len(whole) - 1}:
+        if whole[:cut]:
+            with pytest.raises(FactProcessError, match="the host's answer"):
+                fact().process(whole[:cut])
+    for twice in headings:
+        with pytest.raises(FactProcessError, match="twice"):
+            fact().process([*whole[: twice + 1], *whole[twice:]])
+
+
+@EACH
+def test_what_a_login_shell_prints_before_or_after_does_not_matter(fact: type[FactBase[Any]]) -> None:
+    whole = lines(SAMPLES[fact])
+    noise = ["Welcome to n1!", "", "n9 True", "{}", "/etc/motd: \x1b[31m2 updates\x1b[0m", "uid=0"]
+    assert fact().process([*noise, *whole, *noise]) == fact().process(whole)
+
+
+@EACH
+def test_parts_in_another_order_say_the_same(fact: type[FactBase[Any]]) -> None:
+    whole = lines(SAMPLES[fact])[:-1]
+    starts = [n for n, line in enumerate(whole) if line.startswith("== ")]
+    parts = [whole[a:b] for a, b in zip(starts, [*starts[1:], len(whole)], strict=True)]
+    random.Random(5).shuffle(parts)
+    assert fact().process([*(line for part in parts for line in part), "== end"]) == fact().process([*whole, "== end"])
 
 
 @EACH
@@ -184,5 +226,5 @@ def test_archives_that_are_broken_in_any_place() -> None:
 
 def test_an_archive_of_links_and_devices_is_not_followed() -> None:
     packed = _archive(("./l", tarfile.SYMTYPE, b""), ("./h", tarfile.LNKTYPE, b""), ("./d", tarfile.CHRTYPE, b""))
-    output = ["== stat", "777 0:0 5 /l", "== ours", "/l", "== contents", base64.b64encode(packed).decode()]
-    assert HostFiles().process(output).content("/l") == ""
+    sections = {"stat": "777 0:0 5 /l", "ours": "/l", "contents": base64.b64encode(packed).decode()}
+    assert HostFiles().process(edited("files-master", sections)).content("/l") == ""

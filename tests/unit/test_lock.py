@@ -102,9 +102,12 @@ def test_a_host_without_ssh_has_no_lock(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("client", "words"),
     [
-        (Client("ann@desk (process 7), since noon\n"), ("another run", "ann@desk (process 7), since noon", "60 s")),
-        (Client("\n"), ("another run", "its name is not known")),
-        (Client(""), ("another run", "its name is not known")),
+        (
+            Client("Welcome!\ntaken\nann@desk (process 7), since noon\n"),
+            ("another run", "ann@desk (process 7), since noon", "60 s"),
+        ),
+        (Client("taken\n\n"), ("another run", "its name is not known")),
+        (Client(""), ("can't be taken", lock.PATH, "did not say why")),
         (Client("", "sh: 1: flock: not found\n"), ("can't be taken", lock.PATH, "flock: not found")),
     ],
     ids=["named", "just-started", "silent", "no-flock"],
@@ -159,7 +162,7 @@ def test_what_is_sent_is_a_command_that_a_shell_runs(tmp_path: Path, monkeypatch
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
         second = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, input="")
-        assert (second.stdout, second.stderr) == ('o\'neil "$HOME"@desk (process 7), since `noon`\n', "")
+        assert (second.stdout, second.stderr) == ('taken\no\'neil "$HOME"@desk (process 7), since `noon`\n', "")
         assert second.returncode == 1
         first.communicate(timeout=30)
 

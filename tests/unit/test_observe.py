@@ -7,9 +7,10 @@ from typing import Any
 import gevent
 import pytest
 from pyinfra.api import DeployError, StringCommand
+from pyinfra.api.host import Host
 
 from deploys.facts.kernel import Kernel, KernelState
-from deploys.observe import Commands, changes, observe, operation
+from deploys.observe import Commands, UnreadableError, changes, observe, operation
 from deploys.operations.changes import changed
 from deploys.plan import fail, unknown
 
@@ -142,3 +143,14 @@ def test_a_failure_is_a_sentence_and_a_false() -> None:
     with world.on() as host:
         assert command.function(world.state, host, *command.args) is False
     assert plain(command) == Fails("no etcd here")
+
+
+def test_the_last_host_that_answers_garbage_fails_by_a_sentence_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def garbage(host: Host, *_: Any, **__: Any) -> None:
+        host.state.fail_hosts({host})  # type: ignore[no-untyped-call]
+
+    here = World(executing=True)
+    with here.on() as host:
+        monkeypatch.setattr(Host, "get_fact", garbage)
+        with pytest.raises(UnreadableError, match="m1 could not be asked"):
+            observe(Kernel, host)

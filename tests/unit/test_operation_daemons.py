@@ -14,8 +14,8 @@ from deploys.facts.leftovers import Leftovers
 from deploys.operations.daemons import (
     Bounced,
     bootstrap_daemon,
+    bootstrap_daemon_started,
     main_daemon,
-    main_daemon_restored,
     main_daemon_started,
     no_bootstrap_daemon,
     why_restart,
@@ -24,8 +24,8 @@ from deploys.operations.files import File
 from deploys.platforms import RESTART_STRATEGIES
 from deploys.record import NODE, SUBNET_ENV
 
-from .harness import Shell, Step, World
-from .known import daemons, host_files, left
+from .harness import Meta, Shell, Step, World
+from .known import altered, daemons, host_files, left
 
 SYSTEMD = RESTART_STRATEGIES["systemd"]
 REVISION = "60b830b12616"
@@ -63,6 +63,25 @@ def test_a_bootstrap_daemon_is_started_restarted_or_enabled(state: dict[str, obj
     assert f"Will {verb} the bootstrap daemon" in here.says(bootstrap_daemon, restart=SYSTEMD, revision=revision)
 
 
+UNIT = File("/etc/systemd/system/docker-bootstrap.service", "[Service]\n")
+
+
+@pytest.mark.parametrize(("content", "changed"), [("[Service]\nRestart=no\n", 50), ("[Service]\n", 101)])
+def test_a_bootstrap_daemon_that_was_started_on_an_edited_unit_is_restarted(content: str, changed: int) -> None:
+    files = altered(host_files(File(UNIT.path, content)), UNIT.path, changed=changed)
+    here = World(facts={DaemonsFact: replace(daemons(), bootstrap_started=100), HostFiles: files})
+    assert "systemctl restart docker-bootstrap" in text(
+        here.run(bootstrap_daemon, restart=SYSTEMD, revision=REVISION, reads=[UNIT])
+    )
+    said = here.says(bootstrap_daemon, restart=SYSTEMD, revision=REVISION, reads=[UNIT])
+    assert f"Will restart the bootstrap daemon, which reads {UNIT.path} at its start" in said
+
+
+def test_a_bootstrap_daemon_whose_unit_systemd_has_not_read_is_restarted() -> None:
+    here = World(facts={DaemonsFact: daemons(bootstrap={"needs_reload": True})})
+    assert "systemctl restart" in text(here.run(bootstrap_daemon, restart=SYSTEMD, revision=REVISION))
+
+
 def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
     here = World(facts={DaemonsFact: daemons()})
     assert here.run(no_bootstrap_daemon, restart=SYSTEMD) == [
@@ -72,6 +91,7 @@ def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
             "do timeout 20 ctr -n $n tasks kill $t; i=0; while [ $((i+=1)) -le 50 ] && timeout 20 ctr -n $n tasks ls "
             '| grep -q "^$t .*RUNNING"; do sleep 0.2; done; timeout 20 ctr -n $n tasks rm -f $t; done; '
             "timeout 20 ctr -n $n containers ls -q | xargs -r timeout 20 ctr -n $n containers rm; "
+            "done >/dev/null 2>&1; ! command -v ctr >/dev/null || for n in dmboot dmbootp; do "
             "timeout 20 ctr -n $n leases ls -q | "
             "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr -n $n content ls -q | "
             "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1; "
@@ -86,6 +106,19 @@ def test_what_a_bootstrap_daemon_that_was_switched_off_by_hand_left_running_is_e
     here = World(facts={DaemonsFact: daemons("daemons-fresh"), Leftovers: left()})
     assert "ctr -n $n tasks kill $t" in text(here.run(no_bootstrap_daemon, restart=SYSTEMD))
     assert "with what still runs in them" in here.says(no_bootstrap_daemon, restart=SYSTEMD)
+
+
+def test_a_bootstrap_daemon_that_is_down_is_started_so_that_its_containers_can_be_removed() -> None:
+    unit = "/etc/systemd/system/docker-bootstrap.service"
+    for facts in ((host_files(File(unit, "")), left(paths=frozenset())), (host_files(), left())):
+        here = World(facts={DaemonsFact: daemons("daemons-fresh"), HostFiles: facts[0], Leftovers: facts[1]})
+        command = text(here.run(bootstrap_daemon_started, restart=SYSTEMD, unit=unit))
+        start, otherwise = command.split(" 2>/dev/null || ", 1)
+        assert start.endswith("systemctl start docker-bootstrap)")
+        assert "ctr -n $n tasks kill $t" in otherwise
+    for running, files in ((daemons(), host_files(File(unit, ""))), (daemons("daemons-fresh"), host_files())):
+        here = World(facts={DaemonsFact: running, HostFiles: files, Leftovers: left(paths=frozenset())})
+        assert here.run(bootstrap_daemon_started, restart=SYSTEMD, unit=unit) == []
 
 
 BIP = "10.1.1.1/24"
@@ -129,6 +162,22 @@ def test_a_drop_in_that_systemd_has_not_read_needs_no_restart() -> None:
     assert run(world(daemons(main={"needs_reload": True}))) == [Shell("systemctl daemon-reload")]
 
 
+def test_systemd_reads_a_drop_in_again_that_this_run_writes() -> None:
+    """Also where systemd sees no news: it compares times only."""
+    here = world(daemons())
+    for wrote, commands in ((True, [Shell("systemctl daemon-reload")]), (False, [])):
+        ran = here.run(
+            main_daemon,
+            node=here.node(),
+            flags=FLAGS,
+            revision="",
+            drop_in="/d/zz.conf",
+            bounced=Bounced(),
+            when=[Meta(wrote)],
+        )
+        assert ran == commands
+
+
 def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_up() -> None:
     here = world(daemons("daemons-fresh"))
     command = text(run(here, TWO))
@@ -146,54 +195,12 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     assert "which restarts the running containers db, web" in said
 
 
-def node_that_runs() -> World:
-    """A master whose main Docker is on the pod network."""
-    return World(facts={DaemonsFact: daemons()})
-
-
-def restored(here: World, command: str = "x", bounced: Bounced = Bounced()) -> list[Step]:  # noqa: B008
-    """Put the main Docker back."""
-    return here.run(main_daemon_restored, restart=SYSTEMD, command=command, bounced=bounced)
-
-
-def test_docker_is_restored_by_one_start_with_its_old_address_and_one_without_us() -> None:
-    here = node_that_runs()
-    command = text(restored(here, command="/usr/bin/dockerd -H fd://"))
-    assert command.startswith("before=$(cat /var/lib/docker-multinode/before/docker0 2>/dev/null); systemctl daemon-")
-    assert "systemctl stop docker.socket 2>/dev/null; systemctl stop docker" in command
-    assert "'/usr/bin/dockerd -H fd://' \"--bip=$before\"" in command
-    assert "before us it was $before" in command
-
-
-def test_the_plan_of_a_turndown_names_the_containers_that_it_bounces() -> None:
-    here = node_that_runs()
-    said = here.says(main_daemon_restored, restart=SYSTEMD, command="x", bounced=TWO)
-    assert "the running containers db, web" in said
-
-
-def test_a_docker_that_runs_without_us_needs_no_restoring() -> None:
-    here = World(facts={DaemonsFact: daemons("daemons-fresh")})
-    assert restored(here) == []
-    assert here.noops == ["the main Docker runs without us"]
-
-
-def test_a_drop_in_that_docker_never_ran_with_needs_no_restart() -> None:
-    here = World(facts={DaemonsFact: daemons("daemons-fresh", main={"needs_reload": True})})
-    assert restored(here) == [Shell("systemctl daemon-reload")]
-
-
-def test_a_docker0_that_kept_our_address_is_restored_also_where_docker_runs_without_us() -> None:
-    here = node_that_runs()
-    here.facts[DaemonsFact] = replace(daemons("daemons-fresh", docker0=BIP), docker0_before="172.17.0.1/16")
-    assert '"--bip=$before"' in text(restored(here))
-
-
 def test_what_docker_would_not_start_again_the_run_starts() -> None:
-    for command in (text(run(world(daemons("daemons-fresh")), TWO)), text(restored(node_that_runs(), bounced=TWO))):
-        units, rest = command.split("units=$(", 1)[1].split("); {", 1)
-        assert "systemctl show docker.service -p RequiredBy -p BoundBy -p ConsistsOf --value" in units
-        assert '; rc=$?; timeout 60 docker start web >/dev/null; [ -z "$units" ] || ' in rest
-        assert "systemctl start $units); [ $rc = 0 ]; } || exit 1; " in rest
+    command = text(run(world(daemons("daemons-fresh")), TWO))
+    units, rest = command.split("units=$(", 1)[1].split("); {", 1)
+    assert "systemctl show docker.service -p RequiredBy -p BoundBy -p ConsistsOf --value" in units
+    assert '; rc=$?; timeout 60 docker start web >/dev/null; [ -z "$units" ] || ' in rest
+    assert "systemctl start $units); [ $rc = 0 ]; } || exit 1; " in rest
 
 
 def test_a_restart_is_said_with_those_that_it_stops_for_good() -> None:

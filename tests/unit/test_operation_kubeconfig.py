@@ -33,7 +33,7 @@ def fetch(place: Path, server: str = SERVER, *, write: bool = True) -> list[obje
     if write:
         for step in steps:
             if isinstance(step, Calls):
-                with patch.object(module, "quietly", return_value=ADMIN.key), here.on() as host:
+                with patch.object(module, "pem", return_value=ADMIN.key), here.on() as host:
                     assert module._write(here.state, host, *step.arguments)
     return [*steps]
 
@@ -53,7 +53,7 @@ def test_it_is_written_for_its_owner_alone_and_then_left_alone(tmp_path: Path) -
 
 def test_the_plan_reads_no_key_and_writes_nothing(tmp_path: Path) -> None:
     here = World(facts={HostFiles: FILES})
-    with patch.object(module, "quietly", side_effect=AssertionError("a key was read for a plan")):
+    with patch.object(module, "pem", side_effect=AssertionError("a key was read for a plan")):
         said = here.says(kubeconfig_fetched, path=str(tmp_path / "c"), server=SERVER)
     assert "Will write" in said
     assert "it is not there" in said
@@ -101,5 +101,19 @@ def test_a_place_that_can_not_be_written_fails_this_host_only(tmp_path: Path) ->
     here = World(facts={HostFiles: FILES})
     (step,) = here.run(kubeconfig_fetched, path=str(tmp_path / "no/such/directory/c"), server=SERVER)
     assert isinstance(step, Calls)
-    with patch.object(module, "quietly", return_value=ADMIN.key), here.on() as host:
+    with patch.object(module, "pem", return_value=ADMIN.key), here.on() as host:
         assert module._write(here.state, host, *step.arguments) is False
+
+
+def test_a_part_that_can_not_be_put_in_place_is_removed_with_its_key(tmp_path: Path) -> None:
+    here = World(facts={HostFiles: FILES})
+    (step,) = here.run(kubeconfig_fetched, path=str(tmp_path / "config"), server=SERVER)
+    assert isinstance(step, Calls)
+    full = OSError(28, "No space left on device")
+    with (
+        patch.object(module, "pem", return_value=ADMIN.key),
+        patch.object(Path, "replace", side_effect=full),
+        here.on() as host,
+    ):
+        assert module._write(here.state, host, *step.arguments) is False
+    assert list(tmp_path.iterdir()) == []

@@ -120,6 +120,13 @@ def test_the_drop_in_is_text_that_does_not_change_with_the_subnet() -> None:
     assert docker.drop_in(after).content == text
 
 
+def test_docker_is_started_again_however_often_it_dies() -> None:
+    unit, _, service = docker.drop_in(node()).content.partition("[Service]\n")
+    assert "\n[Unit]\n" in unit
+    assert "\nStartLimitIntervalSec=0\n" in unit
+    assert "StartLimit" not in service
+
+
 CONTAINERS = [
     {"name": "/web", "restart": "no", "labels": {}},
     {"name": "/tmp", "restart": "no", "remove": True, "labels": {}},
@@ -144,3 +151,14 @@ def test_a_restart_is_due_before_the_first_run_and_after_a_change_of_flags_only(
                   platforms={"m1": machines.found("m1", "10.0.0.11", subnet__env=record)})  # fmt: skip
     with world.on() as host:
         assert docker.restart_due(world.node(host.name))
+
+
+def test_a_restart_is_due_after_a_change_of_the_packet_size() -> None:
+    record = "FLANNEL_SUBNET=10.1.1.1/24"
+    jumbo = "2: eth0: <UP> mtu 9000 qdisc noqueue"
+    for data, links, due in ((({}), jumbo, True), ({"flannel_backend": "host-gw"}, None, True), ({}, None, False)):
+        machine = {"subnet__env": record, **({"links": links} if links else {})}
+        world = World(data=data, facts={DaemonsFact: daemons()},
+                      platforms={"m1": machines.found("m1", "10.0.0.11", **machine)})  # fmt: skip
+        with world.on() as host:
+            assert docker.restart_due(world.node(host.name)) is due

@@ -14,6 +14,8 @@ from deploys import remote
 
 from .harness import World, logged
 
+KEY = "-----BEGIN PRIVATE KEY-----\nMIG=\n-----END PRIVATE KEY-----"
+
 
 class Hosts:
     """Takes the place of every host's connection."""
@@ -76,11 +78,11 @@ def test_a_session_that_failed_is_given_back(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_nothing_of_a_command_is_printed_and_it_runs_as_the_operations_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    hosts = reached(monkeypatch, out="PRIVATE KEY")
+    hosts = reached(monkeypatch, out=f"Welcome!\n{KEY}")
     here = World(data={"_sudo": True})
     with here.on() as host, logged() as said:
-        assert remote.quietly(host, "cat /etc/kubernetes/pki/ca.key") == "PRIVATE KEY\n"
-        remote.quietly(host, "true")
+        assert remote.pem(host, "/etc/kubernetes/pki/ca.key") == KEY + "\n"
+        remote.pem(host, "/x")
     assert said == []
     assert hosts.connected == ["m1"]
     first = hosts.seen[0]
@@ -92,4 +94,4 @@ def test_nothing_of_a_command_is_printed_and_it_runs_as_the_operations_user(monk
 def test_what_failed_or_said_nothing_is_an_empty_string(ok: bool, out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     reached(monkeypatch, ok=ok, out=out)
     with World().on() as host:
-        assert remote.quietly(host, "cat /x") == ""
+        assert remote.pem(host, "/x") == ""

@@ -23,7 +23,7 @@ from deploys.operations.images import pulled
 from deploys.operations.kernel import kernel
 from deploys.operations.leftovers import no_chains, no_record
 from deploys.phases import control_plane
-from deploys.record import ETCD_DATA, KUBELET, OWN_PLACES, RECORD
+from deploys.record import ETCD_DATA, KUBELET, OWN_PLACES, RECORD, SHARED_PLACES
 
 from .harness import Shell, World
 from .known import daemons, left
@@ -33,7 +33,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="chown 0:0 needs root"
 
 def below(root: Path, script: str) -> str:
     """The script with our places below a root."""
-    for place in sorted({*OWN_PLACES, RECORD, KUBELET, ETCD_DATA, "/run/flannel"}, key=len):
+    for place in sorted({*OWN_PLACES, *SHARED_PLACES, RECORD, ETCD_DATA}, key=len):
         script = script.replace(f"{place}", f"{root}{place}")
     return script.replace(f"{root}{root}", str(root))
 
@@ -134,7 +134,7 @@ def test_reading_facts_changes_nothing_and_succeeds_on_a_machine_without_docker(
     for fact in (Platform(), DaemonsFact(), Leftovers()):
         ran = sh(below(tmp_path, StringCommand(fact.command()).get_raw_value()))
         assert ran.returncode == 0
-        fact.process(ran.stdout.splitlines())
+        assert ran.stdout.splitlines()[-1] == "== end"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -244,20 +244,23 @@ def test_what_any_kubernetes_has_is_ours_only_on_a_host_that_the_record_says_is_
     (tmp_path / "var/lib/kubelet").mkdir(parents=True)
     record(tmp_path).mkdir(parents=True)
     theirs = found_below(tmp_path)
-    assert (theirs.paths, theirs.links, theirs.chains) == (frozenset({RECORD}), frozenset({"lo"}), ())
-    (record(tmp_path) / "node.json").write_text("{}")
+    assert (theirs.paths, theirs.links, theirs.chains) == (frozenset(), frozenset(), ())
+    for name in ("files", "node.json"):
+        (record(tmp_path) / name).write_text("{}")
     ours = found_below(tmp_path)
     assert (ours.paths, ours.links) == (frozenset({RECORD, KUBELET}), frozenset({"lo", "flannel.1"}))
     assert ours.chains == ("nat KUBE-SERVICES",)
 
 
-def test_etcds_data_is_ours_where_its_authority_is(tmp_path: Path) -> None:
+def test_etcds_data_is_ours_where_the_key_of_its_authority_is(tmp_path: Path) -> None:
     data = tmp_path / "var/lib/etcd"
     data.mkdir(parents=True)
     record(tmp_path).mkdir(parents=True)
     (record(tmp_path) / "node.json").write_text("{}")
-    assert ETCD_DATA not in found_below(tmp_path).paths
+    # a worker has the authority's certificate
     (record(tmp_path) / "files").write_text(f"{tmp_path}/etc/kubernetes/pki/etcd/ca.crt\n")
+    assert ETCD_DATA not in found_below(tmp_path).paths
+    (record(tmp_path) / "files").write_text(f"{tmp_path}/etc/kubernetes/pki/etcd/ca.key\n")
     assert ETCD_DATA in found_below(tmp_path).paths
 
 
@@ -285,7 +288,7 @@ def test_a_run_holds_its_lock_until_its_end_of_the_line_closes(tmp_path: Path) -
     first.stdin.write("..")
     first.stdin.flush()
     second = hold(path, "bob@sofa")
-    assert second.communicate(timeout=30)[0] == "ann@desk (process 7), since noon\n"
+    assert second.communicate(timeout=30)[0] == "taken\nann@desk (process 7), since noon\n"
     assert second.returncode == 1
     first.communicate(timeout=30)
     third = hold(path, "bob@sofa")
@@ -338,6 +341,6 @@ def test_a_kubelet_is_started_anew_only_when_it_keeps_an_apiserver_that_does_not
     fake = tmp_path / "docker"
     fake.write_text(_DOCKER.replace("ENDS", str(ends)).replace("CURL", str(curl)))
     fake.chmod(0o755)
-    pod = control_plane.StaticPod("kube-apiserver", File("/etc/x", ""), "abc")
+    pod = control_plane.StaticPod("kube-apiserver", File("/etc/x", ""), revision="abc")
     assert sh(control_plane._unstick(pod, "10.0.0.11"), path=str(tmp_path)).returncode == 0
     assert (tmp_path / "restarted").exists() == restarted

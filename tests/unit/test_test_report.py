@@ -12,7 +12,7 @@ from tests.tools.run import Stage
 JUNIT = """<?xml version="1.0"?>
 <testsuites><testsuite>
 <testcase classname="tests.cluster.test_paths" name="test_ping[a|b]" time="1.5">
-<properties><property name="promise" value="ping"/></properties></testcase>
+<properties><property name="promise" value="ping"/><property name="figure" value="ms"/></properties></testcase>
 <testcase classname="tests.cluster.test_paths" name="test_dns" time="3"><failure message="no"/></testcase>
 <testcase classname="tests.unit.test_x" name="test_y" time="0"><skipped/></testcase>
 </testsuite></testsuites>
@@ -25,7 +25,7 @@ def test_cases_and_figures_are_read(tmp_path: Path) -> None:
     figures.write_text(json.dumps({"docker": "26", "figures": {"seconds until Ready": 41.5}}))
     cases, found = report.read(junit, figures)
     assert cases == [
-        Case("cluster/test_paths::test_ping[a|b]", "passed", 1.5, ("ping",)),
+        Case("cluster/test_paths::test_ping[a|b]", "passed", 1.5, ("ping",), ("ms",)),
         Case("cluster/test_paths::test_dns", "failed", 3.0),
         Case("unit/test_x::test_y", "skipped", 0.0),
     ]
@@ -38,7 +38,7 @@ def test_a_stage_without_tests_has_none(tmp_path: Path) -> None:
 
 def test_the_report_names_failures_cluster_tests_and_figures() -> None:
     cases = (
-        Case("cluster/test_paths::test_ping[a|b]", "passed", 1.5, ("ping",)),
+        Case("cluster/test_paths::test_ping[a|b]", "passed", 1.5, ("ping",), ("ms",)),
         Case("unit/test_x::test_y", "failed", 0.1),
     )
     results = (Result("mypy", True, 12.4), Result("cluster tests", False, 600.0, cases, {"seconds until Ready": 41.5}))

@@ -1,0 +1,100 @@
+"""Whether what a machine says of itself can be what it was asked: nothing is decided on what can't."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from ..record import NODE, SUBNET_ENV
+from .sections import Sections, first, number
+
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+_LENGTH = r"(?:3[0-2]|[12]?[0-9])"
+ADDRESS = re.compile(rf"\d+: (\S+)\s+inet ({_IPV4})(?: peer {_IPV4})?(?:/({_LENGTH}))?(?: .*)?")
+"""A line of ``ip -4 -o addr``: interface, address, prefix length."""
+_LINK = re.compile(r"\d+: \S+: <.*")
+_KINDS = r"default|unicast|local|broadcast|multicast|throw|unreachable|prohibit|blackhole|nat|anycast|nexthop"
+_ROUTE = re.compile(rf"\s*(?:{_KINDS}|{_IPV4}(?:/{_LENGTH})?) .*")
+_COMMAND = re.compile(r"/[\w./+-]+")
+_DIRECTORY = re.compile(r"/[^\s:\x00-\x1f]*")
+_IPTABLES = re.compile(r"iptables v\d.*")
+
+
+def _is_number(text: str) -> bool:
+    return number(text) is not None
+
+
+def _object(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def record(text: str) -> bool:
+    """Whether this is the text of a node's record."""
+    found = _object(text)
+    return isinstance(found, dict) and all(isinstance(v, str) and v.isprintable() and v for v in found.values())
+
+
+def subnet_env(lines: Iterable[str]) -> bool:
+    """Whether this is the text of a node's subnet.env."""
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
+    try:
+        network, subnet = (ipaddress.IPv4Interface(values[f"FLANNEL_{n}"]).network for n in ("NETWORK", "SUBNET"))
+    except (KeyError, ValueError):
+        return False
+    return subnet.prefixlen == 24 and subnet.subnet_of(network)
+
+
+def _info(text: str) -> bool:
+    found = _object(text)
+    root = found.get("DockerRootDir") if isinstance(found, dict) else None
+    return isinstance(root, str) and bool(_DIRECTORY.fullmatch(root))
+
+
+def _container(text: str) -> bool:
+    found = _object(text)
+    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+        return False
+    return found["name"].isprintable() and isinstance(found.get("labels") or {}, dict)
+
+
+def _file(sections: Sections, name: str) -> str | None:
+    text = "".join(sections[name])
+    try:
+        return base64.b64decode(text, validate=True).decode() if text else None
+    except ValueError:
+        return ""
+
+
+def unreadable(sections: Sections, *, answers: bool) -> Iterator[str]:
+    """Commands and files of the record whose text is not what it should be.
+
+    :param answers: Docker does; what it did not say then is missing.
+    """
+    lines: tuple[tuple[str, str, Callable[[str], object]], ...] = (
+        ("addresses", "ip addr", ADDRESS.fullmatch),
+        ("links", "ip link", _LINK.fullmatch),
+        ("routes", "ip route", _ROUTE.fullmatch),
+        ("containers", "docker inspect", _container),
+    )
+    one: tuple[tuple[str, str, Callable[[str], object]], ...] = (
+        ("user", "id -u", _is_number),
+        ("time", "date +%s", _is_number),
+        ("memory", "/proc/meminfo", _is_number),
+        ("iptables", "iptables --version", lambda text: not text or _IPTABLES.fullmatch(text)),
+        ("docker-command", "command -v dockerd", lambda text: not text or _COMMAND.fullmatch(text)),
+        ("docker-info", "docker info", lambda text: not answers or _info(text)),
+    )
+    yield from (what for name, what, fits in one if not fits(first(sections, name)))
+    yield from (what for name, what, fits in lines if not all(map(fits, filter(None, sections.get(name, [])))))
+    node = _file(sections, "record")
+    if node is not None and not record(node):
+        yield NODE
+    if any(sections["subnet.env"]) and not subnet_env(sections["subnet.env"]):
+        yield SUBNET_ENV

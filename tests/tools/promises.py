@@ -1,0 +1,127 @@
+"""The README's table of promises, each with the tests that hold it: python -m tests.tools.promises.
+
+As a plugin of pytest it prints which tests hold which promise: pytest --collect-only -q -p tests.tools.promises …
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+
+import pytest
+
+from tests.lab.paths import CHECKOUT
+
+from .report import Result, cell
+
+PATH = CHECKOUT / "README.md"
+BEGIN, END = "<!-- promises: written by `make test-all` and `make docs` -->", "<!-- end of promises -->"
+
+_PROCESS = "Kill -9 of {}: it is back by itself, pods reach each other, the plan is empty."
+PROMISES = {
+    "reboot-all": "All hosts reboot, the workers first: the cluster is back by itself.",
+    "reboot-master": "The master reboots: the cluster is back by itself.",
+    "reboot-worker-master-gone": "A worker reboots while the master is gone: its own containers start all the same.",
+    "power-cut-master": "The master loses power: what was written is there, the cluster is back by itself.",
+    "kill9-dockerd": _PROCESS.format("the main dockerd"),
+    "kill9-bootstrap": _PROCESS.format("the bootstrap dockerd"),
+    "kill9-containerd": _PROCESS.format("the main Docker's containerd"),
+    "kill9-kubelet": _PROCESS.format("the kubelet"),
+    "kill9-cri-dockerd": _PROCESS.format("cri-dockerd"),
+    "kill9-etcd": _PROCESS.format("etcd"),
+    "kill9-flanneld": _PROCESS.format("flanneld"),
+    "kill9-apiserver": _PROCESS.format("the apiserver"),
+    "docker-restart-under-load": "Docker restarts while a client asks a Service all the time: soon it is answered.",
+    "partition-worker": "A worker is cut off from the network, shortly and for long: healed, it is back by itself.",
+    "flannel-lease-gone": "A node's subnet is deleted in etcd: the node takes the recorded one again.",
+    "disk-full-etcd": "The disk of etcd's data is full: the error says so, nothing is lost, with room it goes on.",
+    "disk-full-docker": "The disk of Docker's data is full: the error says so, nothing is lost, with room it goes on.",
+    "interrupt-at-every-operation": "A run is killed at any operation, up or down: run it again, and it ends well.",
+    "two-runs-at-once": "A second run at the same hosts is refused, and told who holds them and since when.",
+    "turndown-leaves-nothing": "After a turndown with purge the host is as it was before the first install.",
+    "turndown-half-installed": "A host that is installed by half can be turned down.",
+    "turndown-docker-down": "A host whose Docker is down can be turned down.",
+    "turndown-master-gone": "A worker whose master is gone for good can be turned down.",
+    "turndown-then-install": "Turned down without purge and installed again: the same authorities, the same objects.",
+    "snapshot-restore": "A restored backup has the objects made before it, and none made after it.",
+    "foreign-containers-survive": "Users' containers, networks, ports and rules go on, the announced restart apart.",
+    "cert-near-expiry": "Certificates that end soon are named by status, and issued anew by a run.",
+    "no-secret-leaks": "No key or token is in an argument, a log, a diff, an archive, or on the control machine.",
+    "thousand-lines-of-garbage": "Whatever a setting says or a host answers: one sentence, no traceback, no change.",
+}
+"""Name of a promise, as its tests are marked → what is promised."""
+
+Holders = Mapping[str, list[str]]
+"""Name of a promise → the tests that hold it, `file::test`, without parameters."""
+
+
+def holders() -> Holders:
+    """Every marked test of the project, as pytest collects them.
+
+    :raises AssertionError: they can't be collected.
+    """
+    command = (sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "tests.tools.promises", "tests")
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, list[str]] = {}
+    for name, test in re.findall(r"^promise (\S+) (\S+)$", done.stdout, re.MULTILINE):
+        tests = found.setdefault(name, [])
+        tests += [test] if test not in tests else []
+    return found
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Print them."""
+    for item in session.items:
+        for mark in item.iter_markers("promise"):
+            print("promise", mark.args[0], item.nodeid.partition("[")[0])
+
+
+def measured(results: Iterable[Result]) -> dict[str, str]:
+    """Of each promise, what its tests measured, one value for each Docker."""
+    figures: dict[str, dict[str, list[str]]] = {}
+    for result in results:
+        for case in result.cases:
+            for promise in case.promises:
+                for name in case.figures:
+                    values = figures.setdefault(promise, {}).setdefault(name, [])
+                    values.append(f"{result.figures[name]:g} ({result.name})")
+    return {
+        promise: "<br>".join(f"{name}: {', '.join(values)}" for name, values in found.items())
+        for promise, found in figures.items()
+    }
+
+
+def table(holders: Holders, measured: Mapping[str, str]) -> str:
+    """A row for each promise that a test holds."""
+    rows = ["| promise | what it means | test | measured |", "|---|---|---|---|"]
+    for name, sentence in PROMISES.items():
+        tests = "<br>".join(f"[{test.partition('::')[2]}]({test.partition('::')[0]})" for test in holders.get(name, ()))
+        if tests:
+            rows.append(f"| {name} | {sentence} | {tests} | {cell(measured.get(name, ''))} |")
+    return "\n".join(rows)
+
+
+def measured_in(page: str) -> dict[str, str]:
+    """What the table on a page says was measured."""
+    rows = re.findall(r"^\| ([a-z0-9-]+) \|.*(?<!\\)\| ((?:[^|\\]|\\.)*) \|$", page, re.MULTILINE)
+    return {name: figures.replace("\\|", "|") for name, figures in rows if name in PROMISES}
+
+
+def text(page: str, holders: Holders, measured: Mapping[str, str]) -> str:
+    """The page with this table."""
+    new = table(holders, measured) + "\n"
+    return re.sub(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", lambda _: new, page, flags=re.DOTALL)
+
+
+def write(results: Iterable[Result] = ()) -> None:
+    """Write the table; what these stages did not measure stays as it is."""
+    page = PATH.read_text()
+    PATH.write_text(text(page, holders(), {**measured_in(page), **measured(results)}))
+    print(f"written: {PATH.relative_to(CHECKOUT)}", flush=True)
+
+
+if __name__ == "__main__":
+    write()
