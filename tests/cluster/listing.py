@@ -143,6 +143,7 @@ RULES: tuple[Rule, ...] = (
     Rule("files", r"^/var/lib/(bootstrap-docker|kubelet|docker)\|d", "a mount point of the lab: its directory stays"),
     Rule("listening", r" 127\.0\.0\.11:", "outer Docker's name server, on random ports"),
     Rule("iptables nat", r"DOCKER_OUTPUT|DOCKER_POSTROUTING", "outer Docker's name server, on random ports"),
+    Rule("sysctls", r"^(vm|kernel)/", "the lab's hosts share one kernel: another host's kubelet sets it too"),
     Rule("modules", r".*", "the lab's hosts share one kernel: another host's Docker loads modules too"),
 )  # fmt: skip
 
