@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,6 +95,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     row["seconds"] = round(float(str(row["seconds"])) + result.duration, 1)  # type: ignore[attr-defined]
     if result.when == "call" or result.outcome != "passed":  # type: ignore[attr-defined]
         row["outcome"] = result.outcome  # type: ignore[attr-defined]
+    if result.failed:  # type: ignore[attr-defined]
+        # at once, for these runs are long and may be cut off
+        print("\n".join(result.longreprtext.splitlines()[-25:]), file=sys.__stdout__, flush=True)  # type: ignore[attr-defined]
     return result
 
 
@@ -185,7 +189,8 @@ def product(hosts: tuple[Host, Host], inventory: Path, before: dict[str, Listing
         image = hosts[0].run("docker inspect -f '{{.Config.Image}}' kubelet").stdout.strip()
     else:
         image = node_image.of_plan(product.plan())
-        image = node_image.in_registry(image) if node_image.is_published(image) else image
+    if not image.startswith(REGISTRY) and node_image.is_published(image):
+        image = node_image.in_registry(image)
     if image.startswith(REGISTRY):
         product.data["node_image"] = image
     return product

@@ -105,6 +105,7 @@ RULES: tuple[Rule, ...] = (
     Rule("files|contents", r"/var/log/journal/|/var/log/[^/|]+\.log", "daemons write their log"),
     Rule("files|contents", r"/var/lib/systemd/|/var/lib/private/|/var/cache/(private|ldconfig)|/var/lib/dbus",
          "systemd's own stamps and seeds"),
+    Rule("files", r"^/var/backups/", "Debian's dpkg keeps copies of its lists there, at midnight"),
     Rule("files", r"^(/var)?/tmp(/systemd-private-\S+)?\|d|^(/var)?/tmp/systemd-private-", "a unit's private /tmp"),
     Rule("files|contents", r"^[^|]*/etc/(mtab|\.updated)\b|/var/\.updated", "systemd writes it at boot"),
     Rule("units", r"^\S+\.(device|scope|slice|timer|target|path|swap) |^run-\S+\.(scope|service) |\.mount |"
@@ -143,6 +144,7 @@ RULES: tuple[Rule, ...] = (
     Rule("files", r"^/var/lib/(bootstrap-docker|kubelet|docker)\|d", "a mount point of the lab: its directory stays"),
     Rule("listening", r" 127\.0\.0\.11:", "outer Docker's name server, on random ports"),
     Rule("iptables nat", r"DOCKER_OUTPUT|DOCKER_POSTROUTING", "outer Docker's name server, on random ports"),
+    Rule("sysctls", r"^(vm|kernel)/", "the lab's hosts share one kernel: another host's kubelet sets it too"),
     Rule("modules", r".*", "the lab's hosts share one kernel: another host's Docker loads modules too"),
 )  # fmt: skip
 
