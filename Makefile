@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 IN_VENV := @tests/tools/in-venv
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-all test-unit lint docs clean
+.PHONY: help demo demo-down test test-all test-unit bench lint docs clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -21,6 +21,9 @@ test-all: ## everything on every Docker, and docs/test-report.md
 
 test-unit: ## the tests that need no host: seconds
 	$(IN_VENV) python -m tests.tools.run unit
+
+bench: ## how fast it is: ratios, measured side by side (docs/performance.md)
+	$(IN_VENV) python -m tests.bench
 
 lint: ## ruff and mypy
 	$(IN_VENV) python -m tests.tools.run lint

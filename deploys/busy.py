@@ -5,6 +5,8 @@ Each command of ours holds a shared lock while it, or a child of it, is at work.
 
 from __future__ import annotations
 
+import shlex
+
 from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
@@ -22,10 +24,23 @@ IDLE = f"exec 8>>{PATH}; {{ flock -n 8 || {{ echo waiting; flock -w {WAIT_SECOND
 """Succeeds when nothing of an earlier run is at work any more; says ``waiting`` where it has to wait."""
 
 
-def marked(command: PyinfraCommand | str) -> PyinfraCommand | str:
-    """The command with the mark before it, if it is one of the shell."""
+_LOST = (
+    "this run was not heard of for so long that its lock has ended, and another run may have begun; nothing more is "
+    "changed. Run it again"
+)
+
+
+def marked(command: PyinfraCommand | str, run: str = "") -> PyinfraCommand | str:
+    """The command with the mark before it, if it is one of the shell.
+
+    :param run: what the lock must say when the command begins, else it is refused: a control machine that was
+        suspended may have lost the lock since.
+    """
     if isinstance(command, str):
         command = StringCommand(command.strip())
     if isinstance(command, StringCommand):
-        return StringCommand(MARK, *command.bits, _separator=command.separator, **command.connector_arguments)
+        lost = f'[ "$(cat {LOCK})" = {shlex.quote(run)} ] || {{ echo {shlex.quote(_LOST)} >&2; exit 1; }};'
+        return StringCommand(
+            MARK, *([lost] if run else []), *command.bits, _separator=command.separator, **command.connector_arguments
+        )
     return command

@@ -64,7 +64,9 @@ def _status(wanted: argparse.Namespace, further: list[str]) -> int:
     if run.returncode:  # a host that could not be reached
         print(run.stderr.strip(), file=sys.stderr)
         return UNKNOWN
-    return max((EXIT[node["state"]] for node in found["nodes"]), default=UNKNOWN)
+    states = [node["state"] for node in found["nodes"]]
+    states += ["drifted"] * bool(found["not_in_inventory"])
+    return max((EXIT[state] for state in states), default=UNKNOWN)
 
 
 def _report(printed: str) -> dict[str, Any] | None:

@@ -22,6 +22,8 @@ from pyinfra.connectors.util import extract_control_arguments, make_unix_command
 
 from .busy import IDLE
 from .busy import LOCK as PATH
+from .busy import PATH as BUSY
+from .record import RECORD
 from .remote import connector_arguments
 
 BEAT = 20
@@ -31,10 +33,17 @@ _HOLD = rf"""
 exec 9>>{PATH}; flock -n 9 || {{ echo taken; cat {PATH}; exit 1; }}
 {IDLE} || {{ echo taken; echo "a command that an earlier run started"; exit 1; }}
 printf '%s\n' "$1" > {PATH}; echo held
-while [ "$(timeout {3 * BEAT} dd bs=1 count=1 2>/dev/null)" = . ]; do :; done; [ ! -e {PATH} ] || : > {PATH}
+while [ "$(timeout {3 * BEAT} dd bs=1 count=1 2>/dev/null)" = . ]; do :; done
+if [ -d {RECORD} ]; then : > {PATH}; else rm -f {PATH} {BUSY}; fi
 """.strip()
 
-_held: WeakKeyDictionary[State, list[Any]] = WeakKeyDictionary()
+_held: WeakKeyDictionary[State, dict[Host, tuple[str, Any]]] = WeakKeyDictionary()
+"""Run → host → what its lock says, and what keeps it."""
+
+
+def held_as(host: Host) -> str:
+    """What the lock that this run has on a host says; empty where it has none."""
+    return _held.get(host.state, {}).get(host, ("", None))[0]
 
 
 def _who() -> str:
@@ -42,16 +51,17 @@ def _who() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()}), since {since}"
 
 
-def _acquire(state: State, host: Host) -> Any:
+def _acquire(state: State, host: Host, who: str) -> Any:
     """Hold the lock of a host.
 
+    :param who: what the lock says.
     :returns: what keeps it: the input of the process on the host; None where there is no ssh.
     :raises DeployError: another run has it.
     """
     client = getattr(host.connector, "client", None)
     if client is None:
         return None
-    script = StringCommand(f"sh -c {shlex.quote(_HOLD)} lock {shlex.quote(_who())}")
+    script = StringCommand(f"sh -c {shlex.quote(_HOLD)} lock {shlex.quote(who)}")
     arguments: Any = connector_arguments(host)
     extract_control_arguments(arguments)  # time limits and the like: not for the command itself
     command = make_unix_command_for_host(state, host, script, **arguments)
@@ -74,7 +84,7 @@ def _acquire(state: State, host: Host) -> Any:
 def _beat(state: State) -> None:
     while True:
         gevent.sleep(BEAT)
-        for stdin in _held.get(state, []):
+        for _, stdin in _held.get(state, {}).values():
             try:
                 stdin.write(".")
                 stdin.flush()
@@ -89,10 +99,10 @@ class _Locking(BaseStateCallback):
     def operation_start(state: State, op_hash: str) -> None:
         if state in _held:
             return
-        _held[state] = []
+        held, who = _held.setdefault(state, {}), _who()
         for host in sorted(state.inventory.get_active_hosts(), key=lambda h: h.name):
-            if stdin := _acquire(state, host):
-                _held[state].append(stdin)
+            if stdin := _acquire(state, host, who):
+                held[host] = who, stdin
         gevent.spawn(_beat, state)
 
 

@@ -7,13 +7,15 @@ changed something on that host; so an unchanged host answers each concern once.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
+import gevent
 from gevent.lock import RLock
 from pyinfra import host as current_host
 from pyinfra import inventory, state
@@ -25,8 +27,10 @@ from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
+from . import progress
 from .busy import marked
 from .facts.sections import UNREAD
+from .lock import held_as
 from .plan import fail, overheard
 from .remote import prepare
 
@@ -42,8 +46,11 @@ class UnreadableError(DeployError):
 
 class _Known:
     def __init__(self) -> None:
-        self.lock = RLock()  # several workers ask the first master at the same time
+        self.connecting = RLock()
+        self.asking: defaultdict[Any, RLock] = defaultdict(RLock)  # several workers ask the first master the same
         self.facts: dict[Any, Any] = {}
+        self.age = 0
+        """Goes up with each change of the host."""
         self.operations: list[OperationMeta] = []
 
 
@@ -70,27 +77,36 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
     known = _of(real)
     # what the plan saw may be minutes old when the user says yes
     key = (fact, tuple(sorted(arguments.items())), state.is_executing)
-    with known.lock:
+    with known.asking[key]:
         if key not in known.facts:
-            try:
-                if real.connected:
-                    prepare(real)
-                known.facts[key] = real.get_fact(fact, **arguments)
-            except ConnectError as error:
-                raise UnreadableError(f"{real.name} can't be reached: {error}") from error
-            except PyinfraError as error:  # that was the last host, and pyinfra would end by a traceback
-                raise UnreadableError(f"{real.name} could not be asked: see the error above") from error
+            age, answer = known.age, _get(real, fact, arguments)
             if real in real.state.failed_hosts:
                 # pyinfra goes on with the fact's default, which would read as "nothing is there"
-                del known.facts[key]
                 raise UnreadableError(f"{real.name} could not be asked: see the error above")
-            if known.facts[key] is UNREAD:
-                del known.facts[key]
+            if answer is UNREAD:
                 raise UnreadableError(
                     f"{real.name} did not say what it is: its login shell ran nothing; "
                     "try: pyinfra INVENTORY exec -- uname -m"
                 )
+            if age != known.age:
+                return cast(T, answer)  # something changed there meanwhile: the next one asks again
+            known.facts[key] = answer
         return known.facts[key]  # type: ignore[no-any-return]
+
+
+def _get(host: Host, fact: type[FactBase[T]], arguments: dict[str, Any]) -> T | None:
+    if host in host.state.failed_hosts:
+        return None
+    try:
+        # the question that connects a host goes first, alone
+        with nullcontext() if host.connected else _of(host).connecting:
+            if host.connected:
+                prepare(host)
+            return host.get_fact(fact, **arguments)
+    except ConnectError as error:
+        raise UnreadableError(f"{host.name} can't be reached: {error}") from error
+    except PyinfraError as error:  # that was the last host, and pyinfra would end by a traceback
+        raise UnreadableError(f"{host.name} could not be asked: see the error above") from error
 
 
 def ask(fact: type[FactBase[T]], host: Host, **arguments: Any) -> T | None:
@@ -101,9 +117,25 @@ def ask(fact: type[FactBase[T]], host: Host, **arguments: Any) -> T | None:
         return None
 
 
+Question = tuple[type[FactBase[Any]], Host, dict[str, Any]]
+"""What :func:`observe` is asked: a fact, a host, arguments."""
+
+
+def ask_all(questions: Iterable[Question]) -> None:
+    """Ask all this at the same time; what went wrong is for who observes or asks it afterwards."""
+
+    def quietly(fact: type[FactBase[Any]], host: Host, arguments: dict[str, Any]) -> None:
+        with suppress(PyinfraError):
+            observe(fact, host, **arguments)
+
+    gevent.joinall([gevent.spawn(quietly, *question) for question in questions])
+
+
 def forget(host: Host) -> None:
     """Drop what is known of a host, because something changed there."""
-    _of(host).facts.clear()
+    known = _of(host)
+    known.facts.clear()
+    known.age += 1
 
 
 def changes(host: Host) -> list[OperationMeta]:
@@ -157,7 +189,7 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
         try:
             for command in function(*args, **kwargs):
                 if state.is_executing:
-                    yield marked(command)
+                    yield marked(command, held_as(host))
                     forget(host)
                 else:
                     yield command
@@ -172,6 +204,8 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
         if foreseen is not None:
             foreseen.append(_foresee(function, *args, **kwargs))
             return foreseen[-1]
+        if "limit" in kwargs:
+            progress.limited(this_host(), kwargs["name"], kwargs["limit"])
         meta: OperationMeta = inner(*args, **kwargs)
         changes(this_host()).append(meta)
         return meta

@@ -34,6 +34,7 @@ class RestartStrategy:
 
     :param start_once: starts the main Docker with one more flag, for this one time; ``{command}``, ``{flag}``,
         each one word of the shell.
+    :param needing: prints the running units that end when ``{unit}`` is stopped, and do not start with it.
     """
 
     init: str
@@ -46,6 +47,7 @@ class RestartStrategy:
     disable: str
     state: str
     start_once: str
+    needing: str
 
 
 RESTART_STRATEGIES: dict[str, RestartStrategy] = {
@@ -66,6 +68,10 @@ RESTART_STRATEGIES: dict[str, RestartStrategy] = {
             "printf '[Service]\\nExecStart=\\nExecStart=%s %s\\n' {command} {flag} > $d/zzz-once.conf; "
             "systemctl daemon-reload; systemctl reset-failed docker; systemctl start docker; rc=$?; "
             "rm -f $d/zzz-once.conf; rmdir $d 2>/dev/null; systemctl daemon-reload; [ $rc = 0 ]"
+        ),
+        needing=(
+            "for u in $(systemctl show {unit}.service -p RequiredBy -p BoundBy -p ConsistsOf --value); do "
+            "! systemctl is-active --quiet $u || echo $u; done"
         ),
     ),
 }

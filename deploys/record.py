@@ -9,8 +9,14 @@ DIRECTORIES = f"{RECORD}/directories"
 """One path a line: every directory that we made, parents first."""
 BEFORE = f"{RECORD}/before"
 """What was there before us: a file a value."""
+BEFORE_PATHS = f"{BEFORE}/paths"
+"""One path a line: what lay in SHARED_PLACES, and in ETCD_DATA. The first thing that is written on a host."""
+DATA = f"{RECORD}/data.json"
+"""The Kubernetes version that etcd's data is of, on the first master; it stays with the data."""
 SUBNET_ENV = f"{RECORD}/subnet.env"
 """The node's subnet for life; the main Docker reads it at each start."""
+IMAGES = f"{RECORD}/images"
+"""One reference a line: the images of the main Docker that came by us."""
 NODE = f"{RECORD}/node.json"
 """The node's name, role and address."""
 BACKUPS = f"{RECORD}/backups"
@@ -18,6 +24,9 @@ BACKUPS = f"{RECORD}/backups"
 
 KUBERNETES = "/etc/kubernetes"
 PKI = f"{KUBERNETES}/pki"
+KUBE_PROXY = f"{PKI}/kube-proxy"
+SCHEDULER = f"{PKI}/scheduler"
+"""Directories of their own: these two have no other key of the host mounted, and see a renewed certificate."""
 MANIFESTS = f"{KUBERNETES}/manifests"
 KUBELET = "/var/lib/kubelet"
 KUBELET_CLIENT = f"{KUBELET}/pki/kubelet-client-current.pem"
@@ -29,6 +38,9 @@ text of its path alone, so the main one would take the rootfs of etcd and flanne
 BOOTSTRAP_RUN = "/run/bootstrap-docker"
 BOOTSTRAP_SOCKET = "/run/docker-bootstrap.sock"
 FLANNEL_RUN = "/run/flannel"
+SHARED_PLACES = (FLANNEL_RUN, KUBELET, "/var/lib/cri-dockerd", "/run/cri-dockerd.sock", "/var/log/pods",
+                 "/var/log/containers")  # fmt: skip
+"""What any Kubernetes has: ours where the record says that the host is a node, but for what lay there before."""
 
 #: Directories and files that are ours alone; what lies there and was not written by us is foreign.
 OWN_PLACES = (

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from packaging.version import Version
-
-Era = Literal["classic", "modern"]
 
 #: An image that is published for every arch its release runs on is one manifest list upstream.
 SERVER_ARCHES = ("amd64", "arm64", "ppc64le")
@@ -34,7 +31,6 @@ class Release:
 
     minor: str
     patches: tuple[int, ...]
-    era: Era
     etcd: str
     coredns: str
     pause: str
@@ -64,12 +60,12 @@ _CGROUP_V1: Mapping[str, object] = {"failCgroupV1": False}
 _NO_WEBSOCKETS: Mapping[str, object] = {"featureGates": {"ExtendWebSocketsToKubelet": False}}
 
 RELEASES: tuple[Release, ...] = (
-    Release("1.34", tuple(range(12)), "modern", etcd="3.6.5-0", coredns="v1.12.1", pause="3.10.1"),
-    Release("1.35", tuple(range(9)), "modern", etcd="3.6.6-0", coredns="v1.13.1", pause="3.10.1",
+    Release("1.34", tuple(range(12)), etcd="3.6.5-0", coredns="v1.12.1", pause="3.10.1"),
+    Release("1.35", tuple(range(9)), etcd="3.6.6-0", coredns="v1.13.1", pause="3.10.1",
             kubelet=_CGROUP_V1),
-    Release("1.36", tuple(range(5)), "modern", etcd="3.6.8-0", coredns="v1.14.2", pause="3.10.2",
+    Release("1.36", tuple(range(5)), etcd="3.6.8-0", coredns="v1.14.2", pause="3.10.2",
             kubelet={**_CGROUP_V1, **_NO_WEBSOCKETS}),
-    Release("1.37", tuple(range(3)), "modern", etcd="3.7.0-0", coredns="v1.14.6", pause="3.10.2",
+    Release("1.37", tuple(range(3)), etcd="3.7.0-0", coredns="v1.14.6", pause="3.10.2",
             kubelet={**_CGROUP_V1, **_NO_WEBSOCKETS}),
 )  # fmt: skip
 

@@ -7,19 +7,23 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from cryptography import x509 as x509_lib
 from pyinfra.api import DeployError
 
+from . import x509
+from .checks import disks, members
 from .facts.daemons import Daemons, DaemonsFact
-from .facts.etcd import EtcdSubnets
+from .facts.etcd import EtcdSubnets, Subnets
 from .facts.files import Files, HostFiles
 from .facts.kubernetes import ClusterNodes, Pods
 from .observe import Foreseen, UnreadableError, foreseeing, observe
 from .operations.flannel import recorded
 from .phases import PHASES, verify
-from .record import SUBNET_ENV
+from .record import KUBELET_CLIENT, SUBNET_ENV
 from .subnets import gateway
 from .topology import Node
+
+ROTATED_BEFORE = 0.09
+"""The kubelet rotates its certificate when 10 to 30 % of the lifetime are left (pki.py)."""
 
 HEALTHY, DRIFTED, BROKEN, ABSENT = "healthy", "drifted", "broken", "absent"
 
@@ -52,21 +56,31 @@ class NodeReport:
         return asdict(self)
 
 
-def _days_left(found: Files) -> int | None:
-    pems = [found.content(path) for path in found.files if path.endswith(".crt")]
-    ends = []
-    for pem in (*pems, found.kubelet_client):
-        try:
-            ends.append(x509_lib.load_pem_x509_certificate(pem.encode()).not_valid_after_utc)
-        except ValueError:
-            continue
-    return (min(ends) - dt.datetime.now(dt.UTC)).days if ends else None
+def _ends(found: Files) -> dict[str, dt.datetime]:
+    pems = {path: found.content(path) for path in found.files if path.endswith(".crt")}
+    pems[KUBELET_CLIENT] = found.kubelet_client
+    return {path: end for path, pem in sorted(pems.items()) if (end := x509.end_of(pem))}
+
+
+def _certificate_problems(found: Files) -> list[str]:
+    """What no longer works; what an apply will issue anew in time is drift, no problem."""
+    now = dt.datetime.now(dt.UTC)
+    problems = [f"{path} ended on {end:%Y-%m-%d %H:%M} UTC" for path, end in _ends(found).items() if end < now]
+    if not x509.has_ended(found.kubelet_client) and x509.part_left(found.kubelet_client) < ROTATED_BEFORE:
+        end = x509.end_of(found.kubelet_client)
+        problems.append(
+            f"the kubelet does not rotate its client certificate, which ends on {end:%Y-%m-%d %H:%M} UTC: look with "
+            "docker logs kubelet, and on the master with kubectl get csr"
+        )
+    return problems
 
 
 def _daemon(daemons: Daemons, daemon: str) -> str:
     state = daemons.of(daemon)
     if not state.active:
         return "not running"
+    if state.forgotten:
+        return f"lost {', '.join(state.forgotten)} when it started on a full disk; an apply restarts it"
     stopped = sorted(name for name, c in state.containers.items() if not c.running)
     return f"{', '.join(stopped)} not running" if stopped else "running"
 
@@ -79,25 +93,33 @@ def _drift(node: Node) -> list[Foreseen]:
     return [operation for operation in found if operation.will_change]
 
 
-def _problems(node: Node, daemons: Daemons, subnet: dict[str, str]) -> list[str]:
-    problems = []
+def _problems(node: Node, found: Files, daemons: Daemons, known: Subnets, subnet: dict[str, str]) -> list[str]:
+    """What is wrong, causes before what follows from them."""
+    problems = [*disks.full(node), *_certificate_problems(found)]
     for daemon in ("bootstrap", "main"):
         state = _daemon(daemons, daemon)
         if state != "running":
             problems.append(f"{daemon} daemon: {state}")
-    if len(set(subnet.values())) > 1:
+    if not known.answers:
+        problems.append(f"etcd on {node.first_master.name} does not answer")
+    elif len(set(subnet.values())) > 1:
         problems.append("flannel's lease, the record and docker0 do not agree: " + _pairs(subnet))
-    known = observe(ClusterNodes, node.first_master)
-    if known is None:
-        problems.append("the API does not answer")
-    elif node.name not in known:
-        problems.append("the API knows no such node")
-    elif not known[node.name].ready:
-        problems.append("the node is not Ready")
+    problems += _node_problems(node)
     if node.is_first_master:
         pods = observe(Pods, node.first_master) or ()
         problems += [f"pod {pod}" for pod in pods if pod.startswith("kube-system/")]
     return problems
+
+
+def _node_problems(node: Node) -> list[str]:
+    known = observe(ClusterNodes, node.first_master)
+    if known is None:
+        return ["the API does not answer"]
+    if node.name not in known:
+        return ["the API knows no such node"]
+    have = known[node.name]
+    problems = [] if have.ready else ["the node is not Ready"]
+    return [*problems, *(f"the node has {pressure}: the kubelet evicts its pods" for pressure in have.pressures)]
 
 
 def _pairs(subnet: dict[str, str]) -> str:
@@ -113,8 +135,8 @@ def report(node: Node) -> NodeReport:
     except UnreadableError as error:
         return base(state=BROKEN, problems=[str(error)])
     if not node.found.record:
-        run = f"pyinfra INVENTORY deploys/{node.role}.py"
-        return base(state=ABSENT, docker=node.found.docker_version, next_step=f"bring it up: {run}")
+        problem, step = _absent(node)
+        return base(state=ABSENT, docker=node.found.docker_version, problems=problem, next_step=step)
     mine = recorded(found.content(SUBNET_ENV))
     lease = known.leases.get(node.address)
     subnet = {
@@ -122,15 +144,14 @@ def report(node: Node) -> NodeReport:
         "lease": gateway(lease) if lease else "",
         "docker0": daemons.docker0,
     }
-    problems = _problems(node, daemons, subnet)
+    problems = _problems(node, found, daemons, known, subnet)
     drift: list[Foreseen] = []
     try:
         drift = _drift(node)
     except DeployError as error:
-        problems.append(str(error))
-    days = _days_left(found)
-    if days is not None and days < 0:
-        problems.append("a certificate has ended")
+        sentence = str(error).removeprefix(f"{node.host.name}: ")
+        problems += [sentence] if sentence not in problems else []
+    ends = _ends(found).values()
     return base(
         state=BROKEN if problems else DRIFTED if drift else HEALTHY,
         problems=problems,
@@ -140,18 +161,23 @@ def report(node: Node) -> NodeReport:
         bootstrap_daemon=_daemon(daemons, "bootstrap"),
         main_daemon=_daemon(daemons, "main"),
         subnet=subnet,
-        certificate_days=days,
+        certificate_days=(min(ends) - dt.datetime.now(dt.UTC)).days if ends else None,
         next_step=_next(problems, drift),
     )
+
+
+def _absent(node: Node) -> tuple[list[str], str]:
+    """What is to be said of a host that never was a node, or is a new machine; and the next step."""
+    if names := members.orphans(node):
+        return [
+            f"the cluster of {', '.join(names)} has no master here: was it replaced by a new machine?"
+        ], members.RESTORE
+    if sentence := members.name_is_free(node) or members.takes_over(node):
+        return [sentence], f"bring it up once that is as you want it: pyinfra INVENTORY deploys/{node.role}.py"
+    return [], f"bring it up: pyinfra INVENTORY deploys/{node.role}.py"
 
 
 def _next(problems: list[str], drift: list[Foreseen]) -> str:
     if drift:
         return "look at the plan, then apply it: pyinfra INVENTORY deploys/cluster.py --diff"
     return "look further: docs/troubleshooting.md" if problems else ""
-
-
-def strangers(nodes: list[Node]) -> list[str]:
-    """Nodes that the API knows and the inventory does not: they left it, or were renamed."""
-    known = observe(ClusterNodes, nodes[0].first_master) or {}
-    return sorted(set(known) - {node.name for node in nodes})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .report import NodeReport
 
@@ -15,8 +15,11 @@ def _row(report: NodeReport) -> tuple[str, ...]:
     return (report.node, report.role, report.address, report.state, report.kubernetes, report.docker, subnet, days)
 
 
-def table(reports: Sequence[NodeReport], strangers: Sequence[str]) -> str:
-    """The table, and below it what is wrong with whom and what to do."""
+def table(reports: Sequence[NodeReport], strangers: Mapping[str, str]) -> str:
+    """The table, and below it what is wrong with whom and what to do.
+
+    :param strangers: nodes that the inventory does not have → what to do about them.
+    """
     rows = [HEADER, *(_row(r) for r in reports)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -28,10 +31,6 @@ def table(reports: Sequence[NodeReport], strangers: Sequence[str]) -> str:
             lines.append(f"  an apply would: {drift['operation']}")
             lines += [f"    {line}" for line in drift["plan"]]
         lines += [f"  next: {report.next_step}"] if report.next_step else []
-    for name in strangers:
-        lines += [
-            "",
-            f"{name} is a node in the API, but not in the inventory:",
-            f"  next: put it back, or take it out of the API: kubectl delete node {name}",
-        ]
+    for name, todo in strangers.items():
+        lines += ["", f"{name} is a node in the API, but not in the inventory:", f"  next: {todo}"]
     return "\n".join(lines)

@@ -7,20 +7,24 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from weakref import WeakKeyDictionary
 
-from pyinfra import host, state
+from pyinfra import host, logger, state
 from pyinfra.api import DeployError, deploy
 from pyinfra.api.state import State
 
-from . import restoring
+from . import progress, restoring
+from .checks import members
+from .facts.daemons import DaemonsFact
+from .facts.leftovers import Leftovers
+from .facts.platform import Platform
 from .lock import one_run_at_a_time
-from .observe import this_host
+from .observe import ask_all, observe, this_host
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
 from .phases import PHASES, pki
-from .record import PKI
+from .record import PKI, RECORD
 from .remote import prepare
-from .report import NodeReport, report, strangers
+from .report import NodeReport, report
 from .report_text import table
 from .topology import Node, active_nodes, group, role_of, settings_of, the_first_master
 
@@ -29,6 +33,11 @@ def _this_node() -> Node:
     mine = this_host()
     role_of(mine)  # says so when the host is in no group
     return next(node for node in active_nodes() if node.host is mine)
+
+
+def _begin() -> None:
+    progress.told(this_host().state)
+    prepare(this_host())
 
 
 def _in_order(phases: tuple[ModuleType, ...]) -> Iterator[ModuleType]:
@@ -43,13 +52,25 @@ def _titled(title: str, step: Callable[[Node], None], node: Node) -> None:
 
 
 def _bring_up() -> None:
+    ask_all((fact, this_host(), {}) for fact in (Platform, DaemonsFact))
     node = _this_node()
     one_run_at_a_time(node.host)
     if node.is_first_master or state.print_noop_info:
         for line in node.settings.printed():
             host.log(line)
+    _warn(node)
     for phase in _in_order(PHASES):
         _titled(phase.TITLE, phase.apply, node)
+
+
+def _warn(node: Node) -> None:
+    """Say what a run leaves as it is, and what to do about it."""
+    lines = [members.takes_over(node)]
+    if node.is_first_master and node.found.record:
+        left = members.strangers(active_nodes())
+        lines += [f"{name} is a node in the API, but not in the inventory: {todo}" for name, todo in left.items()]
+    for line in filter(None, lines):
+        host.log_styled(line, fg="yellow", log_func=logger.warning)
 
 
 def _bring_up_as(role: str) -> None:
@@ -63,14 +84,14 @@ def _bring_up_as(role: str) -> None:
 @deploy("Kubernetes")
 def cluster() -> None:
     """Bring up masters and workers side by side."""
-    prepare(this_host())
+    _begin()
     _bring_up()
 
 
 @deploy("Kubernetes")
 def master() -> None:
     """Bring up the hosts of the group ``masters``; others are left alone."""
-    prepare(this_host())
+    _begin()
     the_first_master()
     _bring_up_as("master")
 
@@ -78,7 +99,7 @@ def master() -> None:
 @deploy("Kubernetes")
 def worker() -> None:
     """Bring up the hosts of the group ``workers``; others are left alone."""
-    prepare(this_host())
+    _begin()
     if not group("worker"):
         raise DeployError(
             'the inventory has no group `workers`; write workers = ["192.168.1.11"] in it, or run deploys/master.py'
@@ -89,7 +110,7 @@ def worker() -> None:
 @deploy("Kubernetes")
 def kubeconfig() -> None:
     """Fetch the administrator's kubeconfig from the first master to the control machine."""
-    prepare(this_host())
+    _begin()
     node = _this_node()
     if not node.is_first_master:
         return
@@ -106,7 +127,7 @@ def kubeconfig() -> None:
 @deploy("Kubernetes")
 def backup() -> None:
     """Take a snapshot of etcd on the first master, with the authorities; ``backup_path`` also copies it here."""
-    prepare(this_host())
+    _begin()
     node = _this_node()
     if not node.is_first_master:
         return
@@ -117,7 +138,7 @@ def backup() -> None:
 @deploy("Kubernetes")
 def restore() -> None:
     """Put the backup that ``restore_from`` names back on the first master; a new machine then needs a bring-up."""
-    prepare(this_host())
+    _begin()
     node = _this_node()
     if not any(other.is_first_master for other in active_nodes()):
         return
@@ -133,16 +154,16 @@ _reports: WeakKeyDictionary[State, list[NodeReport]] = WeakKeyDictionary()
 @deploy("Kubernetes")
 def status() -> None:
     """Print the state of the cluster; nothing is changed. ``status_format`` is table or json."""
-    prepare(this_host())
+    _begin()
     node, nodes = _this_node(), active_nodes()
     reports = _reports.setdefault(node.host.state, [])
     reports.append(report(node))
     if len(reports) < len(nodes):
         return  # the last host to answer prints for all
     reports.sort(key=lambda r: [n.name for n in nodes].index(r.node))
-    others = strangers(nodes)
+    others = members.strangers(nodes)
     if node.settings.status_format == "json":
-        machines = {"nodes": [r.as_json() for r in reports], "not_in_inventory": others}
+        machines = {"nodes": [r.as_json() for r in reports], "not_in_inventory": list(others)}
         print(json.dumps({**machines, "table": table(reports, others)}, indent=1))
     else:
         print(table(reports, others))
@@ -151,7 +172,7 @@ def status() -> None:
 @deploy("Kubernetes")
 def evidence() -> None:
     """Collect what helps to find a fault from all hosts into one archive; nothing is changed on them."""
-    prepare(this_host())
+    _begin()
     mine = this_host()
     role_of(mine)  # no more is asked of a host before: it may be the broken one
     path = archive_path(mine, settings_of(mine).evidence_path)
@@ -161,8 +182,10 @@ def evidence() -> None:
 @deploy("Kubernetes")
 def turndown() -> None:
     """Take away what was made, in reverse; data stays unless ``purge_data`` is set."""
-    prepare(this_host())
+    _begin()
     node = _this_node()
+    if RECORD not in observe(Leftovers).paths:
+        host.log("No record of docker-multinode is here: nothing is changed on this host")
     one_run_at_a_time(node.host)
     for phase in _in_order(tuple(reversed(PHASES))):
         _titled(phase.TITLE, phase.remove, node)

@@ -1,6 +1,6 @@
 """Every option once: name, type, default, help. docs/options.md is generated from this table.
 
-Order of precedence: ``--data``, host data, group data, the environment of the pyinfra command
+Order of precedence: ``--data``, host data, group data, for some the environment of the pyinfra command
 (upper case), the default.
 """
 
@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 from pyinfra.api import DeployError
@@ -18,6 +19,12 @@ from pyinfra.api import DeployError
 from . import releases, values
 
 ADDONS = ("coredns", "metrics-server", "headlamp")
+
+FROM_ENVIRONMENT = ("k8s_version", "etcd_version", "flannel_version", "flannel_ipmasq", "flannel_network",
+                    "flannel_backend", "dns_domain", "dns_server_ip", "restart_policy", "master_ip", "net_interface",
+                    "ip_address", "timeout_for_services")  # fmt: skip
+"""What the 2016 scripts read from the environment is read there too, but ARCH, which the host tells. Other names are
+not: shells carry HTTP_PROXY, NODE_NAME or KUBELET_EXTRA_ARGS for other programs, each operator's another."""
 
 
 def option(parse: values.Parser, default: Any, help: str, unset: str = "", *, per_host: bool = False) -> Any:
@@ -62,9 +69,11 @@ class Settings:
         "the tenth address of service_network",
     )
     restart_policy: str = option(
-        values.one_of("unless-stopped", "always", "on-failure"),
-        "unless-stopped",
-        "Docker restart policy of our own containers.",
+        values.one_of("unless-stopped", "always"),
+        # measured on 26.1.5 and 28.5.2: of the containers that a killed dockerd left, the next one stops those with
+        # unless-stopped as if a user did, and they stay down
+        "always",
+        "Docker restart policy of our own containers. `unless-stopped` leaves them down after dockerd was killed.",
     )
     master_ip: str | None = option(
         values.ip_address,
@@ -125,22 +134,35 @@ class Settings:
         values.names, (), "More names and addresses that the apiserver's certificate is good for."
     )
     certificate_days: int = option(values.days, 365, "Lifetime of the certificates that are issued, in days.")
+    renew_certificates: bool = option(
+        values.boolean,
+        False,
+        "Issue every certificate anew but the authorities', also good ones. For one run: with `--data`, else each run "
+        "does it again.",
+    )
     apiserver_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-apiserver.")
     controller_manager_extra_args: Mapping[str, str] = option(
         values.extra_args, {}, "More flags for kube-controller-manager."
     )
     scheduler_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-scheduler.")
     kubelet_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for the kubelet.")
-    kube_proxy_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-proxy.")
+    kube_proxy_extra_args: Mapping[str, str] = option(
+        values.extra_args, {}, "More flags for kube-proxy about its log, like v and vmodule; it ignores others."
+    )
     etcd_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for etcd.")
     addons: tuple[str, ...] = option(values.some_of(*ADDONS), ADDONS, "Which addons the cluster gets.")
     allow_docker_restart: bool = option(
         values.boolean,
         False,
-        "Restart the main Docker also where containers run that have no restart policy.",
+        "Restart the main Docker also where containers run that have no restart policy; the run starts them again.",
     )
     timeout_for_services: int = option(values.seconds, 180, "How long to wait for one service to come up, in seconds.")
     timeout_for_images: int = option(values.seconds, 1800, "How long pulling and building images may take, in seconds.")
+    timeout_for_drain: int = option(
+        values.seconds,
+        180,
+        "How long a turndown waits for a node's pods to go elsewhere, in seconds; then the node goes without.",
+    )
     kubeconfig_path: str = option(
         values.path, "./kubeconfig", "Where deploys/kubeconfig.py writes, on the control machine."
     )
@@ -224,7 +246,7 @@ def _value(name: str, data: Mapping[str, Any], environ: Mapping[str, str], hosts
     option, upper = OPTIONS[name], name.upper()
     if data.get(name) is not None:
         raw, origin = data[name], f"setting {name}"
-    elif environ.get(upper):
+    elif name in FROM_ENVIRONMENT and environ.get(upper):
         raw, origin = environ[upper], f"environment variable {upper}"
         if option["per_host"] and hosts > 1:
             raise DeployError(
@@ -244,16 +266,25 @@ def _refuse_misspelt(data: Mapping[str, Any], environ: Mapping[str, str]) -> Non
         if not isinstance(name, str) or name in OPTIONS or _FOREIGN.match(name):
             continue
         lower = name.lower().replace("-", "_")
-        close = [lower] if lower in OPTIONS else difflib.get_close_matches(lower, OPTIONS, 1, 0.85)
-        if close:
+        if close := lower if lower in OPTIONS else _close(lower, 0.85):
             written = name if name.isprintable() else values.shown(name)
-            raise DeployError(f"unknown setting {written}; did you mean {close[0]}?")
+            raise DeployError(f"unknown setting {written}; did you mean {close}?")
     for name in environ:
         # the environment is not ours alone: only what can hardly be anything else
-        if name.isupper() and "_" in name and name.lower() not in OPTIONS:
-            close = difflib.get_close_matches(name.lower(), OPTIONS, 1, 0.9)
-            if close:
-                raise DeployError(f"unknown environment variable {name}; did you mean {close[0].upper()}?")
+        lower = name.lower()
+        if (
+            name.isupper()
+            and "_" in name
+            and lower not in OPTIONS
+            and (close := _close(lower, 0.9)) in FROM_ENVIRONMENT
+        ):
+            raise DeployError(f"unknown environment variable {name}; did you mean {close.upper()}?")
+
+
+@cache
+def _close(name: str, cutoff: float) -> str | None:
+    # many hosts have the same data, and all of them the same environment
+    return next(iter(difflib.get_close_matches(name, OPTIONS, 1, cutoff)), None)
 
 
 def _check_together(settings: Settings) -> None:
@@ -285,19 +316,31 @@ def _check_together(settings: Settings) -> None:
     _refuse_owned_flags(settings)
 
 
-#: Flags that the deploy sets itself and that other parts rely on.
+#: Flags that other parts rely on: keys, certificates, kubeconfigs, data, addresses, the cluster's own settings.
 _OWNED: Mapping[str, tuple[str, ...]] = {
-    "apiserver_extra_args": ("advertise-address", "secure-port", "etcd-servers", "service-cluster-ip-range",
-                             "client-ca-file", "authentication-config", "anonymous-auth", "etcd-cafile",
-                             "etcd-certfile", "etcd-keyfile", "service-account-issuer", "tls-cert-file",
+    "apiserver_extra_args": ("advertise-address", "anonymous-auth", "authentication-config", "client-ca-file",
+                             "etcd-cafile", "etcd-certfile", "etcd-keyfile", "etcd-servers",
+                             "kubelet-certificate-authority", "kubelet-client-certificate", "kubelet-client-key",
+                             "proxy-client-cert-file", "proxy-client-key-file", "requestheader-client-ca-file",
+                             "secure-port", "service-account-issuer", "service-account-key-file",
+                             "service-account-signing-key-file", "service-cluster-ip-range", "tls-cert-file",
                              "tls-private-key-file"),
-    "controller_manager_extra_args": ("kubeconfig", "root-ca-file", "cluster-signing-cert-file",
-                                      "cluster-signing-key-file"),
-    "scheduler_extra_args": ("kubeconfig",),
-    "kubelet_extra_args": ("config", "kubeconfig", "hostname-override", "node-ip", "container-runtime-endpoint"),
-    "kube_proxy_extra_args": ("config", "hostname-override"),
-    "etcd_extra_args": ("name", "data-dir", "listen-client-urls", "client-cert-auth", "trusted-ca-file"),
+    "controller_manager_extra_args": ("authentication-kubeconfig", "authorization-kubeconfig",
+                                      "client-ca-file", "cluster-signing-cert-file", "cluster-signing-key-file",
+                                      "kubeconfig", "requestheader-client-ca-file", "root-ca-file", "secure-port",
+                                      "service-account-private-key-file"),
+    "scheduler_extra_args": ("authentication-kubeconfig", "authorization-kubeconfig", "kubeconfig",
+                             "secure-port"),
+    "kubelet_extra_args": ("cert-dir", "config", "container-runtime-endpoint", "hostname-override", "kubeconfig",
+                           "node-ip", "root-dir"),
+    "etcd_extra_args": ("advertise-client-urls", "cert-file", "client-cert-auth", "data-dir",
+                        "initial-advertise-peer-urls", "initial-cluster", "key-file", "listen-client-urls",
+                        "listen-peer-urls", "name", "peer-cert-file", "peer-client-cert-auth",
+                        "peer-key-file", "peer-trusted-ca-file", "trusted-ca-file"),
 }  # fmt: skip
+
+#: With --config kube-proxy drops what other flags say without a word (cmd/kube-proxy/app/options.go, Complete).
+_LOGGING = re.compile(r"v|vmodule|logging-format|log-[a-z-]+")
 
 
 def _refuse_owned_flags(settings: Settings) -> None:
@@ -305,3 +348,9 @@ def _refuse_owned_flags(settings: Settings) -> None:
         clash: Iterable[str] = sorted(set(getattr(settings, name)) & set(owned))
         for flag in clash:
             raise DeployError(f"{name} sets --{flag}, which the deploy sets itself; leave it out")
+    for flag in settings.kube_proxy_extra_args:
+        if not _LOGGING.fullmatch(flag):
+            raise DeployError(
+                f"kube_proxy_extra_args sets --{flag}, which kube-proxy ignores beside its configuration file; only "
+                "flags about logging have an effect: v, vmodule, logging-format, log-…; leave it out"
+            )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
+from pyinfra.api import DeployError
+
 from .facts.etcd import Subnets
 
 OVERHEAD = {"vxlan": 50, "host-gw": 0}
 """Bytes that a backend takes of each packet (flannel's pkg/backend)."""
 
 
-class NoSubnetLeftError(Exception):
+class NoSubnetLeftError(DeployError):
     """The pod network has no free /24."""
 
 
@@ -43,10 +45,52 @@ def _candidates(network: str) -> Iterable[str]:
     return map(str, subnets)
 
 
+DOCKER_POOLS = (("172.17.0.0/16", 16), ("172.18.0.0/16", 16), ("172.19.0.0/16", 16), ("172.20.0.0/14", 16),
+                ("172.24.0.0/14", 16), ("172.28.0.0/14", 16), ("192.168.0.0/16", 20))  # fmt: skip
+"""What Docker takes its networks from, and their prefix lengths (moby daemon/libnetwork/ipamutils)."""
+
+
+def bridge_address(
+    before: str, networks: Mapping[str, str], routes: Iterable[str], pools: Iterable[tuple[str, int]]
+) -> tuple[str, str | None]:
+    """The address that docker0 can have: the one before us, or the first free one as Docker would choose it.
+
+    :param before: with prefix length.
+    :param networks: subnet of each network of Docker → its name.
+    :param routes: networks that the host has routes to.
+    :param pools: network and prefix length of what Docker chooses from.
+    :return: the address (the old one where nothing is free), and the network that has the old one.
+    """
+    old = ipaddress.IPv4Interface(before)
+    taken = {network: name for subnet, name in networks.items() if (network := _network(subnet))}
+    rival = next((name for network, name in taken.items() if network.overlaps(old.network)), None)
+    if rival is None:
+        return before, None
+    used = [*taken, *(network for route in routes if (network := _network(route)))]
+    for base, length in pools:
+        pool = _network(base)
+        for subnet in pool.subnets(new_prefix=length) if pool and pool.prefixlen <= length <= 30 else ():
+            if not any(subnet.overlaps(other) for other in used):
+                return gateway(str(subnet)), rival
+    return before, rival
+
+
+def _network(text: str) -> ipaddress.IPv4Network | None:
+    try:
+        return ipaddress.IPv4Network(text, strict=False)
+    except ValueError:  # IPv6, "unreachable"
+        return None
+
+
 def gateway(subnet: str) -> str:
     """docker0's address in a subnet, with prefix length: 10.1.3.0/24 → 10.1.3.1/24."""
     network = ipaddress.IPv4Network(subnet)
     return f"{network[1]}/{network.prefixlen}"
+
+
+def variables(text: str) -> dict[str, str]:
+    """What a subnet.env says."""
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
 def environment(network: str, subnet: str, mtu: int, ipmasq: bool) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gevent.lock import RLock
 from pyinfra import inventory
 from pyinfra.api import DeployError
 from pyinfra.api.host import Host
@@ -17,7 +18,7 @@ from pyinfra.api.state import State
 from . import platforms, releases, settings
 from .facts.platform import Found, Interface, Platform
 from .facts.sections import shown
-from .observe import ask, observe, this_host
+from .observe import ask, ask_all, observe, this_host
 from .platforms import RestartStrategy
 from .releases import Release
 from .settings import Settings
@@ -227,6 +228,7 @@ def _usable(host: str, chosen: Interface, have: str) -> Interface:
 
 
 _runs: weakref.WeakKeyDictionary[State, list[Node]] = weakref.WeakKeyDictionary()
+_lock = RLock()
 
 
 def active_nodes() -> list[Node]:
@@ -235,9 +237,12 @@ def active_nodes() -> list[Node]:
     :raises DeployError: one of them is refused.
     """
     run: State = this_host().state
-    if run not in _runs:
-        active = set(inventory.get_active_hosts())
-        _runs[run] = [node_of(h) for h in (*group("master"), *group("worker")) if h in active]
+    with _lock:  # each host's deploy comes here
+        if run not in _runs:
+            active = set(inventory.get_active_hosts())
+            hosts = [h for h in (*group("master"), *group("worker")) if h in active]
+            ask_all((Platform, h, {}) for h in hosts)
+            _runs[run] = [node_of(h) for h in hosts]
     return _runs[run]
 
 

@@ -26,6 +26,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 _URL = re.compile(r"https?://[A-Za-z0-9\[][A-Za-z0-9.:/?=~+,%_\[\]-]*")
 _NUMBER = r"(0|[1-9][0-9]{0,2})"
+_USER = re.compile(r"(['\"](?:[A-Za-z][A-Za-z0-9+.-]*://)?).*@(?!sha256:)")
 _FLAG = re.compile(r"[a-z][a-z0-9-]*")
 _REFERENCE = 255
 """Characters of an image's name."""
@@ -37,9 +38,10 @@ _LONGEST = 2000
 
 
 def shown(value: object) -> str:
-    """A value in a sentence: on one line, and not longer than one likes to read."""
+    """A value in a sentence: on one line, not longer than one likes to read, and without the name and password that
+    may stand before a host."""
     try:
-        said = " ".join(repr(value).split())
+        said = _USER.sub(r"\1…@", " ".join(repr(value).split()))
     except (ValueError, RecursionError):  # a number of thousands of digits, a list nested without end
         said = f"a {type(value).__name__} that can't be written"
     return said if len(said) <= 120 else f"{said[:100]}… ({len(said)} characters)"
@@ -83,22 +85,22 @@ def boolean(value: Any) -> bool:
     raise ValueError(f"must be true or false, not {shown(value)}")
 
 
-def seconds(value: Any) -> int:
-    """A positive whole number of seconds, at most a day."""
+def _whole(value: Any, unit: str, most: int) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value) if len(value) < 9 else 0
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 86400:
-        raise ValueError(f"must be a whole number of seconds from 1 to 86400, not {shown(value)}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ValueError(f"must be a whole number of {unit} from 1 to {most}, not {shown(value)}")
     return value
+
+
+def seconds(value: Any) -> int:
+    """A positive whole number of seconds, at most a day."""
+    return _whole(value, "seconds", 86400)
 
 
 def days(value: Any) -> int:
     """A whole number of days, from 1 to 3650."""
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value) if len(value) < 9 else 0
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 3650:
-        raise ValueError(f"must be a whole number of days from 1 to 3650, not {shown(value)}")
-    return value
+    return _whole(value, "days", 3650)
 
 
 def ip_address(value: Any) -> str:

@@ -75,10 +75,11 @@ def _name(common_name: str, organizations: tuple[str, ...] = ()) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int, latest: dt.datetime | None = None
 ) -> x509.CertificateBuilder:
     # hosts' clocks may lag a little behind the control machine's
     start = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
+    end = start + dt.timedelta(days=days)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -86,7 +87,7 @@ def _builder(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
-        .not_valid_after(start + dt.timedelta(days=days))
+        .not_valid_after(min(end, latest) if latest else end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
@@ -129,9 +130,9 @@ def is_authority(pem: str) -> bool:
 
 
 def issue(wanted: Certificate, authority: Pair, days: int) -> Pair:
-    """A new key and its certificate.
+    """A new key and its certificate, which does not outlive its authority's.
 
-    :raises ValueError: the authority's PEM is broken.
+    :raises ValueError: the authority's PEM is broken, or it has ended.
     """
     ca = x509.load_pem_x509_certificate(authority.certificate.encode())
     ca_key = serialization.load_pem_private_key(authority.key.encode(), password=None)
@@ -139,7 +140,7 @@ def issue(wanted: Certificate, authority: Pair, days: int) -> Pair:
         raise ValueError("the authority's key is not an elliptic curve key")
     key = _new_key()
     builder = (
-        _builder(_name(wanted.common_name, wanted.organizations), ca.subject, key, days)
+        _builder(_name(wanted.common_name, wanted.organizations), ca.subject, key, days, ca.not_valid_after_utc)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([_USAGES[u] for u in wanted.usages]), critical=False)
@@ -172,6 +173,30 @@ def _usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]:
         return set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
         return set()
+
+
+def end_of(pem: str) -> dt.datetime | None:
+    """When a certificate ends, in UTC; None where it can't be read."""
+    try:
+        return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
+    except ValueError:
+        return None
+
+
+def has_ended(pem: str) -> bool:
+    """Whether a certificate's lifetime is over."""
+    end = end_of(pem)
+    return end is not None and end < dt.datetime.now(dt.UTC)
+
+
+def part_left(pem: str) -> float:
+    """What is left of a certificate's lifetime, 1 where it has just begun; 1 too where it can't be read."""
+    try:
+        have = x509.load_pem_x509_certificate(pem.encode())
+    except ValueError:
+        return 1
+    lifetime = have.not_valid_after_utc - have.not_valid_before_utc
+    return (have.not_valid_after_utc - dt.datetime.now(dt.UTC)) / lifetime
 
 
 def described(pem: str) -> str:

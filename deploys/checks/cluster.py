@@ -5,23 +5,21 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from ..facts.etcd import RESERVATIONS, EtcdSubnets
 from ..facts.platform import Platform
-from ..observe import ask
+from ..observe import ask, observe
+from ..operations.flannel import subnet_of
 from ..settings import Settings
-from ..topology import Node
+from ..subnets import NoSubnetLeftError, variables
+from ..topology import Node, active_nodes
 
 ONE_FOR_ALL = ("k8s_version", "etcd_version", "flannel_version", "flannel_network", "flannel_backend",
                "service_network", "dns_domain", "dns_server_ip", "master_ip")  # fmt: skip
 """Settings that make one cluster."""
 
 
-PORTS = {
-    "master": {2379: "etcd", 2380: "etcd", 2381: "etcd", 6443: "kube-apiserver", 10257: "kube-controller-manager",
-               10259: "kube-scheduler"},
-    "worker": {},
-}  # fmt: skip
-
-
+MASTER_PORTS = {2379: "etcd", 2380: "etcd", 2381: "etcd", 6443: "kube-apiserver", 10257: "kube-controller-manager",
+                10259: "kube-scheduler"}  # fmt: skip
 NODE_PORTS = {10250: "the kubelet", 10248: "the kubelet", 10249: "kube-proxy", 10256: "kube-proxy",
               10010: "cri-dockerd"}  # fmt: skip
 
@@ -57,12 +55,37 @@ def routes(node: Node) -> str | None:
 
 def recorded_network(node: Node) -> str | None:
     """A node keeps its subnet for life, so the pod network can't move under it."""
-    for line in node.found.subnet_env.splitlines():
-        if line.startswith("FLANNEL_NETWORK=") and line != f"FLANNEL_NETWORK={node.settings.flannel_network}":
-            return (
-                f"is a node in the pod network {line.split('=', 1)[1]}; flannel_network can't be changed under it. "
-                "Set it back, or turn the cluster down with purge_data=true"
-            )
+    have = variables(node.found.subnet_env).get("FLANNEL_NETWORK")
+    if have and have != node.settings.flannel_network:
+        return (
+            f"is a node in the pod network {have}; flannel_network can't be changed under it. Set it back, or turn the "
+            "cluster down with purge_data=true"
+        )
+    return None
+
+
+def subnet_left(node: Node) -> str | None:
+    """The pod network has a /24 for the node; nodes that were there before keep theirs."""
+    known = observe(EtcdSubnets, node.first_master)
+    try:
+        subnet_of(node, known)
+    except NoSubnetLeftError as error:
+        names = ", ".join(sorted(known.reservations))
+        return (
+            f"{error}; etcd has reserved one each for {names}. Turn a node that is no longer needed down with "
+            f"purge_data=true, or delete {RESERVATIONS}/NODE in etcd where it is gone"
+        )
+    return None
+
+
+def same_backend(node: Node) -> str | None:
+    """flannel takes its backend from etcd, where the master's run writes it."""
+    if any(other.is_first_master for other in active_nodes()):
+        return None
+    known, wanted = ask(EtcdSubnets, node.first_master), node.settings.flannel_backend
+    have = known.backend if known else ""
+    if have and have != wanted:
+        return f"flannel_backend is {wanted}, the cluster's is {have}; change it with deploys/cluster.py, for all nodes"
     return None
 
 
@@ -78,13 +101,28 @@ def same_node(node: Node) -> str | None:
     return None
 
 
+def same_services(node: Node) -> str | None:
+    """Services keep their addresses in etcd, that of the DNS among them, and the API lets nobody change one."""
+    for key in ("service_network", "dns_server_ip"):
+        have = node.found.record.get(key)
+        if have and have != getattr(node.settings, key):
+            return (
+                f"is a node of a cluster with the {key} {have}, now it would be {getattr(node.settings, key)}, which "
+                "the addresses of its Services forbid; set it back, or turn the cluster down with purge_data=true"
+            )
+    return None
+
+
 def version_change(node: Node) -> str | None:
     """Another patch of the same minor is applied; an upgrade is more than that."""
-    have = str(node.found.record.get("kubernetes", ""))
-    if have and have.rsplit(".", 1)[0] != node.settings.k8s_version.rsplit(".", 1)[0]:
+    data = node.found.data if node.found.etcd_data else {}
+    have = str(node.found.record.get("kubernetes") or data.get("kubernetes", ""))
+    minor, wanted = have.rsplit(".", 1)[0], node.settings.k8s_version
+    if have and minor != wanted.rsplit(".", 1)[0]:
+        verb = "runs" if node.found.record else "has the data of"
         return (
-            f"runs Kubernetes {have}; going to {node.settings.k8s_version} is an upgrade of the minor version, which "
-            f"is not supported yet. Set k8s_version to a {have.rsplit('.', 1)[0]} version"
+            f"{verb} Kubernetes {have}; going to {wanted} is an upgrade of the minor version, which is not supported "
+            f"yet. Set k8s_version to a {minor} version"
         )
     return None
 
@@ -93,7 +131,7 @@ def ports(node: Node) -> str | None:
     """Nothing else listens where our programs will."""
     if node.found.record or node.found.subnet_env:
         return None  # they are ours by now
-    for port, owner in {**PORTS[node.role], **NODE_PORTS}.items():
+    for port, owner in {**(MASTER_PORTS if node.is_master else {}), **NODE_PORTS}.items():
         if port in node.found.listening:
             return f"port {port}, which {owner} needs, is in use; look with: ss -ltnp 'sport = :{port}'"
     return None

@@ -7,8 +7,12 @@ from collections.abc import Iterator
 
 from packaging.version import InvalidVersion, Version
 
+from ..facts.daemons import DaemonsFact
 from ..facts.sections import shown
+from ..observe import observe
+from ..operations.containers import taken
 from ..phases import docker
+from ..phases.control_plane import KUBELET_CONTAINER
 from ..record import BOOTSTRAP_DATA
 from ..topology import Node
 
@@ -117,6 +121,12 @@ def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, object]]:
         yield name, {"true": True, "false": False}.get(value, value)
 
 
+def docker_names(node: Node) -> str | None:
+    """No container of somebody else's has the name of ours."""
+    others = observe(DaemonsFact, node.host).main.others
+    return taken(KUBELET_CONTAINER, "main") if KUBELET_CONTAINER in others else None
+
+
 def docker_options(node: Node) -> str | None:
     """Rootless and user namespaces can't carry a kubelet."""
     options = node.found.docker_info.get("SecurityOptions") or []
@@ -139,19 +149,22 @@ def docker_root(node: Node) -> str | None:
 
 def docker_restart(node: Node) -> str | None:
     """The restart of the main Docker takes down nothing for good that nobody announced."""
-    return _unannounced(node) if docker.lost(node) and docker.restart_due(node) else None
+    sentence = _unannounced(node)
+    return sentence if sentence and docker.restart_due(node) else None
 
 
 def docker_restart_back(node: Node) -> str | None:
     """The same, where a turndown restarts it as it was."""
-    return _unannounced(node) if docker.lost(node) and docker.runs_ours(node) else None
+    return _unannounced(node) if docker.runs_ours(node) else None
 
 
 def _unannounced(node: Node) -> str | None:
-    lost = docker.lost(node)
-    if not node.settings.allow_docker_restart:
-        return (
-            f"the main Docker must be restarted, and {', '.join(lost)} would stay down for want of a restart "
-            "policy; give them one (docker update --restart=unless-stopped), or set allow_docker_restart=true"
-        )
-    return None
+    theirs = docker.bounced(node)
+    names = sorted(theirs.without_policy + theirs.lost)
+    if not names or node.settings.allow_docker_restart:
+        return None
+    return (
+        f"the main Docker must be restarted, and {', '.join(names)} would stay down for want of a restart policy that "
+        "holds for it; give them one (docker update --restart=unless-stopped), or set allow_docker_restart=true, with "
+        "which the run starts them again"
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
+from itertools import pairwise
 
 from ..record import NODE, SUBNET_ENV
 from ..topology import Node
 
-NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock")
+NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock", "modprobe")
 
 
 MEMORY_KIB = {"master": 1_700_000, "worker": 700_000}
@@ -107,3 +109,36 @@ def firewall(node: Node) -> str | None:
     if "firewalld" in node.found.active:
         return "firewalld is running, which takes Docker's and kube-proxy's rules away when it reloads; stop it"
     return None
+
+
+#: What nodes and pods need of a host: port → protocol.
+_FROM_OTHERS: dict[str, dict[str, str]] = {
+    "master": {"2379": "tcp", "6443": "tcp", "10250": "tcp"},
+    "worker": {"10250": "tcp"},
+}
+
+
+def ufw(node: Node) -> str | None:
+    """ufw lets other nodes and pods in."""
+    policy, *rules = node.found.ufw or ("policy ACCEPT",)
+    if policy == "policy ACCEPT":
+        return None
+    needed = {**_FROM_OTHERS[node.role], **({"8472": "udp"} if node.settings.flannel_backend == "vxlan" else {})}
+    shut = [f"{port}/{proto}" for port, proto in needed.items() if not any(_lets_in(r, port, proto) for r in rules)]
+    if not shut:
+        return None
+    lan = ipaddress.IPv4Interface(f"{node.address}/{node.interface.prefix}").network
+    return (
+        f"its ufw lets nobody in on {', '.join(shut)}, which other nodes and pods need; run there: "
+        f"ufw allow from {lan} && ufw allow from {node.settings.flannel_network}"
+    )
+
+
+def _lets_in(rule: str, port: str, protocol: str) -> bool:
+    """Whether a rule is for that port; from whom it lets in is the user's."""
+    words = rule.split()
+    options = dict(pairwise(words))
+    ports = [part.partition(":") for part in options.get("--dports", options.get("--dport", port)).split(",")]
+    return options.get("-p", protocol) in (protocol, "all") and any(
+        int(low) <= int(port) <= int(high or low) for low, _, high in ports if low.isdecimal()
+    )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import calendar
 import ipaddress
 import json
 import re
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pyinfra.api import FactProcessError
 from typing_extensions import override
 
-from ..record import BOOTSTRAP_SOCKET
-from .sections import END, Bundle, Sections, shown
+from ..record import BEFORE, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET
+from .sections import END, Bundle, Sections, first, number, shown
 
 LABEL = "io.docker-multinode.spec"
 """Label of every container of ours: its specification as JSON."""
@@ -20,10 +23,17 @@ LABEL = "io.docker-multinode.spec"
 IMAGE_LABEL = "io.docker-multinode.node-image"
 """Label of every image that a build of the node image makes."""
 
+PROGRAM = "io.kubernetes.container.name"
+"""Label of a pod's container: the name that the manifest gives it."""
+
+_PROGRAM = f'{{{{index .Config.Labels "{PROGRAM}"}}}} {{{{.State.StartedAt}}}}'
+
 _CONTAINER = '{"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}'
 
 _IMAGE = "{{.Repository}}:{{.Tag}}|{{.ID}}|{{.Repository}}@{{.Digest}}"
 
+# A dockerd that starts on a full disk does not know its containers of before until it starts again: it registers one
+# by writing its config.v2.json anew (measured on 26.1.5). So only one that is older than the daemon can be such.
 # A daemon is asked only while its unit is active and never for longer than 20 s: a docker command at a
 # daemon that waits to start would hang, and one at a socket-activated daemon would start it.
 _SCRIPT = rf"""
@@ -35,15 +45,33 @@ one() {{ unit=$1 socket=$2
   echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
   systemctl is-active --quiet $unit || return 0
   d="timeout 20 docker -H unix://$socket"
+  echo "== $unit names"; $d ps -a --format '{{{{.Names}}}}'
   echo "== $unit containers"
   c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }} || return 0
+  command=$(tr '\0' '\n' < /proc/$pid/cmdline)
+  root=$(echo "$command" | sed -n 's/^--data-root=//p')
+  [ -n "$root" ] || root=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
+  pidfile=$(echo "$command" | sed -n 's/^--pidfile=//p')
+  lost=$(find "${{root:-/var/lib/docker}}/containers" -mindepth 2 -maxdepth 2 -name config.v2.json \
+    ! -newer "${{pidfile:-/var/run/docker.pid}}" -exec grep -l {LABEL} {{}} + 2>/dev/null)
+  if [ -n "$lost" ]; then
+    known=$($d ps -aq --no-trunc) || return 0
+    echo "== $unit forgotten"
+    for f in $lost; do
+      id=${{f%/*}}; case "$known" in *"${{id##*/}}"*) ;; *) sed -n 's|.*"Name":"/\([^"]*\)".*|\1|p' "$f";; esac
+    done
+  fi
   echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}' || return 0
   echo "== $unit unfinished"; $d images -q --filter dangling=true --filter label={IMAGE_LABEL} || return 0
   echo "== $unit answered"
 }}
 one docker-bootstrap {BOOTSTRAP_SOCKET}
 one docker /var/run/docker.sock
+echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
+echo "== programs"; ! systemctl is-active --quiet docker || timeout 20 docker ps -q --filter label={PROGRAM} \
+  --filter label=io.kubernetes.pod.namespace=kube-system | xargs -r timeout 20 docker inspect --format '{_PROGRAM}'
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
+echo "== docker0 before"; cat {BEFORE}/docker0 2>/dev/null
 {END}
 """
 
@@ -56,6 +84,8 @@ class ContainerState:
     running: bool
     spec: Any
     """What the label says; None where it is not JSON."""
+    started: int = 0
+    """When it was started last, in seconds since 1970; 0 where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +101,10 @@ class DaemonState:
     """Its environment, as far as it is ours."""
     answers: bool
     containers: dict[str, ContainerState] = field(default_factory=dict)
+    others: frozenset[str] = frozenset()
+    """Names of the containers that are not ours, running or not."""
+    forgotten: tuple[str, ...] = ()
+    """Containers of ours that lie on its disk, but that it does not know."""
     images: dict[str, str] = field(default_factory=dict)
     """Reference with tag, and with digest → image id."""
     unfinished: tuple[str, ...] = ()
@@ -85,10 +119,24 @@ class Daemons:
     main: DaemonState
     docker0: str
     """Address of docker0 with its prefix length, or an empty string."""
+    docker0_before: str = ""
+    """The one that it had before us, by the record; empty where the record does not say."""
+    bootstrap_started: int = 0
+    """When the bootstrap daemon was started last, in seconds since 1970; 0 where that is not known."""
+    programs: Mapping[str, int] = field(default_factory=dict)
+    """Container of a pod in kube-system that runs → when it was started."""
 
     def of(self, daemon: str) -> DaemonState:
         """``bootstrap`` or ``main``."""
         return self.bootstrap if daemon == "bootstrap" else self.main
+
+
+def _seconds(moment: object) -> int:
+    """Docker's 2026-11-23T01:34:29.11842667Z in seconds since 1970; 0 for anything else."""
+    try:
+        return calendar.timegm(time.strptime(str(moment)[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return 0
 
 
 def _container(line: str) -> ContainerState:
@@ -103,12 +151,13 @@ def _container(line: str) -> ContainerState:
         spec = json.loads(label)
     except (ValueError, TypeError, RecursionError):
         spec = None
-    return ContainerState(name, running, spec)
+    return ContainerState(name, running, spec, _seconds(raw["state"].get("StartedAt")))
 
 
 _STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing")
 _IMAGE_LINE = re.compile(r"[^|\s]+\|(sha256:)?[0-9a-f]+\|[^|\s]+")
 _ID = re.compile(r"(sha256:)?[0-9a-f]+")
+_ADDRESS = re.compile(r"([0-9]+[.]){3}[0-9]+/[0-9]+")
 _DOCKER0 = re.compile(r"\d+: docker0\s+inet (\S+) .*")
 
 
@@ -150,9 +199,11 @@ def _daemon(sections: Sections, unit: str) -> DaemonState:
         needs_reload=show.get("NeedDaemonReload") == "yes",
         command=tuple(word for word in sections.get(f"{unit} command", []) if word),
         environment=dict(line.split("=", 1) for line in environment if "=" in line),
+        forgotten=tuple(sorted(set(sections.get(f"{unit} forgotten", [])))),
         unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
         answers=f"{unit} answered" in sections,
         containers={c.name: c for c in containers},
+        others=frozenset(",".join(sections.get(f"{unit} names", [])).split(",")) - {"", *(c.name for c in containers)},
         images={name: row[1] for row in images if len(row) == 3 for name in (row[0], row[2]) if "<none>" not in name},
     )
 
@@ -164,5 +215,13 @@ class DaemonsFact(Bundle[Daemons]):
 
     @override
     def read(self, sections: Sections) -> Daemons:
-        docker0 = _docker0(sections["docker0"])
-        return Daemons(_daemon(sections, "docker-bootstrap"), _daemon(sections, "docker"), docker0)
+        docker0, before = _docker0(sections["docker0"]), first(sections, "docker0 before")
+        programs = (line.rpartition(" ") for line in sections["programs"])
+        return Daemons(
+            _daemon(sections, "docker-bootstrap"),
+            _daemon(sections, "docker"),
+            docker0,
+            before if _ADDRESS.fullmatch(before) else "",
+            number(first(sections, "started")) or 0,
+            {name: _seconds(moment) for name, _, moment in programs if name},
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
+import re
 from dataclasses import dataclass, field
 
 from pyinfra.api import FactProcessError
@@ -14,15 +15,32 @@ from ..record import BOOTSTRAP_SOCKET, PKI
 from .sections import END, Bundle, Sections, shown
 
 FLANNEL_PREFIX = "/coreos.com/network"
+LEASES = f"{FLANNEL_PREFIX}/subnets"
+"""``<LEASES>/10.1.3.0-24`` → the address of the node whose flannel has this subnet, and more, as JSON."""
 RESERVATIONS = "/docker-multinode/subnets"
-"""``<RESERVATIONS>/<node>`` → the node's subnet, for life. A key of our own: flannel 0.28 turns each
-subnet key of its own prefix into a lease of 24 hours when it starts (pkg/subnet/etcd/local_manager.go)."""
+"""``<RESERVATIONS>/10.1.3.0-24`` → the node that has this subnet, for life: of one key there is one, so two
+nodes can't reserve one subnet. A key of our own: flannel 0.28 turns each subnet key of its own prefix into a
+lease of 24 hours when it starts (pkg/subnet/etcd/local_manager.go)."""
 
 TLS = f"--cacert {PKI}/etcd/ca.crt --cert {PKI}/etcd/healthcheck-client.crt --key {PKI}/etcd/healthcheck-client.key"
 ETCDCTL = (
     f"timeout 20 docker -H unix://{BOOTSTRAP_SOCKET} exec -i etcd etcdctl --command-timeout=10s "
     f"--endpoints https://127.0.0.1:2379 {TLS}"
 )
+
+
+def subnet_key(prefix: str, subnet: str) -> str:
+    """The key of a subnet, as flannel writes it: <prefix>/10.1.3.0-24."""
+    return f"{prefix}/{subnet.replace('/', '-')}"
+
+
+def _subnet(key: str) -> str:
+    """The subnet of a key; flannel's may have an IPv6 one behind it. Empty where it names none."""
+    found = re.fullmatch(r".*/([0-9.]+)-([0-9]+)(&.*)?", key)
+    try:
+        return str(ipaddress.IPv4Network(f"{found[1]}/{found[2]}")) if found else ""
+    except ValueError:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,14 @@ class Subnets:
     leases: dict[str, str] = field(default_factory=dict)
     """Public address → subnet, as flannel sees it now."""
 
+    @property
+    def backend(self) -> str:
+        """flannel's backend, like vxlan; empty where it is not known."""
+        try:
+            return str(json.loads(self.config)["Backend"]["Type"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return ""
+
 
 _ASK = f"{ETCDCTL} get --prefix -w json"
 _SCRIPT = f"""
@@ -45,13 +71,6 @@ echo "== flannel"; ask {FLANNEL_PREFIX}/
 echo "== reservations"; ask {RESERVATIONS}/
 {END}
 """
-
-
-def _subnet(text: str) -> str | None:
-    try:
-        return str(ipaddress.IPv4Network(text)) if "/" in text else None
-    except ValueError:
-        return None
 
 
 def _pairs(sections: Sections) -> dict[str, str]:
@@ -77,19 +96,15 @@ class EtcdSubnets(Bundle[Subnets]):
         pairs = _pairs(sections)
         leases = {}
         for key, value in pairs.items():
-            if key.startswith(FLANNEL_PREFIX + "/subnets/"):
-                subnet = _subnet(key.rsplit("/", 1)[1].split("&")[0].replace("-", "/"))
-                if subnet is None:
-                    continue
+            if key.startswith(LEASES + "/") and (subnet := _subnet(key)):
                 try:
                     leases[str(json.loads(value)["PublicIP"])] = subnet
                 except (ValueError, KeyError, TypeError, RecursionError):
                     leases[f"unreadable {key}"] = subnet
         reservations = {}
-        for key, value in pairs.items():
+        for key, node in pairs.items():
             if key.startswith(RESERVATIONS + "/"):
-                subnet = _subnet(value)
-                if subnet is None:
-                    raise FactProcessError(f"etcd's key {shown(key)} has {shown(value)} instead of a subnet")
-                reservations[key.rsplit("/", 1)[1]] = subnet
+                if not (subnet := _subnet(key)):
+                    raise FactProcessError(f"etcd's key {shown(key)} names no subnet")
+                reservations[node] = subnet
         return Subnets(True, pairs.get(FLANNEL_PREFIX + "/config", ""), reservations, leases)

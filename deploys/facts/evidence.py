@@ -87,7 +87,7 @@ _SYSTEM = (
     ),
 )
 _OURS = (
-    Row("ours/record.txt", f"find {RECORD} -type f -size -64k -exec tail -v -n +1 {{}} +", lines=3000),
+    Row("ours/record.txt", f"find {RECORD} -type f -size -64k ! -path '*/.*' -exec tail -v -n +1 {{}} +", lines=3000),
     Row("ours/subnet.env.txt", f"cat {FLANNEL_RUN}/subnet.env"),
     Row("ours/files.txt", _LISTING, lines=2000),
     Row(CERTIFICATES, _CERTIFICATES, lines=5000),

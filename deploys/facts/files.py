@@ -15,7 +15,8 @@ from typing_extensions import override
 from ..record import FILES, FLANNEL_RUN, KUBELET_CLIENT, OWN_PLACES
 from .sections import END, Bundle, Sections, number, shown
 
-# Keys are never read: only that they are there, and their mode. Foreign files: only their names.
+# Keys, and what else is for root alone, are never read: only that they are there, and their mode. Foreign files:
+# only their names.
 _SCRIPT = rf"""
 ours() {{ grep -a '^/' {FILES} 2>/dev/null | while IFS= read -r f; do if [ -f "$f" ] || [ -L "$f" ]; then
   printf '%s\n' "$f"; fi; done; }}
@@ -25,8 +26,10 @@ echo "== stat"
 echo "== ours"; ours
 echo "== contents"
 if [ -s {FILES} ]; then
-  ours | grep -v -e '\.key$' -e '\.pem$' | sed 's/^/./' | (cd / && tar -czf - -T - 2>/dev/null) | base64
+  ours | grep -v -e '\.key$' -e '\.pem$' | while IFS= read -r f; do
+    [ "$(stat -c %a "$f")" = 600 ] || printf '%s\n' ".$f"; done | (cd / && tar -czf - -T - 2>/dev/null) | base64
 fi
+echo "== changed"; ours | tr '\n' '\0' | xargs -0r stat -c '%Z %n' 2>/dev/null
 echo "== subnet.env"; cat {FLANNEL_RUN}/subnet.env 2>/dev/null
 echo "== kubelet-client"; sed -n '/-BEGIN CERT/,/-END CERT/p' {KUBELET_CLIENT} 2>/dev/null
 {END}
@@ -47,7 +50,9 @@ class FileState:
     size: int
     ours: bool
     content: str | None
-    """None for keys and for foreign files, which are not read."""
+    """None for keys, for what root alone may read, and for foreign files: they are not read."""
+    changed: int = 0
+    """When it was last written or replaced, in seconds since 1970; 0 for foreign files."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,10 @@ class Files:
         """The file at that path, if it is there and ours."""
         found = self.files.get(path)
         return found if found and found.ours else None
+
+    def below(self, directory: str) -> list[str]:
+        """Paths of the files of ours below a directory."""
+        return sorted(p for p, found in self.files.items() if found.ours and p.startswith(f"{directory}/"))
 
     def content(self, path: str) -> str:
         """Content of a file of ours, or an empty string."""
@@ -95,12 +104,15 @@ class HostFiles(Bundle[Files]):
     def read(self, sections: Sections) -> Files:
         ours = set(sections.get("ours", []))
         contents = _contents(sections.get("contents", []))
+        times = (line.partition(" ") for line in sections["changed"])
+        changed = {path: number(time) or 0 for time, _, path in times}
         files = {}
         for line in sections.get("stat", []):
             found = _STAT.fullmatch(line)
             size = number(found[3]) if found else None
             if not found or size is None:
                 raise FactProcessError(f"the host's stat gave {shown(line)} instead of a file")
-            files[found[4]] = FileState(found[1], found[2], size, found[4] in ours, contents.get(found[4]))
+            mode, owner, path = found[1], found[2], found[4]
+            files[path] = FileState(mode, owner, size, path in ours, contents.get(path), changed.get(path, 0))
         env = dict(line.split("=", 1) for line in sections.get("subnet.env", []) if "=" in line)
         return Files(files, env, "\n".join(sections.get("kubelet-client", [])))

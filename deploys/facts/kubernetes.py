@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,11 @@ ADDON = "docker-multinode.io/addon"
 KINDS = ("deployments,services,configmaps,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,"
          "apiservices")  # fmt: skip
 
-_NODES = '{range .items[*]}{.metadata.name}{" "}{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+_NODES = (
+    '{range .items[*]}{.metadata.name}{"|"}{.status.nodeInfo.machineID}{"|"}'
+    '{.status.addresses[?(@.type=="InternalIP")].address}{"|"}'
+    '{range .status.conditions[?(@.status=="True")]}{.type}{" "}{end}{"|"}{.metadata.labels}{"\\n"}{end}'
+)
 _PODS = (
     "{range .items[*]}{.metadata.namespace}/{.metadata.name} {.status.phase}{range .status.containerStatuses[*]}"
     '{" "}{.ready}{.state.waiting.reason}{end}{"\\n"}{end}'
@@ -37,6 +42,21 @@ class NodeState:
     """A node as the API sees it."""
 
     ready: bool
+    machine_id: str = ""
+    """Of the machine that the kubelet ran on when it last told."""
+    address: str = ""
+    pressures: tuple[str, ...] = ()
+    """Conditions like DiskPressure, under which the kubelet evicts pods."""
+    labels: frozenset[str] = frozenset()
+    """key=value"""
+
+
+def _labels(text: str) -> frozenset[str]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(f"{k}={v}" for k, v in found.items()) if isinstance(found, dict) else frozenset()
 
 
 def _asked(heading: str, what: str, rows: str) -> str:
@@ -66,8 +86,20 @@ class ClusterNodes(Bundle["dict[str, NodeState] | None"]):
 
     @override
     def read(self, sections: Sections) -> dict[str, NodeState] | None:
-        rows = _lines(sections, "nodes", re.compile(r"([a-z0-9.-]+) (True|False|Unknown)?"))
-        return None if rows is None else {row[1]: NodeState(row[2] == "True") for row in rows}
+        rows = _lines(sections, "nodes", re.compile(r"([a-z0-9.-]+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)"))
+        return None if rows is None else {row[1]: _node(*row.groups()[1:]) for row in rows}
+
+
+def _node(machine_id: str, address: str, conditions: str, labels: str) -> NodeState:
+    true = conditions.split()
+    pressures = tuple(c for c in true if c.endswith("Pressure"))
+    return NodeState("Ready" in true, machine_id, address, pressures, _labels(labels))
+
+
+#: How kubectl tells an API's no from one that is not able to answer.
+_REFUSED = re.compile(
+    r'The \S+ ".*" is invalid:|Error from server \((?!InternalError|ServiceUnavailable|Timeout|TooManyRequests)'
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +114,8 @@ class ObjectsState:
     """addon, kind, namespace, name of every object that carries our label."""
     taken: bool = False
     """Whether it would not be applied, because others have set fields of it since."""
+    refused: bool = False
+    """Whether the API answers, and would not take it."""
 
 
 class Objects(Sectioned[ObjectsState]):
@@ -110,7 +144,8 @@ class Objects(Sectioned[ObjectsState]):
             return ObjectsState(True, (), "", tuple(labelled))
         if "rc 1" in sections and any(line.startswith(("+++", "diff ")) for line in diff):
             return ObjectsState(True, tuple(diff), "", tuple(labelled))
-        return ObjectsState(False, (), " ".join(diff[-2:]), (), taken=bool(conflicts(diff)))
+        refused = any(_REFUSED.match(line) for line in diff)
+        return ObjectsState(False, (), " ".join(diff[-2:]), (), taken=bool(conflicts(diff)), refused=refused)
 
 
 class TakenFields(FactBase["dict[int, tuple[Taken, ...]]"]):

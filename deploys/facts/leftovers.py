@@ -4,43 +4,74 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import (
     BACKUPS,
+    BEFORE,
+    BEFORE_PATHS,
     BOOTSTRAP_DATA,
     BOOTSTRAP_RUN,
     BOOTSTRAP_SOCKET,
     ETCD_DATA,
-    FLANNEL_RUN,
-    KUBELET,
+    FILES,
+    NODE,
+    PKI,
     RECORD,
+    SHARED_PLACES,
     SUBNET_ENV,
 )
+from .daemons import LABEL
 from .sections import END, Bundle, Sections, shown
 
-PATHS = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", ETCD_DATA, FLANNEL_RUN,
-         KUBELET, RECORD, "/var/lib/cri-dockerd", "/run/cri-dockerd.sock", "/var/log/pods",
-         "/var/log/containers")  # fmt: skip
+_NODE = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", *SHARED_PLACES)
+PATHS = (RECORD, *_NODE, ETCD_DATA)
 
-# iptables-save without a table: asked for one that is not there, the legacy variant would make it;
-# an empty mount point is as good as gone
+POD = "io.kubernetes.docker.type"
+"""Label that cri-dockerd gives to each container of a pod."""
+
+_IMAGE_AND_NAME = (
+    "{{.Image}} {{.Name}}"
+    f'{{{{range $k, $v := .Config.Labels}}}}{{{{if eq $k "{LABEL}" "{POD}"}}}} ours{{{{end}}}}{{{{end}}}}'
+)
+
+_NAME_AND_SUBNETS = "{{.Name}}{{range .IPAM.Config}} {{.Subnet}}{{end}}"
+
+# Names say little about whose a thing is, so nothing is ours without the record. iptables-save without a table: asked
+# for one that is not there, the legacy variant would make it; a mount point, and a directory that was there before us,
+# are as good as gone when nothing else is in them
 _SCRIPT = rf"""
-echo "== paths"; for p in {" ".join(PATHS)}; do [ -e $p ] || continue
-  if [ -d $p ] && mountpoint -q $p && [ -z "$(ls -A $p)" ]; then continue; fi; echo $p; done
-echo "== links"; ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1
-echo "== chains"; for c in iptables ip6tables; do
+node=; [ ! -e {NODE} ] || node=yes
+paths=; [ ! -e {FILES} ] && [ ! -e {BEFORE} ] || paths={RECORD}
+[ -z "$node" ] || paths="$paths {" ".join(_NODE)}"
+! grep -qsx {PKI}/etcd/ca.key {FILES} || paths="$paths {ETCD_DATA}"
+before=$(cat {BEFORE_PATHS} 2>/dev/null)
+old() {{ printf '%s\n' "$before" | grep -qxF "$1"; }}
+others() {{ find -H $1 -mindepth 1 -maxdepth 1 | grep -vxF -e "$before"; }}
+echo "== paths"; for p in $paths; do [ -e $p ] || continue
+  if {{ mountpoint -q $p || old $p; }} && [ -z "$(others $p)" ]; then continue; fi; echo $p; done
+echo "== mounts"; for p in $paths; do awk -v p="$p/" 'index($5,p)==1{{print $5}}' /proc/self/mountinfo; done | sort -u
+echo "== links"; [ -z "$node" ] || ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1 |
+  while read -r l; do old /sys/class/net/$l || echo $l; done
+n=$(sed -n 's/^FLANNEL_NETWORK=//p' {SUBNET_ENV} 2>/dev/null)
+echo "== routes"; [ -z "$node" ] || [ -z "$n" ] || ip -4 route show root "$n" | grep ' via ' |
+  grep -v ' dev flannel[.]1 ' | sed 's/ *$//'
+echo "== chains"; [ -z "$node" ] || for c in iptables ip6tables; do
   $c-save 2>/dev/null | awk '/^\*/{{t=substr($1,2)}} /^:/{{print t, substr($1,2)}}'; done | sort -u
 echo "== rules"; s=$(sed -n 's/^FLANNEL_SUBNET=//p' {SUBNET_ENV} 2>/dev/null | sed 's/[.]1[/]/.0\//')
 iptables-save 2>/dev/null | awk -v s="$s" '/^\*/{{t=substr($1,2)}} /--comment docker-multinode/{{print t, $0}}
-  s != "" && /^-A POSTROUTING/ && index($0, "-s " s " ") && / -j MASQUERADE/{{print t, $0}}'
+  s != "" && $0 == "-A POSTROUTING -s " s " ! -o docker0 -j MASQUERADE"{{print t, $0}}'
 echo "== backups"; find {BACKUPS} -type f -printf '%p\n' 2>/dev/null | sort
-echo "== pods"
-! systemctl is-active --quiet docker ||
-  timeout 20 docker ps -a --filter label=io.kubernetes.docker.type --format '{{{{.Names}}}}'
+echo "== pods"; a=; ! systemctl is-active --quiet docker || a=yes
+[ -z "$a" ] || [ -z "$node" ] || timeout 20 docker ps -a --filter label={POD} --format '{{{{.Names}}}}'
+echo "== used"; [ -z "$a" ] || timeout 20 docker ps -aq |
+  xargs -r timeout 20 docker inspect --format '{_IMAGE_AND_NAME}'
+echo "== networks"; [ -z "$a" ] || [ ! -e {BEFORE}/docker0 ] || timeout 20 docker network ls -q |
+  xargs -r timeout 20 docker network inspect --format '{_NAME_AND_SUBNETS}' | grep -v '^bridge '
 {END}
 """
 
@@ -50,6 +81,10 @@ _LINES = {
     "chains": re.compile(r"[a-z0-9_-]+ \S+"),
     "rules": re.compile(r"[a-z0-9_-]+ -A \S+ .*"),
     "pods": re.compile(r"[a-zA-Z0-9_.-]+"),
+    "routes": re.compile(r"[0-9./]+ via [0-9.]+ dev [\w. -]+"),
+    "mounts": re.compile(r"/.*"),
+    "used": re.compile(r"sha256:[0-9a-f]+ /\S+( ours)*"),
+    "networks": re.compile(r"\S+( [0-9a-f.:/]+)*"),
 }
 """What a line of a part looks like."""
 
@@ -68,23 +103,36 @@ class Left:
     """Names of the containers that the kubelet made."""
     backups: tuple[str, ...] = ()
     """Paths of the archives that deploys/backup.py made, or was sent."""
+    mounts: tuple[str, ...] = ()
+    """Mount points below the paths."""
+    routes: tuple[str, ...] = ()
+    """Routes into the pod network by another node: ``10.1.2.0/24 via 192.168.1.12 dev eth0``; not by flannel's link."""
+    networks: Mapping[str, str] = field(default_factory=dict)
+    """Subnet → name of the network of the main Docker that has it, but for docker0's; while docker0 is moved."""
+    used: Mapping[str, str] = field(default_factory=dict)
+    """Image id → name of a container of somebody else's that was made from it, running or not."""
 
 
 class Leftovers(Bundle[Left]):
-    """Paths, links, iptables chains and pods that we or our containers made."""
+    """Paths, links, iptables chains and pods that we or our containers made.
+
+    Where the record does not say that the host is a node, nothing is; but for the record, and etcd's data beside the
+    key of its authority, which outlive a turndown.
+    """
 
     script = _SCRIPT
 
     @override
     def read(self, sections: Sections) -> Left:
         for name, line in _LINES.items():
-            if wrong := next((text for text in sections[name] if not line.fullmatch(text)), None):
+            if wrong := next((text for text in sections.get(name, []) if not line.fullmatch(text)), None):
                 raise FactProcessError(f"the host says {shown(wrong)} of its {name}")
         for rule in sections["rules"]:
             try:
                 shlex.split(rule)
             except ValueError:
                 raise FactProcessError(f"the host says {shown(rule)} of its rules") from None
+        used = (line.split() for line in sections["used"])
         return Left(
             frozenset(sections["paths"]),
             frozenset(sections["links"]),
@@ -92,4 +140,8 @@ class Leftovers(Bundle[Left]):
             tuple(sections["rules"]),
             tuple(sections["pods"]),
             tuple(sections["backups"]),
+            tuple(sections["mounts"]),
+            tuple(sections["routes"]),
+            {subnet: name for line in sections["networks"] for name, *all in [line.split()] for subnet in all},
+            {image: name.lstrip("/") for image, name, *ours in used if not ours},
         )

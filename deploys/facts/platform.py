@@ -4,23 +4,45 @@ from __future__ import annotations
 
 import base64
 import json
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
 from typing_extensions import override
 
+from ..record import (
+    BEFORE_PATHS,
+    BOOTSTRAP_DATA,
+    DATA,
+    ETCD_DATA,
+    FILES,
+    KUBELET,
+    KUBERNETES,
+    NODE,
+    RECORD,
+    SHARED_PLACES,
+    SUBNET_ENV,
+)
 from .plausible import ADDRESS, unreadable
 from .sections import END, Bundle, Sections, first, number
 
+HIDDEN = "***@"
+"""Stands in a URL where its name and password were."""
+
+_CONTAINER = (
+    '{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}},'
+    '"remove":{{json .HostConfig.AutoRemove}},"labels":{{json .Config.Labels}}}'
+)
+
 # Docker is only asked when its unit runs: a socket-activated one would be started by the question.
-_SCRIPT = r"""
+# What stands before a URL's host may be a password, and what a fact reads is printed with -vvv.
+_SCRIPT = rf"""
+export LC_ALL=C; hide='s,(:\\?/\\?/)[^" ]*@,\1***@,g'
 echo "== machine"; uname -m
 echo "== kernel"; uname -r
 echo "== name"; uname -n
+echo "== machine-id"; cat /etc/machine-id 2>/dev/null
 echo "== user"; id -u
 echo "== time"; date +%s
-echo "== os"; cat /etc/os-release 2>/dev/null
 echo "== init"
 if [ -d /run/systemd/system ]; then echo systemd
 elif [ -d /run/openrc ] || command -v openrc-run >/dev/null 2>&1; then echo openrc
@@ -28,43 +50,58 @@ elif command -v initctl >/dev/null 2>&1 && initctl version 2>/dev/null | grep -q
 elif [ -d /etc/rc2.d ] && command -v update-rc.d >/dev/null 2>&1; then echo sysvinit
 else echo unknown; fi
 echo "== tools"
-for t in ip iptables docker dockerd timeout tar base64 flock modprobe systemctl; do
+for t in ip iptables docker timeout tar base64 flock modprobe; do
   command -v $t >/dev/null 2>&1 && echo $t; done
 echo "== addresses"; ip -4 -o addr show 2>/dev/null
 echo "== links"; ip -o link show 2>/dev/null
 echo "== routes"; ip -4 route show 2>/dev/null
 echo "== active"
 if [ -d /run/systemd/system ]; then
-  for u in docker firewalld ufw systemd-resolved; do systemctl is-active --quiet $u && echo $u; done
+  for u in docker firewalld systemd-resolved; do systemctl is-active --quiet $u && echo $u; done
 fi
+echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {{
+  sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/policy \1/p' /etc/default/ufw
+  grep -- '^-A ufw-user-input .*-j ACCEPT$' /etc/ufw/user.rules; }} 2>/dev/null
 echo "== iptables"; iptables --version 2>/dev/null
-echo "== cgroup"; stat -fc %T /sys/fs/cgroup 2>/dev/null
 echo "== cgroup-controllers"
-cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || awk '$4==1{print $1}' /proc/cgroups 2>/dev/null | xargs
-echo "== swap"; sed 1d /proc/swaps 2>/dev/null
-echo "== memory"; awk '/MemTotal/{print $2}' /proc/meminfo
+cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || awk '$4==1{{print $1}}' /proc/cgroups 2>/dev/null | xargs
+echo "== memory"; awk '/MemTotal/{{print $2}}' /proc/meminfo
 echo "== listening"
-cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{n=split($2,a,":"); print a[n]}' | sort -u
+cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{{n=split($2,a,":"); print a[n]}}' | sort -u
 echo "== propagation"
-awk '$5=="/"||$5=="/var/lib/kubelet"{print $5, ($7 ~ /^shared/ ? "shared" : "private")}' /proc/self/mountinfo
-echo "== daemon.json"; base64 /etc/docker/daemon.json 2>/dev/null
+awk '$5=="/"||$5=="/var/lib/kubelet"{{print $5, ($7 ~ /^shared/ ? "shared" : "private")}}' /proc/self/mountinfo
+echo "== daemon.json"; sed -E "$hide" /etc/docker/daemon.json 2>/dev/null | base64
 echo "== docker-flags"; p=$(systemctl show docker -p MainPID --value 2>/dev/null)
-[ "${p:-0}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d
+[ "${{p:-0}}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d
 echo "== docker-command"; command -v dockerd 2>/dev/null
-echo "== record"; base64 /var/lib/docker-multinode/node.json 2>/dev/null
-echo "== subnet.env"; cat /var/lib/docker-multinode/subnet.env 2>/dev/null
-echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null
-echo "== foreign-kubernetes"; [ -f /var/lib/docker-multinode/files ] || ls -d /etc/kubernetes/* 2>/dev/null
-echo "== etcd-data"; [ -d /var/lib/etcd/member ] && echo yes
+echo "== record"; base64 {NODE} 2>/dev/null
+echo "== data-record"; base64 {DATA} 2>/dev/null
+echo "== subnet.env"; cat {SUBNET_ENV} 2>/dev/null
+echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null |
+  sed -E "/^[[:space:]]*Environment=/$hide"
+echo "== foreign-kubernetes"; [ -f {FILES} ] || {{ find {KUBERNETES} -xdev ! -type d
+  find {KUBELET} -xdev -mindepth 1 -maxdepth 1 ! -type d; }} 2>/dev/null | sort | head -n 5
+echo "== there-before"
+[ -e {BEFORE_PATHS} ] || [ -e {NODE} ] || for p in {" ".join((*SHARED_PLACES, ETCD_DATA))} /sys/class/net/flannel.1; do
+  c=$(find -H $p -mindepth 1 -maxdepth 1 2>/dev/null | grep -v ^/sys/ | sort)
+  [ ! -e $p ] || {{ mountpoint -q $p && [ -z "$c" ]; }} || echo $p; [ -z "$c" ] || echo "$c"; done
+echo "== etcd-data"; [ -d {ETCD_DATA}/member ] && echo yes
 echo "== ca"; [ -s /etc/kubernetes/pki/etcd/ca.crt ] && echo yes
 if [ ! -d /run/systemd/system ] || systemctl is-active --quiet docker; then
-  echo "== docker-version"; timeout 15 docker version --format '{{json .Server}}' 2>&1
-  echo "== docker-info"; timeout 15 docker info --format '{{json .}}' 2>/dev/null
+  echo "== docker-version"; timeout 15 docker version --format '{{{{json .Server}}}}' 2>&1
+  i=$(timeout 15 docker info --format '{{{{json .}}}}' 2>/dev/null)
+  echo "== docker-info"; printf '%s\n' "$i"
   echo "== containers"
-  f='{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}}'
-  f=$f',"labels":{{json .Config.Labels}}}'
+  f='{_CONTAINER}'
   c=$(timeout 15 docker ps -q 2>/dev/null); [ -z "$c" ] || timeout 15 docker inspect --format "$f" $c 2>/dev/null
 fi
+echo "== disks"
+r=$(printf '%s' "$i" | sed -n 's/.*"DockerRootDir":"\([^"]*\)".*/\1/p')
+for p in {ETCD_DATA} {BOOTSTRAP_DATA} "${{r:-/var/lib/docker}}" {RECORD} {KUBELET}; do
+  q=$p; until [ -e "$q" ]; do q=$(dirname "$q"); done
+  echo "$(stat -c %d "$q") $(timeout 5 df -Pk "$q" 2>/dev/null | awk 'END{{print $2, $4}}')" \
+    "$(timeout 5 df -Pi "$q" 2>/dev/null | awk 'END{{print $2, $4}}') $p"
+done
 """
 
 
@@ -79,15 +116,27 @@ class Interface:
 
 
 @dataclass(frozen=True)
+class Disk:
+    """The file system on which a place lies."""
+
+    device: str
+    size_mib: int
+    free_mib: int
+    """What is free for others than root."""
+    inodes: int | None
+    """Free ones; None where the file system does not count them."""
+
+
+@dataclass(frozen=True)
 class Found:
     """What a host said of itself."""
 
     machine: str
     kernel: str
     name: str
+    machine_id: str
     uid: int
     time: int
-    os: dict[str, str]
     init: str
     tools: frozenset[str]
     interfaces: tuple[Interface, ...]
@@ -95,24 +144,30 @@ class Found:
     """Destinations of the IPv4 routes with their interface, like ``10.0.0.0/8 eth0``."""
     default_interface: str
     active: frozenset[str]
+    ufw: tuple[str, ...]
+    """Of an enabled ufw: ``policy DROP`` and the rules that let something in; empty where it is off."""
     iptables: str
-    cgroup_v2: bool
     controllers: frozenset[str]
-    swap: bool
     memory_kib: int
+    disks: dict[str, Disk]
+    """Place → its disk, of the places that we or Docker write to."""
     listening: frozenset[int]
     propagation: dict[str, str]
     daemon_json: dict[str, Any] | None
-    """None where the file is not JSON; {} where there is none."""
+    """None where the file is not JSON; {} where there is none. URLs' passwords are hidden: HIDDEN stands there."""
     dockerd: str
     docker_flags: tuple[str, ...]
     """What the main Docker runs with now."""
     record: dict[str, Any]
+    data: dict[str, Any]
+    """What the record says of etcd's data."""
     subnet_env: str
     docker_unit: tuple[str, ...]
     """Text of docker.service with its drop-ins, as ``systemctl cat`` prints them."""
     foreign_kubernetes: tuple[str, ...]
-    """What lies in /etc/kubernetes where we have never been."""
+    """Files in /etc/kubernetes and of a kubelet where we have never been."""
+    there_before: tuple[str, ...]
+    """What lies in the places of any Kubernetes where we have never been: these paths, and what is in them."""
     etcd_data: bool
     etcd_ca: bool
     docker_version: str
@@ -122,7 +177,7 @@ class Found:
     """Oldest API version that Docker speaks."""
     docker_info: dict[str, Any]
     containers: tuple[dict[str, Any], ...]
-    """Running containers of the main daemon: name, restart, labels."""
+    """Running containers of the main daemon: name, restart, remove, labels."""
     unreadable: tuple[str, ...] = ()
     """Commands and files of the record whose text is not what it should be; nothing may be decided on it."""
 
@@ -146,18 +201,6 @@ def _file(sections: Sections, name: str) -> str:
         return ""
 
 
-def _os_release(lines: list[str]) -> dict[str, str]:
-    result = {}
-    for line in lines:
-        key, equals, value = line.partition("=")
-        if equals:
-            try:
-                result[key.strip()] = " ".join(shlex.split(value))
-            except ValueError:
-                result[key.strip()] = value
-    return result
-
-
 def _interfaces(sections: Sections) -> tuple[Interface, ...]:
     mtus = {}
     for line in sections["links"]:
@@ -170,6 +213,17 @@ def _interfaces(sections: Sections) -> tuple[Interface, ...]:
             name = match[1].split("@")[0]
             found.append(Interface(name, match[2], int(match[3] or 32), mtus.get(name, 1500)))
     return tuple(found)
+
+
+def _disks(lines: list[str]) -> dict[str, Disk]:
+    found = {}
+    for line in lines:
+        words = line.split(" ", 5)
+        if len(words) == 6 and all(w.isascii() and w.isdigit() for w in words[:3]):
+            device, size, free, inodes, left, path = words
+            counted = (number(left) or 0) if number(inodes) else None
+            found[path] = Disk(device, (number(size) or 0) // 1024, (number(free) or 0) // 1024, counted)
+    return found
 
 
 def _routes(lines: list[str]) -> tuple[tuple[str, ...], str]:
@@ -210,29 +264,31 @@ class Platform(Bundle[Found]):
             machine=first(sections, "machine"),
             kernel=first(sections, "kernel"),
             name=first(sections, "name"),
+            machine_id=first(sections, "machine-id"),
             uid=-1 if (uid := number(first(sections, "user"))) is None else uid,
             time=number(first(sections, "time")) or 0,
-            os=_os_release(sections["os"]),
             init=first(sections, "init") or "unknown",
             tools=frozenset(sections["tools"]),
             interfaces=_interfaces(sections),
             routes=routes,
             default_interface=default,
             active=frozenset(sections["active"]),
+            ufw=tuple(sections["ufw"]),
             iptables=first(sections, "iptables"),
-            cgroup_v2=first(sections, "cgroup") == "cgroup2fs",
             controllers=frozenset(" ".join(sections["cgroup-controllers"]).split()),
-            swap=bool(sections["swap"]),
             memory_kib=number(first(sections, "memory")) or 0,
+            disks=_disks(sections["disks"]),
             listening=frozenset(int(p, 16) for p in listening if all(c in "0123456789ABCDEF" for c in p)),
             propagation={w[0]: w[1] for line in sections["propagation"] if len(w := line.split()) == 2},
             daemon_json=_daemon_json(daemon_json),
             docker_flags=tuple(sections["docker-flags"]),
             dockerd=first(sections, "docker-command"),
             record=_json(_file(sections, "record"), {}),
+            data=_json(_file(sections, "data-record"), {}),
             subnet_env="\n".join(sections["subnet.env"]),
             docker_unit=tuple(sections["docker-unit"]),
             foreign_kubernetes=tuple(sections["foreign-kubernetes"]),
+            there_before=tuple(sections["there-before"]),
             etcd_data=first(sections, "etcd-data") == "yes",
             etcd_ca=first(sections, "ca") == "yes",
             docker_version=str(version.get("Version", "")),

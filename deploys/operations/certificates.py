@@ -7,20 +7,22 @@ through stdin.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.host import Host
 
 from .. import x509
+from ..facts.daemons import DaemonsFact
 from ..facts.files import Files, HostFiles
 from ..observe import Commands, observe, operation, this_host
 from ..plan import fail, say
 from ..record import KUBELET, KUBELET_CLIENT
 from ..remote import pem
 from ..x509 import Certificate, Pair
-from .files import File, remove_files, write
+from .containers import docker
+from .files import File, write
 
 
 def _pair_files(path: str, pair: Pair, public: str = ".crt") -> list[File]:
@@ -77,23 +79,28 @@ def _wrong_mode(found: Files, path: str) -> bool:
 
 
 @operation
-def certificates(wanted: Sequence[Certificate], authority: Host, days: int) -> Commands:
+def certificates(
+    wanted: Sequence[Certificate], authority: Host, days: int, renew: bool, restart: Mapping[str, tuple[str, str]]
+) -> Commands:
     """
     Ensure that certificates signed by the cluster's authorities are there.
 
     + wanted: the certificates
     + authority: the host that keeps the authorities (the first master)
     + days: lifetime of what is issued
+    + renew: issue all of them anew, also those that are good
+    + restart: path of a certificate to daemon and container of the program that reads it at its start only
     """
     found, signers = observe(HostFiles), observe(HostFiles, authority)
     if broken := _broken(signers, {c.signer for c in wanted}):
         yield fail(f"{broken} on {authority.name} is no authority's certificate; put it back, from a backup if need be")
         return
-    stale = {c: reason for c in wanted if (reason := _stale(found, signers, c))}
+    stale = {c: reason for c in wanted if (reason := _stale(found, signers, c, renew))}
     modes = [c.path for c in wanted if c not in stale and _wrong_mode(found, c.path + ".key")]
     copies = [] if authority is this_host() else _copies(found, signers, {c.signer for c in wanted})
     for certificate, reason in stale.items():
         say(f"Will issue {certificate.path}.crt, {reason}:", *certificate.describe(days))
+    again = [_restart(*restart[c.path]) for c in stale if c.path in restart]
     for copy in copies:
         verb = "replace" if found.ours(copy.path) else "copy"
         say(f"Will {verb} {copy.path} from {authority.name}" + (", another authority's" if verb == "replace" else ""))
@@ -103,17 +110,38 @@ def certificates(wanted: Sequence[Certificate], authority: Host, days: int) -> C
     yield _mend_modes(modes)  # in a plan nothing below is reached, so no key is made or read for it
     pairs = {}
     for signer in sorted({c.signer for c in stale} | {f.path.removesuffix(".crt") for f in copies}):
-        key = pem(authority, f"{signer}.key")
-        if not key or not signers.content(signer + ".crt"):
-            yield fail(f"{authority.name} has no {signer}.crt with its key: run deploys/master.py first")
+        pair = _signer(authority, signers, signer)
+        if isinstance(pair, str):
+            yield fail(pair)
             return
-        pairs[signer] = Pair(signers.content(signer + ".crt"), key)
+        pairs[signer] = pair
     issued = [f for c in stale for f in _pair_files(c.path, x509.issue(c, pairs[c.signer], days))]
     if issued or copies:
-        yield write([*copies, *issued])
+        yield write([*copies, *issued], after="".join(again))
 
 
-def _stale(found: Files, signers: Files, certificate: Certificate) -> str | None:
+def _signer(authority: Host, signers: Files, path: str) -> Pair | str:
+    """An authority with its key, or the sentence why it can sign nothing."""
+    certificate, key = signers.content(path + ".crt"), pem(authority, f"{path}.key")
+    if not key or not certificate:
+        return f"{authority.name} has no {path}.crt with its key: run deploys/master.py first"
+    if x509.has_ended(certificate):
+        return (
+            f"the authority {path}.crt on {authority.name} has ended and no run replaces it: what it signed is good "
+            "nowhere. Turn the cluster down with purge_data=true, and bring it up anew"
+        )
+    return Pair(certificate, key)
+
+
+def _restart(daemon: str, name: str) -> str:
+    """The command that restarts a container of ours, announced; empty where there is none."""
+    if name not in observe(DaemonsFact).of(daemon).containers:
+        return ""
+    say(f"Will restart container {name} on the {daemon} daemon, which reads it at its start only")
+    return f"{docker(daemon)} restart -t 5 {name} >/dev/null\n"
+
+
+def _stale(found: Files, signers: Files, certificate: Certificate, renew: bool) -> str | None:
     pem = found.content(certificate.path + ".crt")
     if not pem:
         return "which is not there"
@@ -122,7 +150,7 @@ def _stale(found: Files, signers: Files, certificate: Certificate) -> str | None
     signer = signers.content(certificate.signer + ".crt")
     if not signer:
         return f"because {certificate.signer}.crt is made anew"
-    reason = x509.why_not(pem, certificate, signer)
+    reason = x509.why_not(pem, certificate, signer) or ("renew_certificates asks for it" if renew else None)
     return f"because {reason}" if reason else None
 
 
@@ -139,13 +167,15 @@ def _copies(found: Files, signers: Files, paths: set[str]) -> list[File]:
 
 
 @operation
-def kubelet_client(wanted: Certificate, authority: Host, days: int) -> Commands:
+def kubelet_client(wanted: Certificate, authority: Host, days: int, container: str) -> Commands:
     """
-    Ensure that the kubelet has a client certificate; after that it rotates it by itself.
+    Ensure that the kubelet has a client certificate; after that it rotates it by itself. It is restarted where
+    it runs with another one.
 
     + wanted: subject and signer
     + authority: the host that keeps the authorities (the first master)
     + days: lifetime of the first one
+    + container: the kubelet's, in the main daemon
     """
     have = observe(HostFiles).kubelet_client
     signers = observe(HostFiles, authority)
@@ -153,36 +183,21 @@ def kubelet_client(wanted: Certificate, authority: Host, days: int) -> Commands:
     if broken := _broken(signers, {wanted.signer}):
         yield fail(f"{broken} on {authority.name} is no authority's certificate; put it back, from a backup if need be")
         return
-    reason = x509.why_not(have, wanted, ca, only_identity=True) if have else "which is not there"
+    bad = x509.why_not(have, wanted, ca, only_identity=True) if have else None
+    reason = f"because {bad}" if bad else None if have else "which is not there"
     if not reason:
         host.noop("the kubelet's client certificate is good")
         return
     say(f"Will issue {KUBELET_CLIENT}, {reason}:", *wanted.describe(days))
+    again = _restart("main", container)
     yield StringCommand("true")
-    key = pem(authority, f"{wanted.signer}.key")
-    if not key or not ca:
-        yield fail(f"{authority.name} has no {wanted.signer}.crt with its key: run deploys/master.py first")
+    signer = _signer(authority, signers, wanted.signer)
+    if isinstance(signer, str):
+        yield fail(signer)
         return
-    pair = x509.issue(wanted, Pair(ca, key), days)
+    pair = x509.issue(wanted, signer, days)
     # the kubelet's own naming; it moves the link when it rotates
     stamp = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d-%H-%M-%S")
     path = f"{KUBELET}/pki/kubelet-client-{stamp}.pem"
     yield write([File(path, pair.certificate + pair.key, "600", secret=True)])
-    yield StringCommand(f"ln -sfn {path} {KUBELET_CLIENT}")
-
-
-@operation
-def no_certificates(paths: Sequence[str]) -> Commands:
-    """
-    Ensure that certificates and their keys are gone.
-
-    + paths: without ending
-    """
-    found = observe(HostFiles)
-    endings = (".crt", ".key", ".pub")
-    there = [p + e for p in paths for e in endings if found.ours(p + e)]
-    if not there:
-        host.noop("no certificates are there")
-        return
-    say("Will remove:", *there)
-    yield remove_files(there)
+    yield StringCommand(f"ln -sfn {path} {KUBELET_CLIENT}" + (f" && {again.strip()}" if again else ""))

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pyinfra import host
 from pyinfra.api import StringCommand
 
-from ..facts.daemons import LABEL, ContainerState, DaemonsFact
+from ..facts.daemons import LABEL, PROGRAM, ContainerState, DaemonsFact
+from ..facts.files import HostFiles
 from ..observe import Commands, observe, operation
-from ..plan import say, say_diff
+from ..plan import fail, say, say_diff
 from ..record import BOOTSTRAP_SOCKET
+from .files import File, differs, unread
 
 SOCKETS = {"bootstrap": BOOTSTRAP_SOCKET, "main": "/var/run/docker.sock"}
 
@@ -51,39 +53,104 @@ def run_command(daemon: str, name: str, spec: Spec) -> str:
     return f"{docker(daemon)} {shlex.join(words)} >/dev/null"
 
 
+def _remove_ours(daemon: str, name: str) -> str:
+    ours = f"{docker(daemon)} ps -aq --filter name=^/{name}$ --filter label={LABEL}"
+    return f"{ours} | xargs -r {docker(daemon)} rm -f -v >/dev/null"
+
+
+def taken(container: str, daemon: str) -> str:
+    """What to say where somebody else's container has a name that one of ours needs."""
+    return (
+        f"a container {container} that is not of docker-multinode is on the {daemon} daemon; rename it "
+        f"(docker rename {container} NAME), or remove it"
+    )
+
+
 def _stale(have: ContainerState | None, spec: Spec) -> bool:
     return have is None or have.spec != spec.lines()
 
 
 @operation
-def container(daemon: str, container: str, spec: Spec, why: Sequence[str] = ()) -> Commands:
+def container(daemon: str, container: str, spec: Spec, reads: Sequence[File] = ()) -> Commands:
     """
     Ensure a container runs with exactly this specification.
 
     + daemon: ``bootstrap`` or ``main``
     + container: its name
     + spec: the specification
-    + why: paths whose change made spec.revision what it is, for the plan
+    + reads: files that the program reads at its start only, of which spec.revision is a hash
 
-    It is created anew when the specification changed, started when it only stands still.
+    It is created anew when the specification changed, started when it only stands still, and started again when
+    a file that it reads was changed behind its back. One of somebody else's that has the name is never touched.
     """
     state = observe(DaemonsFact).of(daemon)
+    if container in state.others:
+        yield fail(taken(container, daemon))
+        return
+    if container in state.forgotten:
+        host.noop(f"container {container} is there again when its daemon has restarted")
+        return
     have = state.containers.get(container)
     if have and not _stale(have, spec):
-        if have.running:
+        news = unread(reads, have.started)
+        if have.running and not news:
             host.noop(f"container {container} runs as it should")
             return
-        say(f"Will start container {container} on the {daemon} daemon, which is not running")
+        if have.running:
+            say(
+                f"Will restart container {container} on the {daemon} daemon, which reads {', '.join(news)} at its start"
+            )
+        else:
+            say(f"Will start container {container} on the {daemon} daemon, which is not running")
         yield StringCommand(f"{docker(daemon)} restart -t 5 {container} >/dev/null")
         return
     old = [str(line) for line in have.spec] if have and isinstance(have.spec, list) else []
     verb = "replace" if have else "create"
-    because = f" (it reads {', '.join(why)} at its start)" if why else ""
+    because = f" (it reads {', '.join(file.path for file in reads)} at its start)" if reads else ""
     say_diff(f"Will {verb} container {container} on the {daemon} daemon{because}", old, spec.lines())
     # also removes one that an interrupted run created without starting it
-    yield StringCommand(
-        f"{docker(daemon)} rm -f -v {container} >/dev/null 2>&1; {run_command(daemon, container, spec)}"
-    )
+    yield StringCommand(f"{_remove_ours(daemon, container)}; {run_command(daemon, container, spec)}")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program in a static pod.
+
+    :param manifest: its pod's manifest; where that changes, the kubelet replaces the pod.
+    :param reads: files that it reads at its start only, or that it has mounted as they were then.
+    """
+
+    name: str
+    manifest: File
+    reads: tuple[File, ...] = ()
+
+
+@operation
+def programs_restarted(programs: Sequence[Program]) -> Commands:
+    """
+    Ensure that programs in static pods run with the files that they should.
+
+    + programs: those whose manifest does not change are looked at
+
+    It is for files that were changed behind their back. The kubelet starts a program anew that was stopped.
+    """
+    since, found = observe(DaemonsFact).programs, observe(HostFiles)
+    news = {
+        program.name: paths
+        for program in programs
+        if program.name in since
+        and not differs(found.ours(program.manifest.path), program.manifest)
+        and (paths := unread(program.reads, since[program.name]))
+    }
+    for name, paths in news.items():
+        say(f"Will restart {name}, which reads {', '.join(paths)} at its start")
+    for name in news:
+        yield StringCommand(
+            f"docker ps -q --filter label={PROGRAM}={name} --filter label=io.kubernetes.pod.namespace=kube-system | "
+            "xargs -r docker stop -t 10 >/dev/null"
+        )
+    if not news:
+        host.noop("every program runs with the files that it should")
 
 
 @operation

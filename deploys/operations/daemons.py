@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pyinfra import host
 from pyinfra.api import StringCommand
+from pyinfra.api.operation import OperationMeta
 
 from ..facts.daemons import Daemons, DaemonsFact
 from ..facts.etcd import EtcdSubnets
+from ..facts.files import HostFiles
+from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation
 from ..plan import say
 from ..platforms import RestartStrategy
-from ..record import BEFORE, RECORD
+from ..record import BEFORE, BOOTSTRAP_DATA, NODE, RECORD
 from ..subnets import gateway
 from ..topology import Node
+from .changes import changed
+from .files import File, remove_files, unread
 from .flannel import subnet_of
 
 BOOTSTRAP = "docker-bootstrap"
 MAIN = "docker"
 NAMESPACES = ("dmboot", "dmbootp")
 """Of the bootstrap daemon in the host's containerd; short, for they are part of socket paths."""
+# with live-restore containers outlive their daemon
+_NO_TASKS = (
+    f"! command -v ctr >/dev/null || for n in {' '.join(NAMESPACES)}; do for t in $(timeout 20 ctr -n $n tasks ls -q); "
+    "do timeout 20 ctr -n $n tasks kill $t; i=0; while [ $((i+=1)) -le 50 ] && timeout 20 ctr -n $n tasks ls | "
+    'grep -q "^$t .*RUNNING"; do sleep 0.2; done; timeout 20 ctr -n $n tasks rm -f $t; done; '
+    "timeout 20 ctr -n $n containers ls -q | xargs -r timeout 20 ctr -n $n containers rm; done >/dev/null 2>&1"
+)
 # dockerd leaves leases and manifests there, and a namespace that is not empty stays
 _NO_NAMESPACES = (
     f"! command -v ctr >/dev/null || for n in {' '.join(NAMESPACES)}; do timeout 20 ctr -n $n leases ls -q | "
@@ -30,30 +44,86 @@ _NO_NAMESPACES = (
 REVISION = "DOCKER_MULTINODE_REVISION"
 
 
-def _or_evidence(command: str, restart: RestartStrategy, unit: str) -> str:
+@dataclass(frozen=True)
+class Bounced:
+    """Running containers, not of ours or of pods, that a restart of the main Docker stops."""
+
+    names: tuple[str, ...] = ()
+    """All of them."""
+    without_policy: tuple[str, ...] = ()
+    """Those that Docker does not start again by itself: the run does."""
+    lost: tuple[str, ...] = ()
+    """Those that Docker removes when they stop (``docker run --rm``)."""
+
+    def __str__(self) -> str:
+        """As a part of a sentence that begins with a restart."""
+        if not self.names:
+            return "no container of others"
+        again = f"; {', '.join(self.without_policy)}, without a restart policy, by this run" * bool(self.without_policy)
+        gone = f"; {', '.join(self.lost)} was run with --rm and will be gone" * bool(self.lost)
+        return f"the running containers {', '.join(self.names)}{again}{gone}"
+
+    def around(self, command: str, restart: RestartStrategy) -> str:
+        """A command that restarts the main Docker, and then starts again what would stay down: containers
+        without a restart policy, and units that the host's owner made depend on docker's."""
+        start = f"timeout 60 docker start {shlex.join(self.without_policy)} >/dev/null; " if self.without_policy else ""
+        units = restart.start.format(unit="$units")
+        return (
+            f"units=$({restart.needing.format(unit=MAIN)}); {{ {command}; }}; rc=$?; "
+            f'{start}[ -z "$units" ] || {units}; [ $rc = 0 ]'
+        )
+
+
+def or_evidence(command: str, restart: RestartStrategy, unit: str) -> str:
+    """The command; where it fails, what the unit says of it, and failure."""
     state = restart.state.format(unit=unit)
     return f"{command} || {{ echo '{unit} does not come up:' >&2; {{ {state}; }} >&2; exit 1; }}"
 
 
 @operation
-def bootstrap_daemon(restart: RestartStrategy, revision: str) -> Commands:
+def bootstrap_daemon(restart: RestartStrategy, revision: str, reads: Sequence[File] = ()) -> Commands:
     """
     Ensure that the bootstrap daemon is enabled and runs with its newest configuration.
 
     + restart: how, on this host
     + revision: hash of its configuration, which its unit puts into its environment
+    + reads: its configuration: unit and file
     """
-    state = observe(DaemonsFact).bootstrap
-    if state.active and state.environment.get(REVISION) == revision and state.enabled:
+    now = observe(DaemonsFact)
+    state = now.bootstrap
+    news = unread(reads, now.bootstrap_started)
+    stale = state.active and bool(
+        news or state.forgotten or state.needs_reload or state.environment.get(REVISION) != revision
+    )
+    if state.active and state.enabled and not stale:
         host.noop("the bootstrap daemon runs as it should")
         return
-    stale = state.active and state.environment.get(REVISION) != revision
     verb = "restart" if stale else "start" if not state.active else "enable"
-    say(f"Will {verb} the bootstrap daemon (its containers go on: live-restore)")
+    because = f", which reads {', '.join(news)} at its start" if stale and news else ""
+    if state.forgotten:
+        because = f", which lost {', '.join(state.forgotten)} when it started on a full disk"
+    say(f"Will {verb} the bootstrap daemon{because} (its containers go on: live-restore)")
     yield StringCommand(
         f"{restart.reload} && {restart.enable.format(unit=BOOTSTRAP)} && "
-        + _or_evidence((restart.restart if stale else restart.start).format(unit=BOOTSTRAP), restart, BOOTSTRAP)
+        + or_evidence((restart.restart if stale else restart.start).format(unit=BOOTSTRAP), restart, BOOTSTRAP)
     )
+
+
+@operation
+def bootstrap_daemon_started(restart: RestartStrategy, unit: str) -> Commands:
+    """
+    Ensure that the bootstrap daemon of a node runs, so that our containers can be taken out of it. If it does not
+    come up, what it left running is ended.
+
+    + restart: how, on this host
+    + unit: path of its unit
+    """
+    there = observe(HostFiles).ours(unit) or BOOTSTRAP_DATA in observe(Leftovers).paths
+    if observe(DaemonsFact).bootstrap.active or not there:
+        host.noop("the bootstrap daemon runs, or is not there")
+        return
+    say("Will start the bootstrap daemon, which is down, and then remove flannel and etcd, which only it knows")
+    yield StringCommand(f"{restart.reload}; {restart.start.format(unit=BOOTSTRAP)} 2>/dev/null || {_NO_TASKS}")
 
 
 @operation
@@ -64,13 +134,16 @@ def no_bootstrap_daemon(restart: RestartStrategy) -> Commands:
     + restart: how, on this host
     """
     state = observe(DaemonsFact).bootstrap
-    if not state.active and not state.enabled:
+    if not state.active and not state.enabled and BOOTSTRAP_DATA not in observe(Leftovers).paths:
         host.noop("the bootstrap daemon is not there")
         return
-    say(f"Will stop and disable the bootstrap daemon, and remove its namespaces {', '.join(NAMESPACES)} in containerd")
+    say(
+        f"Will stop and disable the bootstrap daemon, and remove its namespaces {', '.join(NAMESPACES)} in containerd"
+        + ("" if state.active else " with what still runs in them")
+    )
     yield StringCommand(
         f"{restart.stop.format(unit=BOOTSTRAP)}; {restart.disable.format(unit=BOOTSTRAP)}; "
-        f"{_NO_NAMESPACES}; "
+        f"{_NO_TASKS}; {_NO_NAMESPACES}; "
         "! systemctl is-active --quiet docker-bootstrap"
     )
 
@@ -89,13 +162,22 @@ def why_restart(now: Daemons, flags: tuple[str, ...], bip: str, revision: str) -
         return f"it runs without {' '.join(missing)}"
     if now.main.environment.get(REVISION, "") != revision:
         return "its proxy settings changed"
+    if now.main.forgotten:
+        return f"it lost {', '.join(now.main.forgotten)} when it started on a full disk"
     if now.docker0 != bip:
         return f"docker0 has {now.docker0 or 'no address'} instead of {bip}"
     return None
 
 
 @operation
-def main_daemon(node: Node, flags: tuple[str, ...], revision: str, drop_in: str, bounced: tuple[str, ...]) -> Commands:
+def main_daemon(
+    node: Node,
+    flags: tuple[str, ...],
+    revision: str,
+    drop_in: str,
+    bounced: Bounced,
+    when: Sequence[OperationMeta] = (),
+) -> Commands:
     """
     Ensure that the main Docker runs on the pod network. If it does not come up so, the drop-in is
     taken away and Docker is started as it was.
@@ -105,65 +187,49 @@ def main_daemon(node: Node, flags: tuple[str, ...], revision: str, drop_in: str,
     + revision: hash of the environment that it must have from us
     + drop_in: path of our drop-in, for the way back
     + bounced: running containers of others, named in the plan
+    + when: operations that write what systemd has to read again
     """
     restart, now = node.restart, observe(DaemonsFact)
     bip = gateway(subnet_of(node, observe(EtcdSubnets, node.first_master)))
     why = why_restart(now, flags, bip, revision)
     if why is None:
-        if now.main.needs_reload:
+        if now.main.needs_reload or changed(when):
             say("Will let systemd read docker's unit again; docker is not restarted")
             yield StringCommand(restart.reload)
             return
         host.noop("the main Docker runs on the pod network")
         return
-    who = (
-        f"which restarts the running containers {', '.join(bounced)}"
-        if bounced
-        else "which restarts no container of others"
-    )
-    say(f"Will restart the main Docker because {why}; {who}")
+    say(f"Will restart the main Docker because {why}; which restarts {bounced}")
     keep = f"mkdir -p {BEFORE}; [ -e {BEFORE}/docker0 ] || echo '{now.docker0}' > {BEFORE}/docker0"
     go = restart.restart.format(unit=MAIN)
     failed = f"{RECORD}/docker-drop-in.failed"
     back = f"mv -f {drop_in} {failed}; {restart.reload}; {go}"
     state = restart.state.format(unit=MAIN)
+    go_or_back = (
+        f"{go} || {{ {{ echo 'docker does not come up on the pod network:'; {state}; "
+        f"echo 'docker is started again as it was; its drop-in is kept as {failed}'; }} >&2; {back}; false; }}"
+    )
     yield StringCommand(
-        f"{keep}; {restart.reload}; {go} || {{ {{ echo 'docker does not come up on the pod network:'; {state}; "
-        f"echo 'docker is started again as it was; its drop-in is kept as {failed}'; }} >&2; "
-        f"{back}; exit 1; }}; ip -4 -o addr show dev docker0 | grep -qF ' {bip} ' || "
+        f"{keep}; {restart.reload}; {{ {bounced.around(go_or_back, restart)}; }} || exit 1; "
+        f"ip -4 -o addr show dev docker0 | grep -qF ' {bip} ' || "
         f'{{ echo "docker0 did not get {bip}: $(ip -4 -o addr show dev docker0)" >&2; exit 1; }}'
     )
 
 
 @operation
-def main_daemon_restored(restart: RestartStrategy, command: str, bounced: tuple[str, ...]) -> Commands:
+def main_daemon_started(restart: RestartStrategy, drop_in: str) -> Commands:
     """
-    Start the main Docker without our drop-in, which is gone by now; docker0 gets its old address.
+    Ensure that the main Docker of a node runs, so that our containers can be taken out of it. If it does not
+    come up with our drop-in, it is started without.
 
     + restart: how, on this host
-    + command: what docker's unit runs without us
-    + bounced: running containers of others, named in the plan
+    + drop_in: path of our drop-in
     """
-    now = observe(DaemonsFact)
-    ours = any(word.startswith("--bip=") for word in now.main.command)
-    if not ours and not now.main.needs_reload:
-        host.noop("the main Docker runs without us")
+    known = observe(HostFiles)
+    if observe(DaemonsFact).main.active or not (known.ours(NODE) or known.ours(drop_in)):
+        host.noop("the main Docker runs, or nothing of ours does in it")
         return
-    who = f"the running containers {', '.join(bounced)}" if bounced else "no container of others"
-    say(
-        f"Will restart the main Docker, twice, and with it {who}: once to give docker0 its old address, then as it "
-        "was before us"
-    )
-    stop = f"{restart.stop.format(unit='docker.socket')} 2>/dev/null; {restart.stop.format(unit=MAIN)}"
-    # Without --bip dockerd keeps the address that docker0 has or, since 28, had at its last start (measured
-    # on 28.5.2, also with the bridge deleted): so it is started once with the old one.
-    once = restart.start_once.format(command=shlex.quote(command), flag='"--bip=$before"')
-    again = f"{stop}; " + _or_evidence(restart.start.format(unit=MAIN), restart, MAIN)
-    yield StringCommand(
-        f"before=$(grep -xE '([0-9]+[.]){{3}}[0-9]+/[0-9]+' {BEFORE}/docker0 2>/dev/null | head -n 1); "
-        f"{restart.reload}; {stop}; "
-        f'if [ -n "$before" ]; then {{ {once}; }} || exit 1; else ip link del docker0 2>/dev/null; fi; {again}; '
-        "now=$(ip -4 -o addr show dev docker0 | awk '{print $4}'); "
-        '[ -z "$before" ] || [ "$now" = "$before" ] || '
-        '{ echo "docker0 is $now now, before us it was $before" >&2; exit 1; }'
-    )
+    say("Will start the main Docker, which is down, and then remove the kubelet and its pods, which only it knows")
+    go = restart.start.format(unit=MAIN)
+    without = f"{{ {remove_files([drop_in]).get_raw_value()}; {restart.reload}; {or_evidence(go, restart, MAIN)}; }}"
+    yield StringCommand(f"{restart.reload}; {go} 2>/dev/null || {without}")

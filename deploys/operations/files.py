@@ -19,13 +19,15 @@ from ..plan import fail, say, say_diff
 from ..record import DIRECTORIES, FILES, RECORD
 
 # Contents come through stdin, never through argv or a temporary file that others can read. What is
-# about to be made is written down first, so that an interrupted run can be taken away exactly.
+# about to be made is written down first, so that an interrupted run can be taken away exactly. What one had
+# begun when the power went is swept: it may hold keys.
 WRITE = rf"""set -e; umask 077
 mkdirs() {{ [ -d "$1" ] || {{ mkdirs "$(dirname "$1")"; [ -z "$made" ] || echo "$1" >> {DIRECTORIES}
  mkdir -m 0755 "$1"; }}; }}
 made=; mkdirs {RECORD}; made=yes
+for t in {RECORD}/.new.* {RECORD}/.laid.* {RECORD}/.restore.*; do [ "$t" = "${{laid-}}" ] || rm -rf "$t"; done
 new=$(mktemp -d {RECORD}/.new.XXXXXX); trap 'rm -rf "$new"' EXIT
-base64 -d | tar -xzpf - -C "$new"
+base64 -d | tar -xzpmf - -C "$new"
 (cd "$new" && find . -type f | cut -c2- | sort) > "$new.list"; trap 'rm -rf "$new" "$new.list"' EXIT
 touch {FILES}; sort -u {FILES} "$new.list" > "$new.all"; mv -f "$new.all" {FILES}
 while read -r f; do mkdirs "$(dirname "$f")"; chown 0:0 "$new$f"; mv -f "$new$f" "$f"; done < "$new.list"
@@ -58,9 +60,12 @@ def archive(files: Iterable[File]) -> str:
     return base64.encodebytes(gzip.compress(packed.getvalue(), mtime=0)).decode()
 
 
-def write(files: Sequence[File]) -> StringCommand:
-    """The command that writes these files, all of them, as root's."""
-    return StringCommand(WRITE.strip(), _stdin=archive(files))
+def write(files: Sequence[File], after: str = "") -> StringCommand:
+    """The command that writes these files, all of them, as root's.
+
+    :param after: shell commands that belong to it, a line each: they run also where the connection breaks.
+    """
+    return StringCommand((WRITE + after).strip(), _stdin=archive(files))
 
 
 # deepest first; one that is not empty stays, and stays recorded
@@ -88,6 +93,23 @@ def differs(have: FileState | None, want: File) -> bool:
     )
 
 
+def unread(reads: Iterable[File], since: int) -> list[str]:
+    """Paths of those files that a program which was started at that time has not read as they should be.
+
+    It reads them at its start only. They are about to be written, or were since: somebody may have changed them
+    in between and started the program by hand.
+
+    :param reads: the files as they should be.
+    :param since: seconds since 1970; 0 where it does not run, or that is not known.
+    """
+    result = []
+    for file in reads:
+        have = observe(HostFiles).ours(file.path)
+        if differs(have, file) or (have and 0 < since < have.changed):
+            result.append(file.path)
+    return result
+
+
 def announce(have: FileState | None, want: File) -> None:
     """Say in the plan what will become of one file."""
     if want.secret:
@@ -110,7 +132,7 @@ def files(wanted: Sequence[File], absent: Sequence[str] = ()) -> Commands:
     """
     Ensure these files are exactly so, owned by root, and those are gone.
 
-    + wanted: the files as they should be
+    + wanted: the files as they should be; a secret one is not read, and written where another of them differs
     + absent: paths that must not be; only what we wrote is removed
     """
     found = observe(HostFiles)
@@ -118,6 +140,8 @@ def files(wanted: Sequence[File], absent: Sequence[str] = ()) -> Commands:
         yield fail(f"{taken} is there and was not written by docker-multinode; move it away first")
         return
     changed = [f for f in wanted if differs(found.ours(f.path), f)]
+    if changed:
+        changed = [f for f in wanted if f.secret or f in changed]
     gone = [path for path in absent if found.ours(path)]
     for file in changed:
         announce(found.ours(file.path), file)

@@ -12,9 +12,9 @@ from pyinfra.api.state import State
 
 from .. import subnets
 from ..facts.daemons import DaemonsFact
-from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, RESERVATIONS, EtcdSubnets, Subnets
+from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, LEASES, RESERVATIONS, EtcdSubnets, Subnets, subnet_key
 from ..facts.files import HostFiles
-from ..observe import Commands, ask, forget, observe, operation
+from ..observe import Commands, ask, forget, observe, operation, this_host
 from ..plan import fail, say, say_diff
 from ..record import FLANNEL_RUN, SUBNET_ENV
 from ..remote import run
@@ -54,19 +54,24 @@ def network_configured(config: str) -> Commands:
     if _same(known.config, config):
         host.noop("flannel's network is configured")
         return
-    say_diff("Will configure flannel's network in etcd", [known.config] if known.config else [], [config])
+    if _silent(known, this_host()):
+        say("Unknown whether flannel's network is configured, etcd does not answer")
+    else:
+        say_diff("Will configure flannel's network in etcd", [known.config] if known.config else [], [config])
     yield StringCommand(f"{ETCDCTL} put {FLANNEL_PREFIX}/config '{config}'")
+
+
+def _silent(known: Subnets, master: Host) -> bool:
+    """Whether etcd should answer and does not."""
+    return not known.answers and "etcd" in observe(DaemonsFact, master).bootstrap.containers
 
 
 def recorded(text: str) -> str | None:
     """The subnet in a subnet.env, as a network: 10.1.3.1/24 → 10.1.3.0/24."""
-    for line in text.splitlines():
-        if line.startswith("FLANNEL_SUBNET="):
-            try:
-                return str(ipaddress.IPv4Interface(line.split("=", 1)[1]).network)
-            except ValueError:
-                return None  # preflight refuses it with a sentence
-    return None
+    try:
+        return str(ipaddress.IPv4Interface(subnets.variables(text)["FLANNEL_SUBNET"]).network)
+    except (KeyError, ValueError):
+        return None  # preflight refuses one that can't be read with a sentence
 
 
 def subnet_of(node: Node, known: Subnets) -> str:
@@ -78,6 +83,17 @@ def subnet_of(node: Node, known: Subnets) -> str:
         records[node.name] = mine
     names = [n.name for n in nodes]
     return subnets.allocate(node.settings.flannel_network, records, known, names)[node.name]
+
+
+def reservation(name: str, subnet: str, known: Subnets) -> str:
+    """The command that takes a subnet's key where nobody has it, in one step: two runs may add nodes at one time."""
+    key, old = subnet_key(RESERVATIONS, subnet), known.reservations.get(name)
+    requests = [f"put {key} {name}", *([f"del {subnet_key(RESERVATIONS, old)}"] if old else [])]
+    transaction = "\\n".join([f'version("{key}") = "0"', "", *requests, "", "", ""])
+    return (
+        f"done=$(printf '{transaction}' | {ETCDCTL} txn) && case $done in SUCCESS*) ;; *) "
+        f"echo 'another run has given {subnet} to another node meanwhile; run this again' >&2; exit 1;; esac"
+    )
 
 
 @operation
@@ -107,13 +123,14 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
     text = subnets.environment(node.settings.flannel_network, subnet, mtu, node.settings.flannel_ipmasq)
     want, have = File(SUBNET_ENV, text), observe(HostFiles).ours(SUBNET_ENV)
     reserve = known.reservations.get(node.name) != subnet
-    if reserve:
+    if reserve and _silent(known, node.first_master):
+        say(f"Unknown whether {subnet} is reserved for node {node.name}, etcd does not answer")
+    elif reserve:
         say(f"Will reserve {subnet} for node {node.name} in etcd")
     if differs(have, want):
         announce(have, want)
     if reserve:
-        key = f"{RESERVATIONS}/{node.name}"
-        yield on_master(node.first_master, f"{ETCDCTL} put {key} {subnet}", f"reserving {subnet}")
+        yield on_master(node.first_master, reservation(node.name, subnet, known), f"reserving {subnet}")
     if differs(have, want):
         yield write([want])
     if not reserve and not differs(have, want):
@@ -132,19 +149,25 @@ def subnet_taken(node: Node) -> Commands:
     lease = known.leases.get(node.address)
     at_run_time = now.subnet_env.get("FLANNEL_SUBNET")
     wrong_lease = lease is not None and want is not None and lease != want
+    # of an address that the node had, or of the machine before it: flannel takes what nobody has a lease of
+    holder = next((ip for ip, subnet in known.leases.items() if subnet == want and ip != node.address), None)
     wrong_file = want is None or at_run_time != subnets.gateway(want)
     # no lease while flannel runs: it was deleted, and flannel has not taken it again
     running = "flannel" in observe(DaemonsFact).bootstrap.containers
     lost = running and known.answers and lease is None
-    if not (wrong_lease or wrong_file or lost):
+    if not (wrong_lease or holder or wrong_file or lost):
         host.noop("flannel has the recorded subnet")
         return
+    again = f"; {docker('bootstrap')} restart -t 5 flannel >/dev/null" if running else ""
     if wrong_lease:
         say(f"Will delete flannel's lease {lease}: the record says {want}")
-        key = f"{FLANNEL_PREFIX}/subnets/{str(lease).replace('/', '-')}"
-        yield on_master(node.first_master, f"{ETCDCTL} del {key}", f"deleting the lease {lease}")
-    again = f"; {docker('bootstrap')} restart -t 5 flannel >/dev/null" if running else ""
+    if holder:
+        say(f"Will delete the lease {want} of {holder}: it is the subnet of node {node.name}")
     say(f"Will give flannel the recorded subnet in {FLANNEL_RUN}/subnet.env" + (" and restart it" if again else ""))
+    for old in (lease if wrong_lease else None, want if holder else None):
+        if old:
+            delete = f"{ETCDCTL} del {subnet_key(LEASES, old)}"
+            yield on_master(node.first_master, delete, f"deleting the lease {old}")
     yield StringCommand(f"mkdir -p {FLANNEL_RUN} && cp {SUBNET_ENV} {FLANNEL_RUN}/subnet.env{again}")
 
 
@@ -156,10 +179,14 @@ def subnet_released(node: Node) -> Commands:
     + node: the node
     """
     known = None if node.is_first_master else ask(EtcdSubnets, node.first_master)
-    if known is None or (node.name not in known.reservations and node.address not in known.leases):
+    mine = observe(HostFiles).ours(SUBNET_ENV)
+    if mine and not node.is_first_master and (known is None or not known.answers):
+        say(f"etcd on {node.first_master.name} does not answer: it keeps the subnet reserved for node {node.name}")
+    reserved, lease = (known.reservations.get(node.name), known.leases.get(node.address)) if known else (None, None)
+    keys = [subnet_key(prefix, subnet) for prefix, subnet in ((RESERVATIONS, reserved), (LEASES, lease)) if subnet]
+    if not keys:
         host.noop("etcd knows no subnet of this node")
         return
     say(f"Will delete the reservation of node {node.name} in etcd")
-    lease = known.leases.get(node.address, "").replace("/", "-")
-    also = f"; {ETCDCTL} del {FLANNEL_PREFIX}/subnets/{lease}" if lease else ""
-    yield on_master(node.first_master, f"{ETCDCTL} del {RESERVATIONS}/{node.name}{also}", "giving the subnet back")
+    delete = " && ".join(f"{ETCDCTL} del {key}" for key in keys)
+    yield on_master(node.first_master, delete, "giving the subnet back")

@@ -10,19 +10,22 @@ from pyinfra.api import StringCommand
 
 from ..facts.daemons import IMAGE_LABEL, DaemonsFact
 from ..facts.files import HostFiles
+from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation
 from ..plan import say
-from ..record import BEFORE
+from ..record import IMAGES
 from .containers import docker
 from .files import File, announce, write
 
-BEFORE_IMAGES = f"{BEFORE}/images"
-
 
 def short(image: str) -> str:
-    """How ``docker images`` names an image: docker.io/library/debian:12 is debian:12 there."""
-    name = image.removeprefix("docker.io/")
-    return name.removeprefix("library/")
+    """How ``docker images`` names an image: docker.io/library/debian:12 is debian:12 there, and beside a digest a tag
+    is not kept."""
+    name, at, digest = image.removeprefix("docker.io/").removeprefix("library/").partition("@")
+    if at:
+        path, slash, last = name.rpartition("/")
+        name = f"{path}{slash}{last.partition(':')[0]}"
+    return f"{name}{at}{digest}"
 
 
 @operation
@@ -77,31 +80,37 @@ def built(daemon: str, image: str, dockerfile: str, arguments: dict[str, str], l
 
 
 @operation
-def remembered() -> Commands:
+def remembered(images: Sequence[str]) -> Commands:
     """
-    Ensure that the record says which images the main daemon had before us.
+    Ensure that the record says which images of the main daemon come by us: those that are not there yet. It is
+    written before they are pulled, by us or by the kubelet.
+
+    + images: references of all that this node may get
     """
-    if observe(HostFiles).ours(BEFORE_IMAGES):
-        host.noop("the record knows the images that were there before")
+    files, there = observe(HostFiles), observe(DaemonsFact).main.images
+    known = files.content(IMAGES).splitlines()
+    new = [i for i in dict.fromkeys(images) if short(i) not in there and i not in there and i not in known]
+    if not new:
+        host.noop("the record knows the images that come by us")
         return
-    record = File(BEFORE_IMAGES, "".join(f"{image}\n" for image in sorted(observe(DaemonsFact).main.images)))
-    announce(None, record)
+    record = File(IMAGES, "".join(f"{image}\n" for image in (*known, *new)))
+    announce(files.ours(IMAGES), record)
     yield write([record])
 
 
 @operation
-def no_images(images: Sequence[str], built: str) -> Commands:
+def no_images() -> Commands:
     """
-    Ensure that images of ours are gone from the main daemon; those that were there before us stay.
-
-    + images: references
-    + built: what the references of images that we built begin with
+    Ensure that the images that came by us are gone from the main daemon; those stay of which others have made
+    containers since.
     """
-    before = observe(HostFiles).content(BEFORE_IMAGES).split()
-    main = observe(DaemonsFact).main
-    there = main.images
-    ours = {short(image) for image in images} | set(images)
-    gone = sorted(i for i in there if (i in ours or i.startswith(built)) and i not in before)
+    main, used = observe(DaemonsFact).main, observe(Leftovers).used
+    ours = observe(HostFiles).content(IMAGES).splitlines()
+    known = sorted({name for image in ours for name in (image, short(image)) if name in main.images})
+    gone = [image for image in known if main.images[image] not in used]
+    for image in known:
+        if image not in gone:
+            say(f"Will leave image {image}, from which the container {used[main.images[image]]} was made")
     if not gone and not main.unfinished:
         host.noop("no images of ours are there")
         return

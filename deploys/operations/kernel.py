@@ -22,17 +22,20 @@ def kernel(modules: tuple[str, ...], sysctls: dict[str, str]) -> Commands:
     now = observe(Kernel)
     load = [m for m in modules if m not in now.modules]
     wrong = {k: v for k, v in sysctls.items() if now.sysctls.get(k) != v}
+    before = [f"{k}={v}" for k, v in now.sysctls.items()]
+    before += [f"module {m}={'loaded' if m in now.modules else 'absent'}" for m in modules]
     if not now.before:
-        lines = [f"{k}={v}" for k, v in now.sysctls.items()]
-        lines += [f"module {m}={'loaded' if m in now.modules else 'absent'}" for m in modules]
-        say(f"Will record in {BEFORE}/kernel what was before:", *lines)
-        text = "\\n".join(lines)
-        yield StringCommand(f"mkdir -p {BEFORE} && printf '{text}\\n' > {BEFORE}/kernel")
+        say(f"Will record in {BEFORE}/kernel what was before:", *before)
     if load:
         say(f"Will load kernel modules: {', '.join(load)}")
-        yield StringCommand(f"modprobe -a {' '.join(load)}")
     if wrong:
         say("Will set sysctls:", *(f"{k}: {now.sysctls.get(k, 'unset')} -> {v}" for k, v in wrong.items()))
+    if not now.before:
+        text = "\\n".join(before)
+        yield StringCommand(f"mkdir -p {BEFORE} && printf '{text}\\n' > {BEFORE}/kernel")
+    if load:
+        yield StringCommand(f"modprobe -a {' '.join(load)}")
+    if wrong:
         yield StringCommand("sysctl -qw " + " ".join(f"{k}={v}" for k, v in wrong.items()))
     if now.before and not load and not wrong:
         host.noop("modules and sysctls are as they should be")
@@ -41,13 +44,16 @@ def kernel(modules: tuple[str, ...], sysctls: dict[str, str]) -> Commands:
 @operation
 def kernel_restored() -> Commands:
     """
-    Put sysctls back to what the record says. Modules stay: others may use them by now.
+    Put sysctls back to what the record says, once: what is set afterwards is somebody else's. Modules stay:
+    others may use them by now.
     """
     now = observe(Kernel)
     back = {k: v for k, v in now.before.items() if k in now.sysctls and now.sysctls[k] != v}
-    # other software may rely on forwarding by now; only what was off before us and is ours goes back
-    if not back:
-        host.noop("sysctls are as they were before")
+    if not now.before:
+        host.noop("no record says what sysctls were before")
         return
-    say("Will set sysctls back:", *(f"{k}: {now.sysctls[k]} -> {v}" for k, v in back.items()))
-    yield StringCommand("sysctl -qw " + " ".join(f"{k}={v}" for k, v in back.items()))
+    if back:
+        say("Will set sysctls back:", *(f"{k}: {now.sysctls[k]} -> {v}" for k, v in back.items()))
+    set_back = f"sysctl -qw {' '.join(f'{k}={v}' for k, v in back.items())} && " if back else ""
+    say(f"Will remove {BEFORE}/kernel")
+    yield StringCommand(f"{set_back}rm -f {BEFORE}/kernel")

@@ -79,6 +79,7 @@ def _write(state: State, host: Host, path: Path, ca: str, certificate: str, serv
             file.write(text)
         part.replace(path)
     except OSError as error:
+        part.unlink(missing_ok=True)  # it holds the key
         host.log(f"{path} can't be written: {error.strerror}")
         return False
     return True

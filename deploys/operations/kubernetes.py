@@ -14,10 +14,13 @@ from pyinfra.api.state import State
 
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import EtcdSubnets
-from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects, TakenFields
+from ..facts.files import HostFiles
+from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects, ObjectsState, TakenFields
 from ..managed_fields import leave
-from ..observe import Commands, ask, observe, operation
+from ..observe import Commands, ask, forget, observe, operation
 from ..plan import say, unknown
+from ..record import BOOTSTRAP_SOCKET, NODE
+from ..remote import run
 from ..subnets import gateway
 from ..topology import Node, active_nodes
 from .changes import changed
@@ -26,28 +29,30 @@ from .wait import until
 
 
 @operation
-def objects(manifest: str, addons: Collection[str]) -> Commands:
+def objects(manifest: str, addons: Collection[str], limit: int) -> Commands:
     """
     Ensure that these objects are in the API, by server-side apply without force: a field that somebody
     else has set since is named and left. Those of ours that belong to another addon are deleted.
 
     + manifest: YAML documents
     + addons: values of our label that stay
+    + limit: seconds to wait for an API that does not answer
     """
-    now = observe(Objects, manifest=manifest)
-    if now.taken:
-        manifest = _without_taken(manifest)
-        now = observe(Objects, manifest=manifest)
+    manifest, now = _against(manifest)
+    waited = not now.answers and "kubelet" in observe(DaemonsFact).main.containers
+    if waited:
+        why = "it refuses these objects" if now.refused else "it does not answer"
+        say(f"Unknown what will change in the API, {why}: {now.error}")
+        yield StringCommand(_api_answers(limit))
+        manifest, now = _against(manifest)
     extra = [o for o in now.labelled if o[0] not in addons]
     if now.answers and not now.diff and not extra:
-        host.noop("the objects are as they should be")
+        if not waited:
+            host.noop("the objects are as they should be")
         return
-    if now.answers:
-        if now.diff:
-            say("Will change objects (kubectl diff):", *now.diff)
-    elif "kubelet" in observe(DaemonsFact).main.containers:
-        say(f"Unknown what will change in the API, it does not answer: {now.error}")
-    else:
+    if now.answers and now.diff:
+        say("Will change objects (kubectl diff):", *now.diff)
+    elif not now.answers and not waited:
         say("Will create these objects:", *manifest.splitlines())
     for addon, kind, namespace, name in extra:
         say(f"Will delete {kind} {namespace + '/' if namespace else ''}{name} of the addon {addon}")
@@ -57,6 +62,27 @@ def objects(manifest: str, addons: Collection[str]) -> Commands:
         where = ["-n", namespace] if namespace else []
         words = shlex.join([*where, "--", kind, name])
         yield StringCommand(f"{KUBECTL} delete --wait=false --ignore-not-found {words} >/dev/null")
+
+
+def _against(manifest: str) -> tuple[str, ObjectsState]:
+    """The objects without the fields that others have set, and how they stand in the API."""
+    now = observe(Objects, manifest=manifest)
+    if not now.taken:
+        return manifest, now
+    manifest = _without_taken(manifest)
+    return manifest, observe(Objects, manifest=manifest)
+
+
+def _api_answers(limit: int) -> str:
+    newest = "docker ps -aql --filter label=io.kubernetes.container.name=kube-apiserver"
+    return until(
+        "the API to answer",
+        f"{KUBECTL} get --raw /readyz </dev/null",
+        limit,
+        f"docker ps -a --filter label=io.kubernetes.container.name=kube-apiserver; docker logs --tail 8 $({newest})",
+        "docker logs of kube-apiserver's newest container, then of etcd: docker -H "
+        f"unix://{BOOTSTRAP_SOCKET} logs etcd",
+    )
 
 
 def _without_taken(manifest: str) -> str:
@@ -76,7 +102,7 @@ def _without_taken(manifest: str) -> str:
 @operation
 def node_ready(node: str, master: Host, labels: Sequence[str], limit: int, when: Sequence[OperationMeta]) -> Commands:
     """
-    Wait until a node is Ready, where something changed or it is not, and label it.
+    Wait until a node is Ready, where something changed or it is not, and ensure its labels.
 
     + node: its name
     + master: the first master
@@ -86,23 +112,29 @@ def node_ready(node: str, master: Host, labels: Sequence[str], limit: int, when:
     """
     now = observe(ClusterNodes, master)
     have = (now or {}).get(node)
-    if have and have.ready and not changed(when):
+    wait = not (have and have.ready) or changed(when)
+    missing = [label for label in labels if not have or label not in have.labels]
+    if not wait and not missing:
         host.noop(f"node {node} is Ready")
         return
-    say(f"Will wait until node {node} is Ready")
-    yield on_master(
-        master,
-        until(
-            f"node {node} to be Ready",
-            f"{KUBECTL} wait --for=condition=Ready --timeout=5s node/{node}",
-            limit,
-            f"{KUBECTL} get nodes -o wide; {KUBECTL} describe node {node} | sed -n '/^Conditions/,/^Addresses/p'",
-            f"docker logs kubelet (on the node), kubectl describe node {node} (on the master)",
-        ),
-        f"waiting for node {node}",
-    )
-    for label in labels:
+    if wait:
+        say(f"Will wait until node {node} is Ready")
+    if missing:
+        say(f"Will label node {node} with {', '.join(missing)}")
+    if wait:
+        yield on_master(master, _until_ready(node, limit), f"waiting for node {node}")
+    for label in missing:
         yield on_master(master, f"{KUBECTL} label --overwrite node {node} {label}", f"labelling node {node}")
+
+
+def _until_ready(node: str, limit: int) -> str:
+    return until(
+        f"node {node} to be Ready",
+        f"{KUBECTL} wait --for=condition=Ready --timeout=5s node/{node}",
+        limit,
+        f"{KUBECTL} get nodes -o wide; {KUBECTL} describe node {node} | sed -n '/^Conditions/,/^Addresses/p'",
+        f"docker logs kubelet (on the node), kubectl describe node {node} (on the master)",
+    )
 
 
 @operation
@@ -145,23 +177,26 @@ def told(line: str, when: Sequence[OperationMeta]) -> Commands:
 @operation
 def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta]) -> Commands:
     """
-    Check that this node reaches every joined node over the pod network, where this run changed something.
+    Check that this node reaches every node that is Ready over the pod network, where this run changed something.
 
-    + master: the first master, whose etcd knows the nodes' subnets
+    + master: the first master, which knows the nodes and whose etcd knows their subnets
     + limit: seconds
     + when: all operations of the run on this host
     """
     if not changed(when):
         host.noop("nothing changed, the pod network is not checked again")
         return
-    say("Will ping docker0 of every joined node over the pod network")
+    say("Will ping docker0 of every node that is Ready over the pod network")
     if not state.is_executing:
-        yield unknown("the nodes that have joined by then")
+        yield unknown("the nodes that are Ready by then")
         return
-    known = observe(EtcdSubnets, master)
+    known, nodes = observe(EtcdSubnets, master), observe(ClusterNodes, master)
     for node, subnet in sorted(known.reservations.items()):
-        if subnet not in known.leases.values():
-            continue  # reserved, but its flannel has not come up
+        if nodes is not None and node not in nodes:
+            continue  # it has not joined, or it left
+        if nodes is not None and not nodes[node].ready:
+            yield FunctionCommand(_tell, (f"node {node} is not Ready, so it is not pinged over the pod network",), {})
+            continue
         address = gateway(subnet).split("/")[0]
         source = "$(ip -4 -o addr show dev docker0 | awk '{print $4}' | cut -d/ -f1)"
         yield StringCommand(
@@ -175,29 +210,49 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
         )
 
 
+def _drained(state: State, host: Host, master: Host, command: str, node: str) -> bool:
+    ok, out, err = run(master, command)
+    forget(master)
+    stuck = dict.fromkeys(line for line in out.splitlines() if line.startswith(("error", "There are pending")))
+    if stuck:
+        host.log(f"node {node} is not drained in time, the run goes on without its pods' consent:")
+        for line in stuck:
+            host.log(f"  {line}")
+    if not ok:
+        host.log(f"node {node} could not be deleted: {(err or out).strip()}")
+    return ok
+
+
 @operation
 def node_removed(node: Node, limit: int) -> Commands:
     """
     Drain a node and delete its object, where the API answers and stays: a master takes its API along.
 
     + node: the node
-    + limit: seconds for the drain
+    + limit: seconds for the drain; afterwards the node goes also with the pods that are left
     """
-    goes_too = any(n.is_first_master for n in active_nodes())
-    known = None if goes_too else ask(ClusterNodes, node.first_master)
+    if any(n.is_first_master for n in active_nodes()):
+        host.noop("the API goes with its master")
+        return
+    known = ask(ClusterNodes, node.first_master)
+    if known is None and observe(HostFiles).ours(NODE):
+        say(
+            f"The API on {node.first_master.name} does not answer: node {node.name} is not drained, and stays known "
+            f"there until: kubectl delete node {node.name}"
+        )
     if known is None or node.name not in known:
-        host.noop("no API stays that knows the node")
+        host.noop("no API answers that knows the node")
         return
     delete = f"{KUBECTL} delete --ignore-not-found node {node.name}"
     if not observe(DaemonsFact).main.active or not known[node.name].ready:
         say(f"Will delete node {node.name}; it is not drained, for its kubelet could not end pods")
         yield on_master(node.first_master, delete, f"deleting node {node.name}")
         return
-    say(f"Will drain node {node.name} and delete it")
+    say(f"Will drain node {node.name}, for at most {limit} s, and delete it")
     drain = f"drain {node.name} --ignore-daemonsets --delete-emptydir-data --force --timeout={limit}s"
-    yield on_master(
-        node.first_master,
-        # no `timeout 60` around this one: the drain has its own limit
-        f"{KUBECTL.split(' ', 2)[2]} {drain} || echo 'not drained in time, going on' >&2; {delete}",
-        f"draining node {node.name}",
+    # one command, which goes on where a run is killed: a node that is drained and stays would take no pods.
+    # No `timeout 60` around the drain: it has its own limit, except where the API stops answering
+    command = (
+        f"timeout {limit + 30} {KUBECTL.split(' ', 2)[2]} {drain} 2>&1 || echo 'error: no answer in time'; {delete}"
     )
+    yield FunctionCommand(_drained, (node.first_master, command, node.name), {})

@@ -9,11 +9,12 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 
 from .. import busy
+from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation
 from ..plan import say
-from ..record import RECORD
-from .files import EMPTY_DIRECTORIES
+from ..record import BEFORE_PATHS, RECORD
+from .files import EMPTY_DIRECTORIES, File, announce, write
 
 # the jumps to our chains first, then the chains; rules of others in the same tables are not touched
 _NO_CHAINS = """
@@ -27,11 +28,21 @@ done; done; true
 """.strip()
 
 
+_NO_DIRECTORIES = f"""
+old() {{ grep -qsxF -e "$1" {BEFORE_PATHS}; }}
+gone() {{ awk -v p="$1" '$5==p || index($5,p "/")==1{{print $5}}' /proc/self/mountinfo | sort -r |
+  while read -r m; do umount "$m" || umount -l "$m"; done; rm -rf --one-file-system "$1"; }}
+for p in "$@"; do if mountpoint -q "$p" || old "$p"; then
+  find -H "$p" -mindepth 1 -maxdepth 1 | while read -r c; do old "$c" || gone "$c"; done
+else gone "$p"; fi; done
+""".strip()
+
+
 @operation
 def no_directories(paths: Sequence[str]) -> Commands:
     """
-    Ensure that paths of ours are gone. What is mounted below them is unmounted first, never emptied;
-    a path that is a mount itself is emptied and stays.
+    Ensure that paths of ours are gone. What is mounted below them is unmounted first, never emptied. A path that is
+    a mount itself, or was there before us, stays and is emptied of all that was not in it before us.
 
     + paths: absolute paths of ours
     """
@@ -40,13 +51,36 @@ def no_directories(paths: Sequence[str]) -> Commands:
     if not there:
         host.noop("these paths are not there")
         return
-    say("Will remove with all that is in it:", *there)
-    script = (
-        'for p in "$@"; do awk -v p="$p/" \'index($5,p)==1{print $5}\' /proc/self/mountinfo | sort -r | '
-        'while read -r m; do umount "$m" || umount -l "$m"; done; '
-        'if mountpoint -q "$p"; then find "$p" -mindepth 1 -xdev -delete; else rm -rf --one-file-system "$p"; fi; done'
-    )
-    yield StringCommand(f"set -- {shlex.join(there)}; {script}")
+    old = [p for p in observe(HostFiles).content(BEFORE_PATHS).splitlines() if f"{p}/".startswith(_below(there))]
+    theirs = _below([p for p in old if p not in there])
+    mounts = [m for m in found.mounts if not f"{m}/".startswith(theirs)]
+    say("Will remove with all that is in it:", *(line for path in there for line in (path, *_inside(path, mounts))))
+    if old:
+        say("But not these, which were there before us:", *old)
+    yield StringCommand(f"set -- {shlex.join(there)}; {_NO_DIRECTORIES}")
+
+
+@operation
+def paths_recorded(there: Sequence[str]) -> Commands:
+    """
+    Ensure that the record says what lay in the places of any Kubernetes before us: a turndown leaves it.
+
+    + there: paths
+    """
+    if observe(HostFiles).ours(BEFORE_PATHS):
+        host.noop("the record knows what was there before")
+        return
+    record = File(BEFORE_PATHS, "".join(f"{path}\n" for path in there))
+    announce(None, record)
+    yield write([record])
+
+
+def _below(paths: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{path}/" for path in paths)
+
+
+def _inside(path: str, mounts: Sequence[str]) -> list[str]:
+    return [f"  unmounted before: {mount}" for mount in mounts if mount.startswith(f"{path}/")]
 
 
 @operation
@@ -62,6 +96,19 @@ def no_links(links: Sequence[str]) -> Commands:
         return
     say(f"Will delete the links {', '.join(there)}")
     yield StringCommand("; ".join(f"ip link delete {link}" for link in there))
+
+
+@operation
+def no_routes() -> Commands:
+    """
+    Ensure that routes to other nodes' subnets are gone: with host-gw flannel leaves them (backend/route_network.go).
+    """
+    there = observe(Leftovers).routes
+    if not there:
+        host.noop("no routes of ours are there")
+        return
+    say("Will delete the routes:", *there)
+    yield StringCommand("; ".join(f"ip -4 route delete {route}" for route in there))
 
 
 @operation

@@ -31,10 +31,10 @@ BUMP = 1_000_000_000
 _BEGIN, _WRITES = dt.datetime(2020, 1, 1, tzinfo=dt.UTC), 1000
 
 # The files go from the archive to their places by the same script as all others: recorded, as root's.
-LAY = f"""set -e; umask 077; a=$1; shift; t=$(mktemp -d {RECORD}/.laid.XXXXXX); trap 'rm -rf "$t"' EXIT
-tar -xzpf "$a" -C "$t" "$@"
-find "$t" -name '*.key' -exec chmod 600 {{}} +
-tar -czf - -C "$t" . | base64 | ( {WRITE.strip()}
+LAY = f"""set -e; umask 077; a=$1; shift; laid=$(mktemp -d {RECORD}/.laid.XXXXXX); trap 'rm -rf "$laid"' EXIT
+tar -xzpf "$a" -C "$laid" "$@"
+find "$laid" -name '*.key' -exec chmod 600 {{}} +
+tar -czf - -C "$laid" . | base64 | ( {WRITE.strip()}
 )"""
 
 # All that can fail comes before anything is stopped; what is then exchanged are names in one directory.

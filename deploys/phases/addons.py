@@ -59,6 +59,7 @@ def apply(node: Node) -> None:
         name="Apply addons",
         manifest=manifest(node),
         addons=("cluster", *node.settings.addons),
+        limit=node.settings.timeout_for_services,
     )
 
 

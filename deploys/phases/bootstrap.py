@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+from typing import Any
 
+from ..facts.platform import HIDDEN
 from ..operations.daemons import BOOTSTRAP, NAMESPACES, bootstrap_daemon, no_bootstrap_daemon
 from ..operations.files import File, files
+from ..operations.images import pulled
 from ..operations.leftovers import no_directories, no_links
 from ..record import (
     BOOTSTRAP_CONFIG,
@@ -17,8 +20,10 @@ from ..record import (
     FLANNEL_RUN,
     SUBNET_ENV,
 )
+from ..remote import run
 from ..render import render
 from ..topology import Node
+from . import etcd, flannel
 
 TITLE = "bootstrap daemon"
 
@@ -48,15 +53,31 @@ def no_proxy(node: Node) -> str:
     return ",".join((*own, *(node.settings.no_proxy or "").split(","))).rstrip(",")
 
 
-def _config(node: Node) -> str:
-    theirs = node.found.daemon_json or {}
-    config = {key: theirs[key] for key in INHERITED if key in theirs}
-    config |= {
+def _config(node: Node) -> File:
+    theirs = _inherited(node.found.daemon_json)
+    secret = HIDDEN in json.dumps(theirs)
+    if secret:
+        _, text, _ = run(node.host, "cat /etc/docker/daemon.json")
+        theirs = _inherited(json.loads(text))
+    config = theirs | {
         "live-restore": True,
         "log-driver": "json-file",
         "log-opts": {"max-size": "10m", "max-file": "3"},
     }
-    return json.dumps(config, indent=1, sort_keys=True) + "\n"
+    text = json.dumps(config, indent=1, sort_keys=True) + "\n"
+    return File(BOOTSTRAP_CONFIG, text, "600" if secret else "644", secret)
+
+
+def _inherited(theirs: dict[str, Any] | None) -> dict[str, Any]:
+    return {key: theirs[key] for key in INHERITED if key in theirs} if theirs else {}
+
+
+def _revision(node: Node, config: File) -> str:
+    """Tells configuration and unit from others; nobody shall find a password by it, who tries many."""
+    text = (config.content + _unit(node, "")).encode()
+    if config.secret:
+        return hashlib.scrypt(text, salt=BOOTSTRAP.encode(), n=2**14, r=8, p=1, dklen=6).hex()
+    return hashlib.sha256(text).hexdigest()[:12]
 
 
 def _unit(node: Node, revision: str) -> str:
@@ -83,12 +104,14 @@ def unit_path(node: Node) -> str:
 
 
 def apply(node: Node) -> None:
-    """Write its unit and configuration, start it."""
+    """Write its unit and configuration, start it, pull the images of what runs in it."""
     config = _config(node)
-    revision = hashlib.sha256((config + _unit(node, "")).encode()).hexdigest()[:12]
-    unit = File(unit_path(node), _unit(node, revision))
-    files(name="Write the bootstrap daemon's unit", wanted=[File(BOOTSTRAP_CONFIG, config), unit])
-    bootstrap_daemon(name="Run the bootstrap daemon", restart=node.restart, revision=revision)
+    revision = _revision(node, config)
+    wanted = [config, File(unit_path(node), _unit(node, revision))]
+    files(name="Write the bootstrap daemon's unit", wanted=wanted)
+    bootstrap_daemon(name="Run the bootstrap daemon", restart=node.restart, revision=revision, reads=wanted)
+    images = [*([etcd.image(node)] if node.is_first_master else []), flannel.image(node)]
+    pulled(name="Pull etcd and flannel", daemon="bootstrap", images=images, limit=node.settings.timeout_for_images)
 
 
 def remove(node: Node) -> None:

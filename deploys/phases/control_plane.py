@@ -9,10 +9,12 @@ from functools import partial
 
 from pyinfra.api.operation import OperationMeta
 
+from ..facts.files import HostFiles
+from ..observe import observe
+from ..operations.containers import Program, programs_restarted
 from ..operations.files import File, files
-from ..operations.images import pulled
 from ..operations.wait import wait_for
-from ..record import KUBERNETES, MANIFESTS, PKI
+from ..record import KUBE_PROXY, KUBERNETES, MANIFESTS, PKI, SCHEDULER
 from ..render import render
 from ..topology import Node
 
@@ -57,8 +59,14 @@ def kubeconfig(node: Node, path: str, user: str, certificate: str, key: str = ""
     return File(path, text)
 
 
-def _user(node: Node, name: str, user: str) -> File:
-    return kubeconfig(node, f"{KUBERNETES}/{name}.conf", user, f"{PKI}/{name}.crt", f"{PKI}/{name}.key")
+def _user(node: Node, name: str, user: str, place: str = "") -> File:
+    pair = f"{place}/client" if place else f"{PKI}/{name}"
+    return kubeconfig(node, f"{KUBERNETES}/{name}.conf", user, f"{pair}.crt", f"{pair}.key")
+
+
+def _credentials(place: str) -> tuple[tuple[str, str, bool], ...]:
+    """A program's own certificate, and the authority: no other key of the host."""
+    return (f"{PKI}/ca.crt", "File", True), (place, "Directory", True)
 
 
 def _mounts(*paths: tuple[str, str, bool]) -> list[dict[str, object]]:
@@ -66,18 +74,16 @@ def _mounts(*paths: tuple[str, str, bool]) -> list[dict[str, object]]:
 
 
 @dataclass(frozen=True)
-class StaticPod:
-    """A manifest, and what tells its pod from the one before.
+class StaticPod(Program):
+    """A program with its pod's manifest, and what tells that from the one before.
 
-    :param revision: hash of the manifest and of the files that the program reads only at its start.
+    :param revision: hash of the manifest and of the files that the program reads.
     """
 
-    name: str
-    manifest: File
-    revision: str
+    revision: str = ""
 
 
-def _pod(node: Node, name: str, flags: Mapping[str, str], reads: str = "", **values: object) -> StaticPod:
+def _pod(node: Node, name: str, flags: Mapping[str, str], reads: tuple[File, ...] = (), **values: object) -> StaticPod:
     defaults = {"tier": "control-plane", "privileged": False, "port": None, "host": "127.0.0.1",
                 "scheme": "HTTPS", "health": "/livez", "cpu": "100m"}  # fmt: skip
     command = [name, *(f"--{flag}={value}" for flag, value in flags.items())]
@@ -90,12 +96,13 @@ def _pod(node: Node, name: str, flags: Mapping[str, str], reads: str = "", **val
         grace=GRACE_SECONDS,
         **{**defaults, **values},
     )
-    revision = hashlib.sha256((text(revision="") + reads).encode()).hexdigest()[:12]
-    return StaticPod(name, File(f"{MANIFESTS}/{name}.yaml", text(revision=revision)), revision)
+    content = "".join((text(revision=""), *(file.content for file in reads)))
+    revision = hashlib.sha256(content.encode()).hexdigest()[:12]
+    return StaticPod(name, File(f"{MANIFESTS}/{name}.yaml", text(revision=revision)), reads, revision)
 
 
-def _apiserver(node: Node, authentication: File) -> StaticPod:
-    wanted = node.settings
+def _apiserver(node: Node) -> StaticPod:
+    wanted, authentication = node.settings, File(AUTHENTICATION, render("kubernetes/authentication.yaml.j2"))
     flags = {
         "advertise-address": node.address,
         "allow-privileged": "true",
@@ -132,12 +139,13 @@ def _apiserver(node: Node, authentication: File) -> StaticPod:
     return _pod(
         node, "kube-apiserver", flags, cpu="250m", port=6443, host=node.address,
         mounts=_mounts((PKI, "Directory", True), (AUTHENTICATION, "File", True)),
-        reads=authentication.content,
+        reads=(authentication,),
     )  # fmt: skip
 
 
 def _controller_manager(node: Node) -> StaticPod:
-    conf = f"{KUBERNETES}/controller-manager.conf"
+    user = _user(node, "controller-manager", "system:kube-controller-manager")
+    conf = user.path
     flags = {
         "authentication-kubeconfig": conf,
         "authorization-kubeconfig": conf,
@@ -154,12 +162,13 @@ def _controller_manager(node: Node) -> StaticPod:
         "use-service-account-credentials": "true",
         **node.settings.controller_manager_extra_args,
     }
-    return _pod(node, "kube-controller-manager", flags, port=10257, health="/healthz",
+    return _pod(node, "kube-controller-manager", flags, (user,), port=10257, health="/healthz",
                 mounts=_mounts((PKI, "Directory", True), (conf, "File", True)))  # fmt: skip
 
 
 def _scheduler(node: Node) -> StaticPod:
-    conf = f"{KUBERNETES}/scheduler.conf"
+    user = _user(node, "scheduler", "system:kube-scheduler", SCHEDULER)
+    conf = user.path
     flags = {
         "authentication-kubeconfig": conf,
         "authorization-kubeconfig": conf,
@@ -169,24 +178,20 @@ def _scheduler(node: Node) -> StaticPod:
         "profiling": "false",
         **node.settings.scheduler_extra_args,
     }
-    return _pod(node, "kube-scheduler", flags, port=10259,
-                mounts=_mounts((PKI, "Directory", True), (conf, "File", True)))  # fmt: skip
+    return _pod(node, "kube-scheduler", flags, (user,), port=10259,
+                mounts=_mounts(*_credentials(SCHEDULER), (conf, "File", True)))  # fmt: skip
 
 
-def _proxy(node: Node, config: File) -> StaticPod:
+def _proxy(node: Node) -> StaticPod:
+    config, user = _proxy_config(), _user(node, "kube-proxy", "system:kube-proxy", KUBE_PROXY)
     flags = {"config": PROXY_CONFIG, "hostname-override": node.name, **node.settings.kube_proxy_extra_args}
     mounts = _mounts(
-        (PROXY_CONFIG, "File", True),
-        (f"{KUBERNETES}/kube-proxy.conf", "File", True),
-        (PKI, "Directory", True),
+        (config.path, "File", True),
+        (user.path, "File", True),
+        *_credentials(KUBE_PROXY),
         ("/run/xtables.lock", "FileOrCreate", False),
     )
-    return _pod(node, "kube-proxy", flags, tier="node", privileged=True, mounts=mounts,
-                reads=config.content)  # fmt: skip
-
-
-def _authentication() -> File:
-    return File(AUTHENTICATION, render("kubernetes/authentication.yaml.j2"))
+    return _pod(node, "kube-proxy", flags, (config, user), tier="node", privileged=True, mounts=mounts)
 
 
 def _proxy_config() -> File:
@@ -196,24 +201,24 @@ def _proxy_config() -> File:
 
 def static_pods(node: Node) -> list[StaticPod]:
     """The static pods of a node, in the order in which they can come up."""
-    proxy = _proxy(node, _proxy_config())
+    proxy = _proxy(node)
     if not node.is_master:
         return [proxy]
-    return [_apiserver(node, _authentication()), _controller_manager(node), _scheduler(node), proxy]
+    return [_apiserver(node), _controller_manager(node), _scheduler(node), proxy]
+
+
+def _configuration(node: Node) -> list[File]:
+    """What the programs read, and the administrators' kubeconfigs."""
+    users = {"admin": "kubernetes-admin", "super-admin": "kubernetes-super-admin"} if node.is_master else {}
+    return [
+        *(file for pod in static_pods(node) for file in pod.reads),
+        *(_user(node, name, user) for name, user in users.items()),
+    ]
 
 
 def wanted_files(node: Node) -> list[File]:
     """All files of this phase on a node."""
-    config = [_proxy_config(), _user(node, "kube-proxy", "system:kube-proxy")]
-    if node.is_master:
-        config += [
-            _authentication(),
-            _user(node, "admin", "kubernetes-admin"),
-            _user(node, "super-admin", "kubernetes-super-admin"),
-            _user(node, "controller-manager", "system:kube-controller-manager"),
-            _user(node, "scheduler", "system:kube-scheduler"),
-        ]
-    return [*config, *(pod.manifest for pod in static_pods(node))]
+    return [*_configuration(node), *(pod.manifest for pod in static_pods(node))]
 
 
 def _unstick(pod: StaticPod, address: str) -> str:
@@ -232,12 +237,18 @@ def _unstick(pod: StaticPod, address: str) -> str:
     )
 
 
+def images(node: Node) -> list[str]:
+    """Images of the static pods of a node, and of what holds their namespaces."""
+    return [pause(node), *(component_image(node, pod.name) for pod in static_pods(node))]
+
+
 def apply(node: Node) -> None:
-    """Pull the images side by side, write the manifests, wait for each program that they name."""
-    images = [pause(node), *(component_image(node, pod.name) for pod in static_pods(node))]
-    pulled(name="Pull Kubernetes", daemon="main", images=images, limit=node.settings.timeout_for_images)
-    wrote = files(name="Write static pods and kubeconfigs", wanted=wanted_files(node))
-    wait(node, [wrote])
+    """Write the manifests, wait for each program that they name."""
+    pods = static_pods(node)
+    files(name="Write configuration and kubeconfigs", wanted=_configuration(node))
+    again = programs_restarted(name="Restart programs whose files were changed behind their back", programs=pods)
+    wrote = files(name="Write static pods", wanted=[pod.manifest for pod in pods])
+    wait(node, [again, wrote])
 
 
 def wait(node: Node, when: Sequence[OperationMeta]) -> None:
@@ -268,8 +279,6 @@ def wait(node: Node, when: Sequence[OperationMeta]) -> None:
 
 def remove(node: Node) -> None:
     """Take the manifests away; the kubelet then stops the pods, or the node phase does."""
-    files(
-        name="Remove static pods and kubeconfigs",
-        wanted=(),
-        absent=[f.path for f in wanted_files(node)],
-    )
+    mine = observe(HostFiles, node.host).below(KUBERNETES)  # by the record: the node may have had another role
+    others = (f"{PKI}/", f"{KUBERNETES}/kubelet.")
+    files(name="Remove static pods and kubeconfigs", wanted=(), absent=[p for p in mine if not p.startswith(others)])

@@ -8,20 +8,23 @@ import json
 from packaging.version import InvalidVersion, Version
 
 from ..facts.daemons import LABEL, DaemonsFact
+from ..facts.leftovers import POD
 from ..observe import observe
-from ..operations.daemons import main_daemon, main_daemon_restored, why_restart
+from ..operations.daemons import Bounced, main_daemon, why_restart
+from ..operations.docker0 import main_daemon_restored
 from ..operations.files import File, files
-from ..operations.images import remembered
+from ..operations.images import no_images
 from ..operations.leftovers import no_rules
 from ..record import SUBNET_ENV
 from ..render import render
+from ..subnets import variables
 from ..topology import Node
 from . import flannel
 from .bootstrap import proxies
 
 TITLE = "main Docker"
 
-#: Daemon flag → key in daemon.json: what stands there already is left to it, for dockerd refuses both.
+#: Not where daemon.json has ``log-opts``: dockerd refuses to be told twice.
 LOG_LIMITS = ("--log-opt=max-size=10m", "--log-opt=max-file=3")
 
 
@@ -83,6 +86,11 @@ def flags(node: Node) -> tuple[str, ...]:
     return tuple(result)
 
 
+def running_flags(node: Node) -> tuple[str, ...]:
+    """What the main Docker's command line must have besides bip: the flags, and the packet size that is in force."""
+    return (*flags(node), f"--mtu={flannel.mtu(node)}")
+
+
 def revision(node: Node) -> str:
     """Tells the environment that Docker runs with from another one; empty where it gets none from us."""
     environment = proxies(node)
@@ -91,10 +99,7 @@ def revision(node: Node) -> str:
 
 def bip(node: Node) -> str | None:
     """docker0's address according to the record; None before the first run."""
-    for line in node.found.subnet_env.splitlines():
-        if line.startswith("FLANNEL_SUBNET="):
-            return line.split("=", 1)[1]
-    return None
+    return variables(node.found.subnet_env).get("FLANNEL_SUBNET")
 
 
 def _rules(node: Node) -> list[str]:
@@ -127,22 +132,20 @@ def drop_in(node: Node) -> File:
     return File(path, text)
 
 
-def bounced(node: Node) -> tuple[str, ...]:
-    """Names of the running containers, not of ours or of pods, that a restart stops."""
-    names = []
+def bounced(node: Node) -> Bounced:
+    """The running containers of others that a restart stops."""
+    theirs = []
     for container in node.found.containers:
         labels = container.get("labels") or {}
-        if LABEL not in labels and "io.kubernetes.docker.type" not in labels:
-            names.append(str(container.get("name", "")).lstrip("/"))
-    return tuple(sorted(names))
-
-
-def lost(node: Node) -> tuple[str, ...]:
-    """Those of them that Docker will not start again."""
-    stay_down = {
-        str(c.get("name", "")).lstrip("/") for c in node.found.containers if c.get("restart") in ("", "no", None)
-    }
-    return tuple(name for name in bounced(node) if name in stay_down)
+        if LABEL not in labels and POD not in labels:
+            theirs.append((str(container.get("name", "")).lstrip("/"), container))
+    # with on-failure Docker does not start what ended well when it was stopped (measured on 26.1.5)
+    stay_down = [(name, c) for name, c in theirs if c.get("restart") in ("", "no", "on-failure", None)]
+    return Bounced(
+        tuple(sorted(name for name, _ in theirs)),
+        tuple(sorted(name for name, c in stay_down if not c.get("remove"))),
+        tuple(sorted(name for name, c in stay_down if c.get("remove"))),
+    )
 
 
 def restart_due(node: Node) -> bool:
@@ -150,35 +153,37 @@ def restart_due(node: Node) -> bool:
     expected = bip(node)
     return (
         expected is None
-        or why_restart(observe(DaemonsFact, node.host), flags(node), expected, revision(node)) is not None
+        or why_restart(observe(DaemonsFact, node.host), running_flags(node), expected, revision(node)) is not None
     )
 
 
 def runs_ours(node: Node) -> bool:
     """Whether the main Docker runs on the pod network now, so that a turndown restarts it."""
-    return any(flag.startswith("--bip=") for flag in node.found.docker_flags)
+    return f"--bip={bip(node)}" in node.found.docker_flags
 
 
 def apply(node: Node) -> None:
     """Write the drop-in and restart the main Docker on the node's subnet; all its changes are here."""
-    remembered(name="Record the images that are there")
-    files(name="Write docker's drop-in", wanted=[drop_in(node)])
+    wrote = files(name="Write docker's drop-in", wanted=[drop_in(node)])
     main_daemon(
         name="Run the main Docker on the pod network",
         node=node,
-        flags=flags(node),
+        flags=running_flags(node),
         revision=revision(node),
         drop_in=drop_in_path(node),
         bounced=bounced(node),
+        when=[wrote],
     )
 
 
 def remove(node: Node) -> None:
-    """Take the drop-in away and start Docker as it was, with docker0 made anew."""
+    """Take the drop-in away, start Docker as it was, with docker0's old address; then images go, with purge_data."""
     path = drop_in_path(node)
     files(name="Remove docker's drop-in", wanted=(), absent=(path,))
     command = command_of(node.found.docker_unit, path) or f"{node.found.dockerd} -H fd://"
     main_daemon_restored(
-        name="Run the main Docker as before", restart=node.restart, command=command, bounced=bounced(node)
+        name="Run the main Docker as before", node=node, command=command, drop_in=path, bounced=bounced(node)
     )
     no_rules(name="Remove our iptables rules")
+    if node.settings.purge_data:
+        no_images(name="Remove images")

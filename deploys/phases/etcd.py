@@ -1,10 +1,10 @@
-"""etcd on the first master, in the bootstrap daemon: TLS, client certificates only."""
+"""etcd on the first master, in the bootstrap daemon: TLS, client certificates only, each with its own rights."""
 
 from __future__ import annotations
 
 from ..facts.etcd import ETCDCTL
+from ..operations.access import access_limited
 from ..operations.containers import Spec, container, docker, no_container
-from ..operations.images import pulled
 from ..operations.leftovers import no_directories
 from ..operations.wait import wait_for
 from ..record import ETCD_DATA, PKI
@@ -23,10 +23,13 @@ def image(node: Node) -> str:
 def spec(node: Node) -> Spec:
     """The container: kubeadm's flags of the same minor."""
     pki, address = f"{PKI}/etcd", node.address
+    # what nodes are told, where it is one of this host's own: behind a forwarder it is not
+    own = {i.address for i in node.found.interfaces}
+    clients = dict.fromkeys(("127.0.0.1", address, *({node.master_address} & own)))
     flags = {
         "name": node.name,
         "data-dir": ETCD_DATA,
-        "listen-client-urls": f"https://127.0.0.1:2379,https://{address}:2379",
+        "listen-client-urls": ",".join(f"https://{client}:2379" for client in clients),
         "advertise-client-urls": f"https://{address}:2379",
         "listen-peer-urls": f"https://{address}:2380",
         "initial-advertise-peer-urls": f"https://{address}:2380",
@@ -35,6 +38,8 @@ def spec(node: Node) -> Spec:
         "key-file": f"{pki}/server.key",
         "trusted-ca-file": f"{pki}/ca.crt",
         "client-cert-auth": "true",
+        # the gateway asks in the name of the server's certificate, not of its client's
+        "enable-grpc-gateway": "false",
         "peer-cert-file": f"{pki}/peer.crt",
         "peer-key-file": f"{pki}/peer.key",
         "peer-trusted-ca-file": f"{pki}/ca.crt",
@@ -54,11 +59,10 @@ def spec(node: Node) -> Spec:
 
 
 def apply(node: Node) -> None:
-    """Run it and wait until it is healthy."""
+    """Run it, wait until it is healthy, limit what its clients may do."""
     if not node.is_first_master:
         return
     limit = node.settings.timeout_for_services
-    pulled(name="Pull etcd", daemon="bootstrap", images=[image(node)], limit=node.settings.timeout_for_images)
     runs = container(name="Run etcd", daemon="bootstrap", container=NAME, spec=spec(node))
     wait_for(
         name="Wait for etcd",
@@ -71,12 +75,11 @@ def apply(node: Node) -> None:
         further=f"{docker('bootstrap')} logs {NAME}",
         when=[runs],
     )
+    access_limited(name="Let each client of etcd do what it needs only")
 
 
 def remove(node: Node) -> None:
-    """Stop it; its data goes with purge_data only."""
-    if not node.is_first_master:
-        return
+    """Stop it; its data goes with purge_data only. By the record: the host may have been the first master before."""
     no_container(name="Remove etcd", daemon="bootstrap", container=NAME)
     if node.settings.purge_data:
         no_directories(name="Remove etcd's data", paths=(ETCD_DATA,))

@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 
 from ..operations.containers import Spec, container, docker, no_container
+from ..operations.daemons import bootstrap_daemon_started
 from ..operations.files import files
 from ..operations.flannel import network_configured, subnet_recorded, subnet_released, subnet_taken
-from ..operations.images import pulled
-from ..operations.leftovers import no_chains, no_directories, no_links
+from ..operations.leftovers import no_chains, no_directories, no_links, no_routes
 from ..operations.wait import wait_for
 from ..record import FLANNEL_RUN, PKI, SUBNET_ENV
 from ..subnets import OVERHEAD
 from ..topology import Node
+from . import bootstrap
 
 TITLE = "flannel"
 
 NAME = "flannel"
 INTERFACES = {"vxlan": "flannel.1", "host-gw": None}
 """Backend → the interface by which pods' packets come in from other nodes."""
+READY = (
+    f"started=$({docker('bootstrap')} inspect -f '{{{{if .State.Running}}}}{{{{.State.StartedAt}}}}{{{{end}}}}' {NAME})"
+    f' && [ -n "$started" ] && [ -n "$(find {FLANNEL_RUN}/subnet.env -newermt "$started")" ]'
+)
+"""flannel writes its file when it has the lease, the link and its rules (main.go): one that is newer than the start of
+the container that runs now is this flannel's, not the one before's and not the record's copy."""
 
 
 def image(node: Node) -> str:
@@ -27,7 +34,7 @@ def image(node: Node) -> str:
 
 
 def spec(node: Node) -> Spec:
-    """The container."""
+    """The container. flannel reads its backend in etcd, at its start only."""
     pki = f"{PKI}/etcd"
     return Spec(
         image(node),
@@ -37,6 +44,7 @@ def spec(node: Node) -> Spec:
         (f"--etcd-endpoints=https://{node.master_address}:2379", f"--etcd-cafile={pki}/ca.crt",
          f"--etcd-certfile={pki}/flannel-client.crt", f"--etcd-keyfile={pki}/flannel-client.key",
          f"--iface={node.address}", f"--ip-masq={str(node.settings.flannel_ipmasq).lower()}"),
+        revision=f"backend {node.settings.flannel_backend}",
     )  # fmt: skip
 
 
@@ -56,26 +64,30 @@ def apply(node: Node) -> None:
         }
         network_configured(name="Configure flannel's network in etcd", config=json.dumps(config))
     subnet_recorded(name="Reserve and record the node's subnet", node=node, mtu=mtu(node))
-    pulled(name="Pull flannel", daemon="bootstrap", images=[image(node)], limit=wanted.timeout_for_images)
     taken = subnet_taken(name="Let flannel take the recorded subnet", node=node)
     runs = container(name="Run flannel", daemon="bootstrap", container=NAME, spec=spec(node))
     wait_for(
         name="Wait for flannel",
         what="flannel to take the recorded subnet",
-        test=f"[ -d /sys/class/net/{INTERFACES[wanted.flannel_backend] or 'lo'} ] && "
+        test=f"{READY} && "
         f'[ "$(grep ^FLANNEL_SUBNET {SUBNET_ENV})" = "$(grep ^FLANNEL_SUBNET {FLANNEL_RUN}/subnet.env)" ]',
         limit=wanted.timeout_for_services,
         evidence=f"grep -H SUBNET {SUBNET_ENV} {FLANNEL_RUN}/subnet.env; {docker('bootstrap')} logs --tail 15 {NAME}",
         further=f"{docker('bootstrap')} logs {NAME}",
         when=[taken, runs],
     )
+    others = [link for backend, link in INTERFACES.items() if link and backend != wanted.flannel_backend]
+    no_links(name="Remove another backend's link", links=others)
 
 
 def remove(node: Node) -> None:
     """Stop it, take away its link and chains; the subnet goes with purge_data only."""
+    bootstrap_daemon_started(
+        name="Start a bootstrap daemon that is down", restart=node.restart, unit=bootstrap.unit_path(node)
+    )
     no_container(name="Remove flannel", daemon="bootstrap", container=NAME)
-    link = INTERFACES[node.settings.flannel_backend]
-    no_links(name="Remove flannel's link", links=(link,) if link else ())
+    no_links(name="Remove flannel's link", links=[link for link in INTERFACES.values() if link])
+    no_routes(name="Remove flannel's routes")
     no_chains(name="Remove flannel's iptables chains", prefixes=("FLANNEL-",))
     no_directories(name="Remove flannel's run-time files", paths=(FLANNEL_RUN,))
     if node.settings.purge_data:

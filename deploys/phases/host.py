@@ -6,10 +6,12 @@ import json
 
 from ..facts.kernel import BOOT_SYSCTLS, MODULES, SYSCTLS
 from ..operations.files import File, files
+from ..operations.kept import kept
 from ..operations.kernel import kernel, kernel_restored
-from ..operations.leftovers import no_record
-from ..record import NODE
+from ..operations.leftovers import no_record, paths_recorded
+from ..record import DATA, NODE
 from ..topology import Node
+from . import pki
 
 TITLE = "host"
 
@@ -25,8 +27,12 @@ def _files(node: Node) -> list[File]:
         "address": node.address,
         "kubernetes": node.settings.k8s_version,
         "master": node.master_address,
+        "service_network": node.settings.service_network,
+        "dns_server_ip": node.settings.dns_server_ip,
     }
+    data = File(DATA, json.dumps({"kubernetes": node.settings.k8s_version}) + "\n")
     return [
+        *([data] if node.is_first_master else []),
         File(MODULES_FILE, _HEADER + "".join(f"{m}\n" for m in MODULES)),
         File(SYSCTL_FILE, _HEADER + "".join(f"{k} = {v}\n" for k, v in BOOT_SYSCTLS.items())),
         File(NODE, json.dumps(who, indent=1) + "\n"),
@@ -35,12 +41,15 @@ def _files(node: Node) -> list[File]:
 
 def apply(node: Node) -> None:
     """Load and set them now and at each boot."""
+    paths_recorded(name="Record what was there before", there=node.found.there_before)
     kernel(name="Load modules and set sysctls", modules=tuple(MODULES), sysctls=SYSCTLS)
     files(name="Write modules, sysctls and the node's record", wanted=_files(node))
 
 
 def remove(node: Node) -> None:
-    """Put the sysctls back to what the record says."""
+    """Put the sysctls back to what the record says, and say what stays."""
+    data = tuple(pki.authority_files()) if pki.has_authorities(node) else ()
+    kept(name="Say what stays", data=data, purge=node.settings.purge_data)
     files(
         name="Remove modules and sysctls for the next boot",
         wanted=(),

@@ -7,8 +7,9 @@ import hashlib
 from ..facts.daemons import IMAGE_LABEL
 from ..operations.certificates import kubelet_client
 from ..operations.containers import Spec, container, no_container
+from ..operations.daemons import main_daemon_started
 from ..operations.files import File, files
-from ..operations.images import built, no_images, pulled
+from ..operations.images import built, pulled, remembered
 from ..operations.leftovers import no_chains, no_directories, no_pods
 from ..operations.wait import wait_for
 from ..record import KUBELET, KUBELET_CLIENT, KUBERNETES, MANIFESTS, PKI
@@ -17,6 +18,7 @@ from ..topology import Node
 from ..x509 import Certificate
 from . import addons, control_plane, pki
 from .bootstrap import no_proxy
+from .docker import drop_in_path
 
 TITLE = "node"
 
@@ -89,20 +91,24 @@ def _files(node: Node) -> list[File]:
         manifests=MANIFESTS,
         dns_server_ip=node.settings.dns_server_ip,
         dns_domain=node.settings.dns_domain,
-        # the stub at 127.0.0.53 would make CoreDNS ask itself
-        resolv_conf="/run/systemd/resolve/resolv.conf" if resolved else "/etc/resolv.conf",
+        # the stub at 127.0.0.53 would make CoreDNS ask itself. By way of the host's init, since a mounted file stays
+        # what it was where the host's is replaced, as DHCP clients do.
+        resolv_conf="/run/systemd/resolve/resolv.conf" if resolved else "/proc/1/root/etc/resolv.conf",
         fields=node.release.kubelet,
     )
     return [File(CONFIG, config), control_plane.kubeconfig(node, KUBECONFIG, "kubelet", KUBELET_CLIENT)]
 
 
 def _images(node: Node) -> list[str]:
-    """All images that a node may have got by us."""
+    """All images that a node may get by us, or by the kubelet for us."""
     release = node.release
     components = [control_plane.component_image(node, n) for n in (*control_plane.MASTER_PODS, "kube-proxy")]
-    base = [node.image(release.base_image), node.image(release.cri_dockerd.golang_image)]
-    ready = [node.settings.node_image] if node.settings.node_image else []
-    return [control_plane.pause(node), *components, *addons.images(node).values(), *base, *ready]
+    base = [
+        release.base_image,
+        *([] if node.arch in release.cri_dockerd.sha256 else [release.cri_dockerd.golang_image]),
+    ]
+    built_of = [] if node.settings.node_image else [node.image(name) for name in base]
+    return [control_plane.pause(node), *components, *addons.images(node).values(), *built_of, image(node)]
 
 
 def _iptables(node: Node) -> str:
@@ -144,11 +150,12 @@ def spec(node: Node, revision: str) -> Spec:
 
 
 def apply(node: Node) -> None:
-    """Get the image, write the kubelet's configuration, run it."""
+    """Get all images side by side, write the kubelet's configuration, run it."""
     limit = node.settings.timeout_for_images
-    if node.settings.node_image:
-        pulled(name="Pull the node image", daemon="main", images=[image(node)], limit=limit)
-    else:
+    remembered(name="Record the images that come by us", images=_images(node))
+    ready = [node.settings.node_image] if node.settings.node_image else []
+    pulled(name="Pull Kubernetes", daemon="main", images=[*ready, *control_plane.images(node)], limit=limit)
+    if not ready:
         built(
             name="Build the node image",
             daemon="main",
@@ -158,11 +165,12 @@ def apply(node: Node) -> None:
             limit=limit,
         )
     name = f"system:node:{node.name}"
-    kubelet_client(
+    first = kubelet_client(
         name="Issue the kubelet's first client certificate",
         wanted=Certificate(KUBELET_CLIENT.removesuffix(".pem"), pki.CA, name, ("system:nodes",)),
         authority=node.first_master,
         days=node.settings.certificate_days,
+        container=NAME,
     )
     wanted = _files(node)
     files(name="Write the kubelet's configuration", wanted=wanted)
@@ -172,7 +180,7 @@ def apply(node: Node) -> None:
         daemon="main",
         container=NAME,
         spec=spec(node, revision),
-        why=[f.path for f in wanted],
+        reads=wanted,
     )
     wait_for(
         name="Wait for the kubelet",
@@ -182,12 +190,13 @@ def apply(node: Node) -> None:
         evidence=f"docker logs --tail 200 {NAME} 2>&1 | grep -E '^[EF][0-9]|level=(error|fatal)' | tail -n 12; "
         f"docker logs --tail 4 {NAME}",
         further=f"docker logs {NAME}",
-        when=[runs],
+        when=[first, runs],
     )
 
 
 def remove(node: Node) -> None:
     """Stop it, then the pods that it ran; take away what it wrote."""
+    main_daemon_started(name="Start a main Docker that is down", restart=node.restart, drop_in=drop_in_path(node))
     no_container(name="Remove the kubelet", daemon="main", container=NAME)
     no_pods(name="Remove the pods")
     no_chains(name="Remove Kubernetes' iptables chains", prefixes=("KUBE-",))
@@ -202,5 +211,3 @@ def remove(node: Node) -> None:
             "/var/log/containers",
         ),
     )
-    if node.settings.purge_data:
-        no_images(name="Remove images", images=_images(node), built=f"{IMAGE}:")

@@ -6,8 +6,16 @@ from collections.abc import Callable
 
 from pyinfra.api import DeployError
 
-from ..checks import cluster, docker, machine
+from ..checks import cluster, disks, docker, machine, members
+from ..facts.daemons import DaemonsFact
+from ..facts.etcd import EtcdSubnets
+from ..facts.files import HostFiles
+from ..facts.kernel import Kernel
+from ..facts.kubernetes import ClusterNodes, Objects
+from ..observe import Question
+from ..operations.look import looked_at
 from ..topology import Node, active_nodes, refuse_twins, settings_of
+from . import addons
 
 TITLE = "preflight"
 
@@ -25,22 +33,32 @@ CHECKS: tuple[Check, ...] = (
     docker.docker_unit,
     docker.docker_options,
     docker.docker_root,
+    docker.docker_names,
     machine.arch_exists,
     machine.cgroups,
     machine.shared_mounts,
     machine.clock,
     machine.memory,
+    disks.room,
     machine.firewall,
+    machine.ufw,
     cluster.foreign_kubernetes,
     cluster.etcd_has_its_authority,
     cluster.same_node,
+    cluster.same_services,
+    members.master_is_theirs,
+    members.name_is_free,
     cluster.version_change,
     cluster.recorded_network,
+    cluster.subnet_left,
+    cluster.same_backend,
     cluster.routes,
     cluster.ports,
     docker.docker_restart,
 )
-RESTORE_CHECKS: tuple[Check, ...] = tuple(c for c in CHECKS if c is not cluster.etcd_has_its_authority)
+RESTORE_CHECKS: tuple[Check, ...] = tuple(
+    c for c in CHECKS if c not in (cluster.etcd_has_its_authority, members.master_is_theirs)
+)
 REMOVE_CHECKS: tuple[Check, ...] = (machine.root, machine.readable, docker.docker_restart_back)
 
 
@@ -64,6 +82,16 @@ def apply(node: Node) -> None:
     :raises DeployError: something can't work.
     """
     refuse(node, CHECKS)
+    looked_at(name="Look at the host", questions=_questions(node))
+
+
+def _questions(node: Node) -> list[Question]:
+    mine: list[Question] = [(fact, node.host, {}) for fact in (Kernel, HostFiles, DaemonsFact)]
+    shared: list[Question] = [(fact, node.first_master, {}) for fact in (HostFiles, EtcdSubnets, ClusterNodes)]
+    objects: list[Question] = (
+        [(Objects, node.host, {"manifest": addons.manifest(node)})] if node.is_first_master else []
+    )
+    return [*mine, *shared, *objects]
 
 
 def remove(node: Node) -> None:

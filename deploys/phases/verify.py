@@ -43,4 +43,4 @@ def apply(node: Node) -> None:
 
 def remove(node: Node) -> None:
     """Drain the node and take its object out of the API, where a master answers."""
-    node_removed(name="Drain the node and delete it", node=node, limit=node.settings.timeout_for_services)
+    node_removed(name="Drain the node and delete it", node=node, limit=node.settings.timeout_for_drain)

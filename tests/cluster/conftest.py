@@ -24,6 +24,7 @@ from tests.lab.paths import REGISTRY, RUN
 from . import listing, neighbours, node_image
 from .cluster import Cluster
 from .listing import Listing
+from .neighbours import Answers
 from .product import Product, Run, log_sessions
 from .report import Report
 
@@ -32,18 +33,28 @@ MASTER, WORKER, SPARE = os.environ.get("HOSTS", "n11,n12,n13").split(",")
 ORDER = (
     "plan",
     "install",
+    "foreign",
     "paths",
     "security",
+    "network",
     "settings",
     "drift",
     "status",
     "evidence",
     "backup",
+    "certificates",
+    "members",
+    "disk_full",
     "garbage",
     "roles",
     "reboot",
+    "kills",
+    "faults",
     "failures",
+    "leaving",
+    "not_ours",
     "turndown",
+    "interrupted",
 )
 """Modules in the order in which one cluster can go through them: from untouched hosts to turned down ones."""
 
@@ -169,6 +180,7 @@ def inventory(lab: Lab, hosts: tuple[Host, Host], tmp_path_factory: pytest.TempP
 def product(hosts: tuple[Host, Host], inventory: Path, before: dict[str, Listing], was_there: bool) -> Product:
     """The product on both hosts, with the ready-made node image if the lab has it; nothing is installed yet."""
     product = Product(inventory)
+    product.data["allow_docker_restart"] = True  # one of the user's containers has no restart policy
     if was_there:
         image = hosts[0].run("docker inspect -f '{{.Config.Image}}' kubelet").stdout.strip()
     else:
@@ -186,18 +198,34 @@ def first_plan(product: Product) -> Run:
 
 
 @pytest.fixture(scope="session")
+def theirs(hosts: tuple[Host, Host], before: dict[str, Listing]) -> dict[str, list[str]]:
+    """Host → what is not ours on it, before the install."""
+    return {host.name: neighbours.belongings(host) for host in hosts}
+
+
+@pytest.fixture(scope="session")
+def during_install() -> dict[str, Answers]:
+    """Host → what a client of a user's container saw during the install; filled by `cluster`."""
+    return {}
+
+
+@pytest.fixture(scope="session")
 def cluster(
     hosts: tuple[Host, Host],
     product: Product,
     first_plan: Run,
     was_there: bool,
+    theirs: dict[str, list[str]],
+    during_install: dict[str, Answers],
     figure: Callable[[str, float], None],
 ) -> Cluster:
     """A cluster of one master and one worker that works; what a test breaks, it mends."""
     cluster = Cluster(hosts[0], (hosts[1],), product)
     ready_made = "node_image" in product.data
     if first_plan.changes:
-        run = product.apply().check()
+        with neighbours.probed(hosts) as answers:
+            run = product.apply().check()
+        during_install.update(answers)
         what = "node image ready-made" if ready_made else "node image built on the hosts"
         what += " (an update of kept hosts)" if was_there else ""
         figure(f"seconds: install of master and worker, {what}", run.seconds)

@@ -62,6 +62,7 @@ for c in iptables ip6tables; do for t in raw mangle nat filter security; do
 part sysctls
 for k in net/ipv4/ip_forward net/ipv4/conf/all/route_localnet net/ipv4/conf/all/rp_filter \
   net/ipv4/conf/default/rp_filter \
+  net/ipv4/tcp_keepalive_time net/ipv4/tcp_keepalive_intvl \
   net/ipv6/conf/all/forwarding net/ipv4/vs/conntrack net/bridge/bridge-nf-call-iptables \
   net/bridge/bridge-nf-call-ip6tables net/netfilter/nf_conntrack_tcp_timeout_established \
   net/netfilter/nf_conntrack_tcp_timeout_close_wait net/netfilter/nf_conntrack_tcp_be_liberal \

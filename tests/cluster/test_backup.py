@@ -120,6 +120,7 @@ def test_a_plan_to_restore_changes_nothing(cluster: Cluster, archive: str) -> No
     cluster.kubectl("get", "configmap", "after")
 
 
+@pytest.mark.promise("snapshot-restore")
 def test_the_same_master_has_what_was_there_before_and_not_what_came_after(
     cluster: Cluster, archive: str, figure: Figure
 ) -> None:
@@ -139,6 +140,7 @@ def test_the_same_master_has_what_was_there_before_and_not_what_came_after(
     cluster.delete("deployment", "new")
 
 
+@pytest.mark.promise("snapshot-restore")
 def test_a_broken_etcd_is_restored_from_the_control_machine_by_a_login_with_sudo(
     lab: Lab, cluster: Cluster, archive: str, copy: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -162,6 +164,7 @@ def test_a_broken_etcd_is_restored_from_the_control_machine_by_a_login_with_sudo
     assert_empty(product.plan())
 
 
+@pytest.mark.promise("snapshot-restore")
 def test_a_master_that_lost_everything_has_what_was_there_before(
     cluster: Cluster, archive: str, copy: Path, figure: Figure
 ) -> None:

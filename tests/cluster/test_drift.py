@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from .cluster import BOOTSTRAP, KUBECTL, Cluster
+from .conftest import WORKER
 from .product import assert_empty
 
 ETCDCTL = (
@@ -19,11 +20,13 @@ UNITS = "/etc/systemd/system"
 
 @dataclass(frozen=True)
 class Drift:
-    """Something that is done on a host, and words of the plan's lines that name it."""
+    """Something that is done on a host, words of the plan's lines that name it, and what shows that it was mended."""
 
     role: str
     done: str
     named: tuple[str, ...]
+    mended: str = "true"
+    """A command that fails on the host where something still runs with it."""
 
     @property
     def words(self) -> str:
@@ -34,7 +37,7 @@ class Drift:
 CORE = (
     Drift("worker", "docker stop -t 1 kubelet", ("start container kubelet",)),
     Drift("master", f"rm {MANIFESTS}/kube-scheduler.yaml", (f"create {MANIFESTS}/kube-scheduler.yaml",)),
-    Drift("worker", "chmod 644 /etc/kubernetes/pki/kube-proxy.key", ("kube-proxy.key", "600")),
+    Drift("worker", "chmod 644 /etc/kubernetes/pki/kube-proxy/client.key", ("kube-proxy/client.key", "600")),
 )
 MORE = (
     Drift("master", f"{BOOTSTRAP} stop etcd", ("start container etcd",)),
@@ -54,19 +57,53 @@ MORE = (
     Drift("worker", "rm /var/lib/kubelet/pki/kubelet-client-current.pem",
           ("issue /var/lib/kubelet/pki/kubelet-client-current.pem",)),
     Drift("master", "sysctl -qw net.ipv4.ip_forward=0", ("net.ipv4.ip_forward: 0 -> 1",)),
-    Drift("master", f"{ETCDCTL} put /docker-multinode/subnets/n12 10.1.99.0/24", ("for node n12",)),
+    Drift("master", f"{ETCDCTL} del /docker-multinode/subnets/10.1.2.0-24", ("Will reserve 10.1.2.0/24",)),
     Drift("master", f"{ETCDCTL} del /coreos.com/network/config", ("flannel's network",)),
     Drift("worker", "sed -i s/10.1.2.1/10.1.99.1/ /run/flannel/subnet.env", ("/run/flannel/subnet.env",)),
     Drift("master", f"{KUBECTL} -n kube-system delete service kube-dns", ("kube-dns",)),
     Drift("master", f"{KUBECTL} -n kube-system delete deployment metrics-server", ("metrics-server",)),
 )  # fmt: skip
 
+DRIFT = "DRIFT=1"
+
+
+def _not_in_process(unit: str) -> str:
+    return f"! tr '\\0' '\\n' < /proc/$(systemctl show {unit} -p MainPID --value)/environ | grep -qx {DRIFT}"
+
+
+def _not_in_pod(program: str, path: str, text: str) -> str:
+    container = f"docker ps -q --filter label=io.kubernetes.container.name={program}"
+    return f"! grep -qF '{text}' /proc/$(docker inspect -f '{{{{.State.Pid}}}}' $({container}))/root{path}"
+
+
+CONFIG = "/etc/kubernetes"
+READ_AT_START = (
+    Drift("worker", f"echo 'maxPods: 77' >> {CONFIG}/kubelet.yaml && docker restart -t 5 kubelet",
+          ("-maxPods: 77", "restart container kubelet"),
+          f"docker exec kubelet kubectl --kubeconfig {CONFIG}/kubelet.conf get node {WORKER} "
+          "-o jsonpath='{.status.capacity.pods}' | grep -qx 110"),
+    Drift("worker", f"sed -i '/^.Service/a Environment={DRIFT}' {UNITS}/docker-bootstrap.service && "
+          "systemctl daemon-reload && systemctl restart docker-bootstrap",
+          (f"-Environment={DRIFT}", "restart the bootstrap daemon"), _not_in_process("docker-bootstrap")),
+    Drift("worker", f"echo 'Environment={DRIFT}' >> {UNITS}/docker.service.d/zz-docker-multinode.conf && "
+          "systemctl daemon-reload", (f"-Environment={DRIFT}", "let systemd read docker's unit again"),
+          f"! systemctl show docker -p Environment | grep -q {DRIFT}"),
+    Drift("worker", f"echo 'configSyncPeriod: 9m0s' >> {CONFIG}/kube-proxy.yaml && docker stop "
+          "$(docker ps -q --filter label=io.kubernetes.container.name=kube-proxy)",
+          ("-configSyncPeriod: 9m0s", "restart kube-proxy"),
+          _not_in_pod("kube-proxy", f"{CONFIG}/kube-proxy.yaml", "configSyncPeriod")),
+    Drift("master", f"echo '  - path: /api' >> {CONFIG}/authentication.yaml",
+          ("-  - path: /api", "restart kube-apiserver"),
+          _not_in_pod("kube-apiserver", f"{CONFIG}/authentication.yaml", "path: /api")),
+)  # fmt: skip
+"""Edited files that a program read at its start, or has mounted: to write the file as it was is not enough."""
+
 
 @pytest.mark.parametrize(
     "drift",
     [
         *(pytest.param(d, id=d.words, marks=pytest.mark.core) for d in CORE),
-        *(pytest.param(d, id=d.words) for d in MORE),
+        *(pytest.param(d, id=d.words) for d in (*MORE, *READ_AT_START)),
     ],
 )
 def test_drift_is_named_and_mended(drift: Drift, cluster: Cluster) -> None:
@@ -79,6 +116,7 @@ def test_drift_is_named_and_mended(drift: Drift, cluster: Cluster) -> None:
     cluster.product.apply().check()
     assert_empty(cluster.product.plan())
     cluster.wait_works()
+    host.run(drift.mended)
 
 
 def test_a_field_that_someone_else_took_is_named_and_left(cluster: Cluster) -> None:
@@ -95,6 +133,23 @@ def test_a_field_that_someone_else_took_is_named_and_left(cluster: Cluster) -> N
         cluster.master.run(f"{scale} --replicas=2")
         cluster.wait_works()
     assert_empty(cluster.product.plan())
+
+
+def test_a_new_pod_gets_the_resolv_conf_that_the_host_has_now(cluster: Cluster) -> None:
+    """A DHCP client replaces the file by a rename."""
+    worker = cluster.workers[0]
+    before = worker.run("cat /etc/resolv.conf; umount /etc/resolv.conf").stdout
+    rename = "cat > /etc/resolv.conf.new && mv /etc/resolv.conf.new /etc/resolv.conf"
+    client = {"name": "client", "image": cluster.node_image(), "command": ["sleep", "3600"]}
+    spec = {"nodeName": worker.name, "dnsPolicy": "Default", "containers": [client]}
+    try:
+        worker.run(rename, input=f"{before}search moved.lan\n")
+        cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "resolving"}, "spec": spec})
+        cluster.kubectl("wait", "--for=condition=Ready", "--timeout=50s", "pod", "resolving")
+        assert "search moved.lan" in cluster.in_pod(worker, "resolving", "cat /etc/resolv.conf")
+    finally:
+        worker.run(rename, input=before)
+        cluster.delete("pod", "resolving")
 
 
 def test_a_main_docker_that_was_stopped_is_a_sentence(cluster: Cluster) -> None:

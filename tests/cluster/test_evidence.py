@@ -173,6 +173,7 @@ def test_certificates_are_in_it_by_name_and_date(cluster: Cluster, archive: Arch
     assert "BEGIN CERT" not in text
 
 
+@pytest.mark.promise("no-secret-leaks")
 def test_no_key_of_any_host_is_in_it_or_in_the_loudest_output(cluster: Cluster, archive: Archive) -> None:
     everything = "\n".join((*archive.texts.values(), archive.run.text))
     for host in cluster.hosts:
@@ -181,6 +182,7 @@ def test_no_key_of_any_host_is_in_it_or_in_the_loudest_output(cluster: Cluster, 
     assert "PRIVATE KEY-----" not in everything
 
 
+@pytest.mark.promise("no-secret-leaks")
 def test_no_token_is_in_it(cluster: Cluster, archive: Archive) -> None:
     everything = "\n".join(archive.texts.values())
     places = "/var/lib/kubelet/pods/*/volumes/kubernetes.io~projected/*/token"
@@ -199,6 +201,7 @@ def test_what_is_the_users_alone_is_not_in_it(archive: Archive) -> None:
     assert THEIRS in everything
 
 
+@pytest.mark.promise("no-secret-leaks")
 def test_what_a_program_logged_carelessly_is_redacted(cluster: Cluster, archive: Archive) -> None:
     for host in cluster.hosts:
         text = archive.texts[f"{host.name}/units/docker.log"]

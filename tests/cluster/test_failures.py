@@ -64,12 +64,29 @@ def test_a_busy_port_is_refused_before_anything_is_changed(spare: Host, alone: P
     assert spare.run("ls /var/lib/docker-multinode /etc/kubernetes", check=False).stdout == ""
 
 
-def test_a_full_disk_of_etcd(spare: Host, alone: Product) -> None:
-    spare.run("mount -t tmpfs -o size=1m tmpfs /var/lib/etcd")
+@contextmanager
+def _small_etcd(host: Host, size: str) -> Iterator[None]:
+    """etcd's data would lie on a disk of that size."""
+    host.run(f"mount -t tmpfs -o size={size} tmpfs /var/lib/etcd")
     try:
-        _fails(alone, "no space left on device", "to look further: ", f"waited {LIMIT} s for etcd")
+        yield
     finally:
-        spare.run("docker -H unix:///run/docker-bootstrap.sock rm -f etcd; umount /var/lib/etcd", check=False)
+        host.run("docker -H unix:///run/docker-bootstrap.sock rm -f etcd; umount /var/lib/etcd", check=False)
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_changed(spare: Host, alone: Product) -> None:
+    with _small_etcd(spare, "1m"):
+        _fails(alone, "the disk of /var/lib/etcd is full: 1 of 1 MiB are free; make room there")
+    with _small_etcd(spare, "150m"):
+        _fails(alone, "the disk of /var/lib/etcd has 150 MiB free; an install as master needs 192 there")
+    assert spare.run("ls /var/lib/docker-multinode /etc/kubernetes", check=False).stdout == ""
+
+
+def test_a_disk_of_etcd_that_fills_up_meanwhile(spare: Host, alone: Product) -> None:
+    with _small_etcd(spare, "200m"):
+        fill = "until [ -S /run/docker-bootstrap.sock ]; do sleep 0.1; done; cat /dev/zero > /var/lib/etcd/ballast"
+        spare.run(f"systemd-run -q --unit=ballast sh -c '{fill}'")
+        _fails(alone, "no space left on device", "to look further: ", f"waited {LIMIT} s for etcd")
 
 
 def test_a_port_that_is_taken_meanwhile(spare: Host, alone: Product) -> None:

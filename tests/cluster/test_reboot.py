@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
 
 from tests.lab.hosts import Host
 
 from . import neighbours
+from .back import Figure, back
 from .cluster import Cluster
-from .product import assert_empty
 from .waiting import until
-
-Figure = Callable[[str, float], None]
-
-
-def _back(cluster: Cluster, figure: Figure, what: str) -> None:
-    """The cluster is back by itself: pods reach each other, own containers run, and a plan is empty."""
-    figure(f"seconds: {what}, until pods reach each other and are Ready", cluster.wait_works())
-    for host in cluster.hosts:
-        until(f"the user's containers on {host.name}", 30, lambda host=host: neighbours.run_on(host))  # type: ignore[misc]
-    assert_empty(cluster.product.plan())
 
 
 def _figured_reboot(host: Host, figure: Figure, what: str) -> None:
@@ -34,23 +23,26 @@ def _figured_reboot(host: Host, figure: Figure, what: str) -> None:
 @pytest.mark.core
 def test_the_worker_reboots(cluster: Cluster, figure: Figure) -> None:
     _figured_reboot(cluster.workers[0], figure, "reboot of the worker")
-    _back(cluster, figure, "reboot of the worker")
+    back(cluster, figure, "reboot of the worker")
 
 
 @pytest.mark.core
+@pytest.mark.promise("reboot-master")
 def test_the_master_reboots(cluster: Cluster, figure: Figure) -> None:
     _figured_reboot(cluster.master, figure, "reboot of the master")
-    _back(cluster, figure, "reboot of the master")
+    back(cluster, figure, "reboot of the master")
 
 
+@pytest.mark.promise("reboot-all")
 def test_both_reboot_and_the_worker_is_up_first(cluster: Cluster, figure: Figure) -> None:
     cluster.master.power_off()
     cluster.workers[0].reboot()
     until("the worker's own containers, without a master", 60, lambda: neighbours.run_on(cluster.workers[0]))
     cluster.master.power_on()
-    _back(cluster, figure, "both reboot, the worker first")
+    back(cluster, figure, "both reboot, the worker first")
 
 
+@pytest.mark.promise("reboot-worker-master-gone")
 def test_the_worker_reboots_while_the_master_is_gone(cluster: Cluster, figure: Figure) -> None:
     worker, address = cluster.workers[0], _bridge(cluster.workers[0])
     cluster.master.power_off()
@@ -64,7 +56,7 @@ def test_the_worker_reboots_while_the_master_is_gone(cluster: Cluster, figure: F
         # nothing may keep the host from serving what is its own
     finally:
         cluster.master.power_on()
-    _back(cluster, figure, "the master comes back after the worker's reboot")
+    back(cluster, figure, "the master comes back after the worker's reboot")
 
 
 def _bridge(host: Host) -> str:
@@ -76,14 +68,14 @@ def test_power_cut_of_both(cluster: Cluster, figure: Figure) -> None:
         host.power_off()
     for host in cluster.hosts:
         host.power_on()
-    _back(cluster, figure, "power cut of both")
+    back(cluster, figure, "power cut of both")
 
 
 @pytest.mark.parametrize("unit", ["docker", "docker-bootstrap"])
 def test_a_daemon_restarts(unit: str, cluster: Cluster, figure: Figure) -> None:
     for host in cluster.hosts:
         host.run(f"systemctl restart {unit}")
-    _back(cluster, figure, f"systemctl restart {unit} on both")
+    back(cluster, figure, f"systemctl restart {unit} on both")
 
 
 def test_the_bootstrap_daemon_restarts_without_its_containers(cluster: Cluster) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.lab import Lab
 
-from . import listing
+from . import listing, neighbours
 from .cluster import Cluster
 from .listing import Listing
 from .product import Product, assert_empty, counted
@@ -30,6 +30,7 @@ def whole_again(cluster: Cluster) -> Iterator[None]:
 
 def test_a_worker_leaves_and_joins_again_alone(cluster: Cluster, before: dict[str, Listing], figure: Figure) -> None:
     worker = cluster.workers[0]
+    neighbours.run_errand(worker)
     own = listing.identity(listing.take(cluster.master))["docker-bootstrap identity"]
     figure(
         "seconds: turndown of a worker",

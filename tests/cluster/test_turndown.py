@@ -6,30 +6,89 @@ from collections.abc import Callable
 
 import pytest
 
-from . import listing
-from .cluster import Cluster
+from tests.lab.hosts import Host
+
+from . import listing, neighbours
+from .cluster import BOOTSTRAP, Cluster
 from .listing import Listing
 from .neighbours import CONTAINERS
 from .product import assert_empty
+from .test_foreign import figures
+from .waiting import until
 
 pytestmark = pytest.mark.core
 
 Figure = Callable[[str, float], None]
 
 
+PURGE = {"purge_data": True}
+
+
+def _whole(cluster: Cluster) -> None:
+    for host in cluster.hosts:
+        neighbours.run_errand(host)  # earlier tests have rebooted it
+
+
+def _things(host: Host) -> set[str]:
+    """Every single thing on a host that a purge takes away: what it is called in a plan."""
+    script = (
+        "docker ps -a --format '{{.Names}}'; "
+        "docker images --format '{{.Repository}}:{{.Tag}}' | grep -xFf /var/lib/docker-multinode/images; "
+        f"{BOOTSTRAP} ps -a --format '{{{{.Names}}}}'; cat /var/lib/docker-multinode/files; "
+        "awk '$5 ~ \"^(/var/lib/kubelet|/run/bootstrap-docker|/var/lib/bootstrap-docker)/\"{print $5}' "
+        "/proc/self/mountinfo; for c in iptables ip6tables; do $c-save; done | "
+        "grep -oE '^:(KUBE|FLANNEL)-[^ ]*' | cut -c2-"
+    )
+    found = set(host.run(script).stdout.splitlines())
+    return found - set(CONTAINERS) | {"flannel.1", "docker-boot0", "bootstrap daemon"}
+
+
+def test_the_plan_names_every_thing_that_goes(cluster: Cluster) -> None:
+    _whole(cluster)
+    plan = cluster.product.plan("turndown", data=PURGE).check()
+    for host in cluster.hosts:
+        things, said = _things(host), [line for line in plan.diff if line.strip()]
+        assert len(things) > 60
+        missing = {thing for thing in things if not any(thing in line for line in said)}
+        # files of the record and the kubelet's keys go with their directories
+        within = ("/var/lib/docker-multinode/", "/var/lib/kubelet/pki/")
+        assert {thing for thing in missing if not thing.startswith(within)} == set()
+
+
+def test_the_plan_says_what_stays_and_why(cluster: Cluster) -> None:
+    kept = "\n".join(cluster.product.plan("turndown").check().diff)
+    for words in (
+        "/var/lib/etcd: the cluster's objects",
+        "/etc/kubernetes/pki/ca.key: ",
+        "subnet.env: the node's subnet",
+    ):
+        assert words in kept
+    assert "the cluster's objects" not in "\n".join(cluster.product.plan("turndown", data=PURGE).diff)
+
+
 def test_a_plan_to_turn_down_changes_nothing(cluster: Cluster) -> None:
     before = [listing.identity(listing.take(host)) for host in cluster.hosts]
-    plan = cluster.product.plan("turndown", data={"purge_data": True}).check()
+    plan = cluster.product.plan("turndown", data=PURGE).check()
     assert {name for hosts in plan.changes.values() for name in hosts} == {host.name for host in cluster.hosts}
     assert [listing.identity(listing.take(host)) for host in cluster.hosts] == before
 
 
-def test_data_outlives_a_turndown_and_a_new_install(cluster: Cluster, figure: Figure) -> None:
+@pytest.mark.promise("turndown-then-install")
+@pytest.mark.promise("foreign-containers-survive")
+def test_data_outlives_a_turndown_and_a_new_install(
+    cluster: Cluster, theirs: dict[str, list[str]], figure: Figure
+) -> None:
     cluster.kubectl("create", "configmap", "memory", "--from-literal=of=before")
-    authority = cluster.master.read("/etc/kubernetes/pki/ca.crt")
+    authority = _authorities(cluster)
     subnets = [host.read("/var/lib/docker-multinode/subnet.env") for host in cluster.hosts]
-    run = cluster.product.apply("turndown").check()
+    with neighbours.probed(cluster.hosts) as answers:
+        run = cluster.product.apply("turndown").check()
     figure("seconds: turndown, data kept", run.seconds)
+    figures("a turndown", answers, figure)
+    for host in cluster.hosts:
+        assert answers[host.name].gaps <= 2, "Docker restarts twice"
+        until("the user's containers", 60, lambda host=host: neighbours.run_on(host))  # type: ignore[misc]
+        assert neighbours.belongings(host) == theirs[host.name]
     for host in cluster.hosts:
         names = host.run("docker ps -a --format '{{.Names}}'").stdout.split()
         assert sorted(names) == sorted(CONTAINERS)
@@ -40,7 +99,7 @@ def test_data_outlives_a_turndown_and_a_new_install(cluster: Cluster, figure: Fi
     assert_empty(cluster.product.plan("turndown"))
     run = cluster.product.apply().check()
     figure("seconds: new install on the kept data", run.seconds)
-    assert cluster.master.read("/etc/kubernetes/pki/ca.crt") == authority
+    assert _authorities(cluster) == authority
     assert [host.read("/var/lib/docker-multinode/subnet.env") for host in cluster.hosts] == subnets
     assert cluster.get("configmap", "memory")[0]["data"] == {"of": "before"}
     cluster.deploy_web()
@@ -48,12 +107,24 @@ def test_data_outlives_a_turndown_and_a_new_install(cluster: Cluster, figure: Fi
     assert_empty(cluster.product.plan())
 
 
+def _authorities(cluster: Cluster) -> str:
+    """Hashes of the authorities, of the service accounts' keys, and of all their private keys."""
+    files = " ".join(f"{name}.*" for name in ("ca", "etcd/ca", "front-proxy-ca", "sa"))
+    found = cluster.master.run(f"cd /etc/kubernetes/pki && sha256sum {files}").stdout
+    assert found.count("\n") == 8
+    return found
+
+
+@pytest.mark.promise("turndown-leaves-nothing")
 def test_a_purge_leaves_the_host_as_it_was(cluster: Cluster, before: dict[str, Listing], figure: Figure) -> None:
-    run = cluster.product.apply("turndown", data={"purge_data": True}).check()
+    _whole(cluster)
+    run = cluster.product.apply("turndown", data=PURGE).check()
     figure("seconds: turndown, data purged", run.seconds)
-    left = {host.name: listing.difference(before[host.name], listing.take(host)) for host in cluster.hosts}
-    assert left == {host.name: [] for host in cluster.hosts}
-    assert_empty(cluster.product.plan("turndown", data={"purge_data": True}))
+    for _ in range(2):
+        left = {host.name: listing.difference(before[host.name], listing.take(host)) for host in cluster.hosts}
+        assert left == {host.name: [] for host in cluster.hosts}
+        assert_empty(cluster.product.plan("turndown", data=PURGE))
+        cluster.product.apply("turndown", data=PURGE).check()  # again, with nothing to do
 
 
 def test_a_new_install_after_a_purge_works(cluster: Cluster) -> None:

@@ -7,10 +7,12 @@ import shlex
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import processes
+from . import network, processes
 from .host_images import NAME as IMAGE
 from .paths import BRIDGE_ADDRESS, KNOWN_HOSTS, RUN, SSH_KEY, host_address
 from .services import docker
@@ -83,13 +85,24 @@ class Host:
         self.power_on()
 
     def power_off(self) -> None:
-        """Every process dies at once, and the host stays away."""
-        docker("kill", self.container)
+        """Every process dies at once, and the host stays away; no packet tells another host of it."""
+        with self.unplugged():
+            docker("kill", self.container)
 
     def power_on(self) -> None:
         """Bring a host that is off up again."""
         docker("start", self.container)
         self.wait_up()
+
+    @contextmanager
+    def unplugged(self) -> Iterator[None]:
+        """Within it the host is cut from the network. A host that was started meanwhile has a new cable."""
+        pid = docker("inspect", "-f", "{{.State.Pid}}", self.container).stdout.strip()
+        port = network.port_off(int(pid))
+        try:
+            yield
+        finally:
+            network.port_on(port)
 
     def wait_up(self, seconds: float = 90) -> None:
         """Wait until systemd answers over ssh, not until all is started: that may be what a test is about."""

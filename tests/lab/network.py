@@ -56,9 +56,28 @@ def is_up() -> bool:
     return NETNS_PATH.exists() and _has_link(VETH_MACHINE)
 
 
-def inside(*command: str | Path) -> None:
+def inside(*command: str | Path) -> str:
     """Run a command in the lab's network. Not `ip netns exec`, which remounts /sys and hides the cgroups."""
-    run("nsenter", f"--net={NETNS_PATH}", *command)
+    return run("nsenter", f"--net={NETNS_PATH}", *command).stdout
+
+
+def port_off(process: int) -> str:
+    """The bridge drops all that comes from a container's cable or is for it; neither side gets an error.
+
+    :param process: a process of the container, which must have one cable only.
+    :returns: the name of the bridge's port, for `port_on`.
+    """
+    cables = json.loads(run("nsenter", f"--net=/proc/{process}/ns/net", "ip", "-json", "link", "show", "eth0").stdout)
+    number = cables[0]["link_index"]
+    port = next(str(link["ifname"]) for link in json.loads(inside("ip", "-json", "link")) if link["ifindex"] == number)
+    inside("bridge", "link", "set", "dev", port, "state", "disabled")
+    return port
+
+
+def port_on(port: str) -> None:
+    """Let the bridge's port forward again; it went with its container where that ended meanwhile."""
+    if port in inside("ip", "-json", "link"):
+        inside("bridge", "link", "set", "dev", port, "state", "forwarding")
 
 
 def _only_the_labs_ports() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploys import releases
-from deploys.settings import OPTIONS
+from deploys.settings import FROM_ENVIRONMENT, OPTIONS
 from tests.lab.paths import CHECKOUT
 
 PATH = CHECKOUT / "docs/options.md"
@@ -24,7 +24,8 @@ An option is looked up in this order; the first place that has it wins:
 1. `--data` of the pyinfra command: `--data flannel_backend=host-gw`
 2. data of the host, in the inventory
 3. data of its groups: `group_data/masters.py`, `group_data/workers.py`, `group_data/all.py`
-4. the environment of the pyinfra command, in upper case: `FLANNEL_BACKEND=host-gw pyinfra …`
+4. for what the 2016 scripts read there, the environment of the pyinfra command, in upper case:
+   `FLANNEL_BACKEND=host-gw pyinfra …`. These are {environment}.
 5. the default
 
 For all hosts, in `group_data/all.py` beside your inventory:
@@ -53,10 +54,19 @@ For one run:
 pyinfra inventory.py deploys/cluster.py --data timeout_for_services=600 --data addons=coredns
 ```
 
-On the command line and in the environment a list is written with commas, a mapping as JSON:
+On the command line a list is written with commas, a mapping as JSON:
 
 ```
-APISERVER_EXTRA_ARGS='{{"v": "4"}}' pyinfra inventory.py deploys/master.py
+pyinfra inventory.py deploys/master.py --data apiserver_extra_args='{{"v": "4"}}'
+```
+
+No other variable becomes an option: shells carry names like HTTP_PROXY for other programs, and each operator's shell
+others. Where the hosts are to use the proxy of the control machine, say so in `group_data/all.py`:
+
+```python
+import os
+
+http_proxy = os.environ.get("HTTP_PROXY")
 ```
 
 ## Two traps
@@ -68,11 +78,12 @@ APISERVER_EXTRA_ARGS='{{"v": "4"}}' pyinfra inventory.py deploys/master.py
   command line of one run: the next run without it would plan to set it back.
 
 A name that is almost one of these is refused, with the name that was probably meant. So is a flag in
-`…_extra_args` which the deploy sets itself.
+`…_extra_args` that other parts rely on, like those that name keys, data or addresses. Others win over what the deploy
+sets.
 
 ## All of them
 
-*Per host*: differs from host to host. It is refused from the environment where a run has several hosts.
+*Per host*: differs from host to host. From the environment it is refused where a run has several hosts.
 
 | option | value | default | what it does |
 |---|---|---|---|
@@ -82,7 +93,8 @@ A name that is almost one of these is refused, with the name that was probably m
 def text() -> str:
     """The whole page."""
     newest = releases.newest()
-    head = _HEAD.format(newest=newest, float_error=_refusal("k8s_version", 1.30))
+    environment = ", ".join(f"`{name.upper()}`" for name in FROM_ENVIRONMENT)
+    head = _HEAD.format(newest=newest, float_error=_refusal("k8s_version", 1.30), environment=environment)
     rows = [
         f"| `{name}` | {_value(option)} | {_default(option)} | {_help(option)} |" for name, option in OPTIONS.items()
     ]

@@ -82,7 +82,7 @@ def main() -> int:
         signal.signal(number, _interrupted)
     try:
         needed = any(stage.needs_lab for step in steps for stage in step)
-        with _lab_as_it_was(needed), tempfile.TemporaryDirectory() as folder:
+        with lab_as_it_was(needed), tempfile.TemporaryDirectory() as folder:
             results = run(steps, Path(folder), go_on=wanted == "all")
             if wanted == "all":
                 report.write(results)
@@ -161,7 +161,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _lab_as_it_was(needed: bool) -> Iterator[None]:
+def lab_as_it_was(needed: bool) -> Iterator[None]:
     """A lab that runs already is used and left; else it is down at the end, also after a failure."""
     if not needed:
         yield

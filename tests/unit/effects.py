@@ -19,6 +19,8 @@ class Effect:
     :param entry: the deploy whose run shows it.
     :param beside: other settings, set in both runs.
     :param machine: what is special about the worker's machine, in both runs.
+    :param worker_alone: the run is limited to the worker.
+    :param installed: whether the hosts are nodes already; those of other entries than cluster always are.
     """
 
     value: Any
@@ -27,6 +29,8 @@ class Effect:
     entry: str = "cluster"
     beside: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
+    worker_alone: bool = False
+    installed: bool = False
 
 
 NEXT = "\n      +     "
@@ -52,7 +56,7 @@ EFFECTS: Mapping[str, Effect] = {
     "dns_domain": Effect("k8s.lan", ('clusterDomain: "k8s.lan"', "kubernetes k8s.lan in-addr.arpa",
                                      "kubernetes.default.svc.k8s.lan"), ("cluster.local",)),
     "dns_server_ip": Effect("10.96.0.53", ("- 10.96.0.53", "clusterIP: 10.96.0.53"), ("10.96.0.10",)),
-    "restart_policy": Effect("always", ("--restart=always",), ("--restart=unless-stopped",)),
+    "restart_policy": Effect("unless-stopped", ("--restart=unless-stopped",), ("--restart=always",)),
     "master_ip": Effect("10.0.0.250", ("--etcd-endpoints=https://10.0.0.250:2379", "server: https://10.0.0.250:6443"),
                         ("server: https://10.0.0.11:6443",)),
     "ip_address": Effect("10.7.0.12", ("node-ip=10.7.0.12", "--iface=10.7.0.12"), ("node-ip=10.0.0.12",),
@@ -74,6 +78,7 @@ EFFECTS: Mapping[str, Effect] = {
     "no_proxy": Effect(".corp", (".svc,.corp",), beside={"http_proxy": "http://p.lan:1"}),
     "apiserver_cert_sans": Effect("k8s.example.org", ("k8s.example.org",)),
     "certificate_days": Effect(30, ("lifetime: 30 days",), ("lifetime: 365 days",)),
+    "renew_certificates": Effect(True, (f"{PKI}/admin.crt, because renew_certificates asks for it",), installed=True),
     "apiserver_extra_args": Effect({"v": "7"}, (f'{PKI}/apiserver.key"{NEXT}- "--v=7"',)),
     "controller_manager_extra_args": Effect({"v": "7"}, (f'account-credentials=true"{NEXT}- "--v=7"',)),
     "scheduler_extra_args": Effect({"v": "7"}, (f'--profiling=false"{NEXT}- "--v=7"',)),
@@ -85,6 +90,8 @@ EFFECTS: Mapping[str, Effect] = {
                                    machine=LOST),
     "timeout_for_services": Effect(77, ("waited 77 s for", "%s)+77"), ("%s)+180",)),
     "timeout_for_images": Effect(99, ("timeout 99 docker",), ("timeout 1800 docker",)),
+    "timeout_for_drain": Effect(42, ("drain node w1, for at most 42 s",), ("at most 180 s",), entry="turndown",
+                                worker_alone=True),
     "kubeconfig_path": Effect("/nowhere/config", ("/nowhere/config",), entry="kubeconfig"),
     "kubeconfig_server": Effect("k8s.lan", ("https://k8s.lan:6443",), ("https://10.0.0.11:6443",), entry="kubeconfig",
                                 beside={"apiserver_cert_sans": "k8s.lan"}),
@@ -94,5 +101,6 @@ EFFECTS: Mapping[str, Effect] = {
     "backup_path": Effect("/cluster.tar.gz", ("Will copy it to /cluster.tar.gz on this machine",), entry="backup"),
     "restore_from": Effect("/b/cluster.tar.gz", ("/b/cluster.tar.gz is neither there nor on this machine",),
                            ("restore_from names no backup",), entry="restore"),
-    "purge_data": Effect(True, ("/var/lib/etcd",), entry="turndown"),
+    "purge_data": Effect(True, ("rm -rf /var/lib/docker-multinode",), ("purge_data=true removes these too",),
+                         entry="turndown"),
 }  # fmt: skip

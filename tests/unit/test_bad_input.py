@@ -8,6 +8,7 @@ from concurrent.futures import Future
 import pytest
 from pyinfra.api import FactBase, StringCommand
 
+from deploys.facts.access import EtcdAccess
 from deploys.facts.backups import BackupFile
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets
@@ -21,7 +22,7 @@ from .bad_input import PAIR, ROWS, Row
 from .runs import Outcome, through_api
 
 FACTS: tuple[type[FactBase[object]], ...] = (
-    Platform, DaemonsFact, HostFiles, Kernel, Leftovers, EtcdSubnets, ClusterNodes,
+    Platform, DaemonsFact, HostFiles, Kernel, Leftovers, EtcdSubnets, EtcdAccess, ClusterNodes,
 )  # type: ignore[assignment]  # fmt: skip
 READING = (
     *(StringCommand(f().command()).get_raw_value()[:60].splitlines()[0] for f in FACTS),

@@ -21,6 +21,26 @@ def test_a_command_is_marked_with_its_input_and_a_failure_is_left_as_it_is() -> 
     assert busy.marked(failure) is failure
 
 
+def test_a_command_begins_only_while_its_run_has_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "lock"
+    monkeypatch.setattr(busy, "LOCK", str(lock))
+    monkeypatch.setattr(busy, "MARK", busy.MARK.replace(busy.PATH, str(tmp_path / "busy")))
+    command = busy.marked("echo done", "o'neil@desk (process 7), since noon")
+    assert isinstance(command, StringCommand)
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["sh", "-c", command.get_raw_value()], capture_output=True, text=True)
+
+    lock.write_text("o'neil@desk (process 7), since noon\n")
+    assert run().stdout == "done\n"
+    for other in ("", "ann@sofa (process 7), since noon\n"):
+        lock.write_text(other)
+        assert (run().returncode, run().stdout) == (1, "")
+        assert "its lock has ended" in run().stderr
+    lock.unlink()
+    assert run().returncode == 1
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The lock in a directory of the test's own."""

@@ -13,12 +13,13 @@ from pyinfra.api import DeployError
 
 import deploys
 from deploys import x509
+from deploys.facts.access import Access, EtcdAccess
 from deploys.facts.backups import Backup, BackupFile
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
-from deploys.facts.kubernetes import ClusterNodes, Objects, ObjectsState
+from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, ObjectsState
 from deploys.facts.leftovers import Leftovers
 from deploys.operations.files import File
 from deploys.phases import pki
@@ -33,19 +34,22 @@ from .known import daemons, host_files, left
 from .samples import lines
 
 CA = x509.new_authority("kubernetes")
-ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin"), CA, 1)
+ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin", (pki.ADMINS,)), CA, 1)
 INSTALLED = host_files(
-    *(File(path, "", "600", secret=True) for path in pki.authority_files()),
-    File(f"{PKI}/ca.crt", CA.certificate),
+    *(File(path, "k", "600", secret=True) for path in (*pki.authority_files(), f"{PKI}/admin.key")),
+    *(File(f"{path}.crt", CA.certificate) for path in pki.AUTHORITIES),
     File(f"{PKI}/admin.crt", ADMIN.certificate),
 )
 
 BEFORE: Mapping[Any, Any] = {
     DaemonsFact: daemons("daemons-fresh"), HostFiles: host_files(), Kernel: Kernel().process(lines("kernel-fresh")),
     Leftovers: Leftovers().process(lines("leftovers-fresh")), EtcdSubnets: Subnets(False, ""),
+    EtcdAccess: Access(False, False, {}, ()),
     BackupFile: Backup(False), ClusterNodes: None, Objects: ObjectsState(False, (), "", ()),
 }  # fmt: skip
-AFTER: Mapping[Any, Any] = {**BEFORE, DaemonsFact: daemons(), HostFiles: INSTALLED, Leftovers: left()}
+AFTER: Mapping[Any, Any] = {
+    **BEFORE, DaemonsFact: daemons(), HostFiles: INSTALLED, Leftovers: left(), ClusterNodes: {"w1": NodeState(True)},
+}  # fmt: skip
 
 
 def outcome(effect: Effect, data: Mapping[str, Any], worker_data: Mapping[str, Any]) -> str:
@@ -55,10 +59,12 @@ def outcome(effect: Effect, data: Mapping[str, Any], worker_data: Mapping[str, A
         workers={"w1": dict(worker_data)},
         data={**effect.beside, **data},
         platforms={"w1": machines.found("w1", "10.0.0.12", **effect.machine)},
-        facts=dict(AFTER if effect.entry != "cluster" else BEFORE),
+        facts=dict(AFTER if effect.installed or effect.entry != "cluster" else BEFORE),
     )
     said: list[str] = []
-    for name in ("m1", "w1"):
+    names = ("w1",) if effect.worker_alone else ("m1", "w1")
+    world.state.active_hosts = {world.host(name) for name in names}
+    for name in names:
         printed = io.StringIO()
         with world.on(name) as host, logged() as log, contextlib.redirect_stdout(printed):
             try:
@@ -79,7 +85,7 @@ WITHOUT: dict[str, str] = {}
 
 def without(effect: Effect) -> str:
     """What is said with the default."""
-    key = json.dumps([effect.entry, effect.beside, effect.machine])
+    key = json.dumps([effect.entry, effect.beside, effect.machine, effect.worker_alone, effect.installed])
     if key not in WITHOUT:
         WITHOUT[key] = outcome(effect, {}, {})
     return WITHOUT[key]

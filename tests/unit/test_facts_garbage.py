@@ -17,6 +17,7 @@ import pytest
 from pyinfra.api import FactBase, FactProcessError
 from pyinfra.api.host import Host
 
+from deploys.facts.access import EtcdAccess
 from deploys.facts.backups import BackupFile
 from deploys.facts.daemons import LABEL, DaemonsFact
 from deploys.facts.etcd import EtcdSubnets
@@ -37,6 +38,7 @@ SAMPLES: dict[type[FactBase[Any]], str] = {
     Kernel: "kernel-master",
     Leftovers: "leftovers-master",
     EtcdSubnets: "etcd-two-nodes",
+    EtcdAccess: "etcd-access",
     ClusterNodes: "nodes-two",
     Objects: "objects-differ",
     TakenFields: "fields-taken",

@@ -5,20 +5,24 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from cryptography import x509 as cx509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploys import x509
+from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import Files, HostFiles
 from deploys.operations import certificates as module
-from deploys.operations.certificates import authorities, certificates, kubelet_client, no_certificates
+from deploys.operations.certificates import authorities, certificates, kubelet_client
 from deploys.operations.files import File
 from deploys.x509 import Certificate, Pair
 
 from .harness import Fails, Shell, Step, World
-from .known import altered, host_files
+from .known import altered, daemons, host_files
 
 PKI = "/etc/kubernetes/pki"
 CA = f"{PKI}/ca"
@@ -46,9 +50,10 @@ def keys(**by_path: str) -> Iterator[None]:
         yield
 
 
-def issue(world: World, on: str = "m1", days: int = 365) -> list[Step]:
+def issue(world: World, on: str = "m1", days: int = 365, **more: Any) -> list[Step]:
     """Run the operation for a host."""
-    return world.run(certificates, on=on, wanted=[WANTED], authority=world.host("m1"), days=days)
+    more = {"renew": False, "restart": {}, **more}
+    return world.run(certificates, on=on, wanted=[WANTED], authority=world.host("m1"), days=days, **more)
 
 
 def written(step: Step) -> dict[str, str]:
@@ -143,6 +148,77 @@ def test_a_worker_with_another_authority_gets_the_right_one_and_new_certificates
     assert set(written(write)) == {f"{CA}.crt", f"{WANTED.path}.crt", f"{WANTED.path}.key"}
 
 
+def until(days_before: float, days_left: float, authority: Pair = CA_PAIR) -> Pair:
+    """A certificate that was issued that many days ago and ends in so many."""
+    now = dt.datetime.now(dt.UTC)
+    begin, end = now - dt.timedelta(days=days_before), now + dt.timedelta(days=days_left)
+    key = x509._new_key()
+    ca = cx509.load_pem_x509_certificate(authority.certificate.encode())
+    with patch.object(x509, "_new_key", lambda: key):
+        text = x509.issue(WANTED, authority, 1)
+    made = cx509.load_pem_x509_certificate(text.certificate.encode())
+    builder = cx509.CertificateBuilder(
+        ca.subject, made.subject, made.public_key(), made.serial_number, begin, end, list(made.extensions)
+    )
+    signer = serialization.load_pem_private_key(authority.key.encode(), password=None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    return Pair(x509._pem(builder.sign(signer, hashes.SHA256())), text.key)
+
+
+@pytest.mark.parametrize(("before", "left", "says"), [
+    (291, 74, None), (294, 71, "because its lifetime ends on "), (365, -1, "because its lifetime ended on "),
+])  # fmt: skip
+def test_a_certificate_is_issued_anew_in_the_last_fifth_of_its_lifetime(
+    before: float, left: float, says: str | None
+) -> None:
+    here = World(facts={HostFiles: host_files(*pair(CA, CA_PAIR), *pair(WANTED.path, until(before, left)))})
+    with keys(ca=CA_PAIR.key):
+        assert len(issue(here)) == (2 if says else 0)
+    said = here.says(certificates, wanted=[WANTED], authority=here.host("m1"), days=365, renew=False, restart={})
+    assert (f"Will issue {WANTED.path}.crt, {says}" in said) if says else "Will" not in said
+
+
+def test_on_request_a_good_certificate_is_issued_anew_and_gets_a_new_key() -> None:
+    here = World(facts={HostFiles: MASTER})
+    with keys(ca=CA_PAIR.key):
+        _, write = issue(here, renew=True)
+    assert set(written(write)) == {f"{WANTED.path}.crt", f"{WANTED.path}.key"}
+    assert written(write)[f"{WANTED.path}.key"] != ADMIN.key
+    said = here.says(certificates, wanted=[WANTED], authority=here.host("m1"), days=365, renew=True, restart={})
+    assert f"Will issue {WANTED.path}.crt, because renew_certificates asks for it:" in said
+
+
+def test_a_program_that_reads_its_certificate_at_its_start_only_is_restarted_with_the_new_one() -> None:
+    once = {WANTED.path: ("bootstrap", "flannel")}
+    here = World(facts={HostFiles: MASTER, DaemonsFact: daemons()})
+    with keys(ca=CA_PAIR.key):
+        _, write = issue(here, renew=True, restart=once)
+    assert isinstance(write, Shell)
+    assert write.text.endswith("\ndocker -H unix:///run/docker-bootstrap.sock restart -t 5 flannel >/dev/null")
+    said = here.says(certificates, wanted=[WANTED], authority=here.host("m1"), days=365, renew=True, restart=once)
+    assert "Will restart container flannel on the bootstrap daemon, which reads it at its start only" in said
+    fresh = World(facts={HostFiles: MASTER, DaemonsFact: daemons("daemons-fresh")})
+    with keys(ca=CA_PAIR.key):
+        _, write = issue(fresh, renew=True, restart=once)
+    assert isinstance(write, Shell)
+    assert "restart" not in write.text
+
+
+def test_an_authority_that_ended_signs_nothing_and_the_sentence_says_what_is_left_to_do() -> None:
+    assert (x509.has_ended(until(9, -1).certificate), x509.has_ended(until(9, 1).certificate)) == (True, False)
+    here = World(facts={HostFiles: host_files(*pair(CA, CA_PAIR))})
+    with keys(ca=CA_PAIR.key), patch.object(x509, "has_ended", return_value=True):
+        *_, last = issue(here)
+    assert isinstance(last, Fails)
+    assert last.reason.startswith(f"the authority {CA}.crt on m1 has ended and no run replaces it")
+
+
+def test_a_certificate_does_not_outlive_its_authority() -> None:
+    with patch.object(x509, "CA_DAYS", 30):
+        young = x509.new_authority("kubernetes")
+    assert x509.end_of(x509.issue(WANTED, young, 365).certificate) == x509.end_of(young.certificate)
+
+
 def test_a_worker_before_its_master_fails_with_what_to_do() -> None:
     here = World(workers=["w1"], facts={HostFiles: host_files()})
     with keys():
@@ -153,7 +229,9 @@ def test_a_worker_before_its_master_fails_with_what_to_do() -> None:
 def test_the_plan_of_a_first_run_shows_subject_names_signer_and_lifetime_and_reads_no_key() -> None:
     here = World(workers=["w1"], facts={HostFiles: host_files()})
     with patch.object(module, "pem", side_effect=AssertionError("a key was read for a plan")):
-        said = here.says(certificates, on="w1", wanted=[WANTED], authority=here.host("m1"), days=365)
+        said = here.says(
+            certificates, on="w1", wanted=[WANTED], authority=here.host("m1"), days=365, renew=False, restart={}
+        )
     assert f"Will issue {WANTED.path}.crt, which is not there:" in said
     assert "subject: CN=kubernetes-admin, O=admins" in said
     assert "subject alternative names: n1, 10.0.0.1" in said
@@ -166,12 +244,12 @@ CLIENT = Certificate("/var/lib/kubelet/pki/kubelet-client-current", CA, "system:
 
 def client(world: World) -> list[Step]:
     """Run the operation for the kubelet's certificate."""
-    return world.run(kubelet_client, wanted=CLIENT, authority=world.host("m1"), days=365)
+    return world.run(kubelet_client, wanted=CLIENT, authority=world.host("m1"), days=365, container="kubelet")
 
 
 def test_a_kubelet_gets_its_first_certificate_and_the_link_that_it_moves_itself() -> None:
     with keys(ca=CA_PAIR.key):
-        start, write, link = client(World(facts={HostFiles: MASTER}))
+        start, write, link = client(World(facts={HostFiles: MASTER, DaemonsFact: daemons("daemons-fresh")}))
     assert start == Shell("true")
     assert isinstance(write, Shell)
     ((path, member),) = write.written.items()
@@ -193,12 +271,8 @@ def test_what_the_kubelet_rotated_by_itself_is_left_alone() -> None:
 def test_a_kubelets_certificate_of_another_node_is_replaced(name: str) -> None:
     wrong = x509.issue(Certificate(CLIENT.path, CA, name, ("system:nodes",)), CA_PAIR, 365)
     with keys(ca=CA_PAIR.key):
-        assert len(client(World(facts={HostFiles: Files(MASTER.files, {}, wrong.certificate)}))) == 3
-
-
-def test_certificates_that_must_go_take_their_keys_along() -> None:
-    here = World(facts={HostFiles: MASTER})
-    (step,) = here.run(no_certificates, paths=[WANTED.path])
-    assert isinstance(step, Shell)
-    assert step.text.startswith(f"rm -f -- {WANTED.path}.crt {WANTED.path}.key; ")
-    assert here.run(no_certificates, paths=[f"{PKI}/nothing"]) == []
+        facts = {HostFiles: Files(MASTER.files, {}, wrong.certificate), DaemonsFact: daemons()}
+        *_, link = client(World(facts=facts))
+    # it would go on with the one that it read at its start
+    assert isinstance(link, Shell)
+    assert link.text.endswith(" && docker -H unix:///var/run/docker.sock restart -t 5 kubelet >/dev/null")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from deploys.facts.daemons import DaemonsFact
-from deploys.operations.containers import Spec, container, no_container
+from collections.abc import Mapping
+from dataclasses import replace
 
-from .harness import Shell, World
-from .known import daemons, running
+import pytest
+
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.files import HostFiles
+from deploys.operations.containers import Program, Spec, container, no_container, programs_restarted
+from deploys.operations.files import File
+
+from .harness import Fails, Shell, World
+from .known import altered, daemons, host_files, running
 
 SPEC = Spec("reg/etcd:3.7", ("--net=host", "-v", "/a b:/c"), ("etcd", "--name=n 1"))
 BOOT = "docker -H unix:///run/docker-bootstrap.sock"
 RUN = (
-    f"{BOOT} rm -f -v etcd >/dev/null 2>&1; {BOOT} run -d --name etcd --label "
+    f"{BOOT} ps -aq --filter name=^/etcd$ --filter label=io.docker-multinode.spec | "
+    f"xargs -r {BOOT} rm -f -v >/dev/null; {BOOT} run -d --name etcd --label "
     '\'io.docker-multinode.spec=["image reg/etcd:3.7", "option --net=host", "option -v", "option /a b:/c", '
     '"argument etcd", "argument --name=n 1"]\' '
     "--net=host -v '/a b:/c' reg/etcd:3.7 etcd '--name=n 1' >/dev/null"
@@ -33,6 +41,12 @@ def test_a_container_that_runs_as_it_should_is_left_alone() -> None:
 def test_a_missing_container_is_created() -> None:
     commands = world(None, there=False).run(container, daemon="bootstrap", container="etcd", spec=SPEC)
     assert commands == [Shell(RUN)]
+
+
+def test_a_container_that_its_daemon_lost_on_a_full_disk_is_not_made_a_second_time() -> None:
+    here = World(facts={DaemonsFact: daemons(main={"containers": {}, "forgotten": ("kubelet",)})})
+    assert here.run(container, daemon="main", container="kubelet", spec=SPEC) == []
+    assert here.noops == ["container kubelet is there again when its daemon has restarted"]
 
 
 def test_a_container_of_another_specification_is_replaced_and_the_plan_shows_the_lines() -> None:
@@ -61,7 +75,9 @@ def test_a_container_that_stands_still_is_started() -> None:
 
 def test_a_changed_revision_replaces_and_the_plan_says_which_files_it_stands_for() -> None:
     new = Spec(SPEC.image, SPEC.options, SPEC.command, "abc")
-    said = world(SPEC).says(container, daemon="bootstrap", container="etcd", spec=new, why=["/etc/kubelet.yaml"])
+    said = world(SPEC).says(
+        container, daemon="bootstrap", container="etcd", spec=new, reads=[File("/etc/kubelet.yaml", "x")]
+    )
     assert "(it reads /etc/kubelet.yaml at its start)" in said
     assert "+revision abc" in said
 
@@ -75,7 +91,7 @@ def test_the_plan_shows_a_new_container_with_all_its_options() -> None:
 def test_a_container_on_the_other_daemon_is_another_one() -> None:
     (command,) = world(SPEC).run(container, daemon="main", container="etcd", spec=SPEC)
     assert isinstance(command, Shell)
-    assert command.text.startswith("docker -H unix:///var/run/docker.sock rm -f -v etcd")
+    assert command.text.startswith("docker -H unix:///var/run/docker.sock ps -aq --filter name=^/etcd$ ")
 
 
 def test_a_container_that_must_go_is_stopped_first() -> None:
@@ -90,3 +106,70 @@ def test_a_container_that_is_gone_needs_no_removal() -> None:
     here = world(SPEC)
     assert here.run(no_container, daemon="bootstrap", container="flannel") == []
     assert here.noops == ["container flannel is not there"]
+
+
+def test_a_container_of_somebody_else_with_the_name_is_never_touched() -> None:
+    here = World(facts={DaemonsFact: daemons("daemons-fresh", main={"others": frozenset({"kubelet"})})})
+    (step,) = here.run(container, daemon="main", container="kubelet", spec=SPEC)
+    assert isinstance(step, Fails)
+    assert "docker rename kubelet NAME" in step.reason
+    assert here.run(no_container, daemon="main", container="kubelet") == []
+
+
+CONFIG = File("/etc/kubelet.yaml", "a: 1\n")
+
+
+def reading(content: str, changed: int, *, started: int = 100) -> World:
+    """A host whose etcd, started at second 100, reads a file that was changed at some second."""
+    have = altered(host_files(File(CONFIG.path, content)), CONFIG.path, changed=changed)
+    etcd = replace(running("etcd", SPEC), started=started)
+    return World(facts={DaemonsFact: daemons(bootstrap={"containers": {"etcd": etcd}}), HostFiles: have})
+
+
+@pytest.mark.parametrize(
+    ("content", "changed", "why"),
+    [("a: 2\n", 50, "about to be written"), ("a: 1\n", 101, "written since the program's start")],
+)
+def test_a_program_that_has_not_read_its_file_as_it_should_be_is_started_again(
+    content: str, changed: int, why: str
+) -> None:
+    here = reading(content, changed)
+    commands = here.run(container, daemon="bootstrap", container="etcd", spec=SPEC, reads=[CONFIG])
+    assert commands == [Shell(f"{BOOT} restart -t 5 etcd >/dev/null")], why
+    said = here.says(container, daemon="bootstrap", container="etcd", spec=SPEC, reads=[CONFIG])
+    assert "Will restart container etcd on the bootstrap daemon, which reads /etc/kubelet.yaml" in said
+
+
+def test_a_program_that_was_started_after_its_file_was_written_is_left_alone() -> None:
+    for here in (reading("a: 1\n", 99), reading("a: 1\n", 100), reading("a: 1\n", 500, started=0)):
+        assert here.run(container, daemon="bootstrap", container="etcd", spec=SPEC, reads=[CONFIG]) == []
+
+
+MANIFEST = File("/etc/kubernetes/manifests/kube-proxy.yaml", "kind: Pod\n")
+PROXY = Program("kube-proxy", MANIFEST, (CONFIG,))
+
+
+def pods(*have: File, changed: int = 50, programs: Mapping[str, int] | None = None) -> World:
+    """A host with these files, whose kube-proxy was started at second 100."""
+    found = host_files(*have)
+    if CONFIG.path in found.files:
+        found = altered(found, CONFIG.path, changed=changed)
+    known = replace(daemons(), programs={"kube-proxy": 100} if programs is None else programs)
+    return World(facts={DaemonsFact: known, HostFiles: found})
+
+
+def test_a_program_in_a_pod_whose_file_was_changed_behind_its_back_is_stopped_for_the_kubelet_to_start() -> None:
+    for here in (pods(MANIFEST, File(CONFIG.path, "a: 2\n")), pods(MANIFEST, CONFIG, changed=101)):
+        (command,) = here.run(programs_restarted, programs=[PROXY])
+        assert isinstance(command, Shell)
+        assert "io.kubernetes.container.name=kube-proxy" in command.text
+        assert "xargs -r docker stop" in command.text
+        said = here.says(programs_restarted, programs=[PROXY])
+        assert said == "[m1] Will restart kube-proxy, which reads /etc/kubelet.yaml at its start"
+
+
+def test_a_program_whose_pod_is_replaced_or_gone_needs_no_restart() -> None:
+    edited = File(CONFIG.path, "a: 2\n")
+    new, gone = pods(File(MANIFEST.path, "kind: Old\n"), edited), pods(MANIFEST, edited, programs={})
+    for here in (new, gone, pods(MANIFEST, CONFIG), pods()):
+        assert here.run(programs_restarted, programs=[PROXY]) == []

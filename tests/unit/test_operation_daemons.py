@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
+from deploys.facts.leftovers import Leftovers
 from deploys.operations.daemons import (
+    Bounced,
     bootstrap_daemon,
+    bootstrap_daemon_started,
     main_daemon,
-    main_daemon_restored,
+    main_daemon_started,
     no_bootstrap_daemon,
     why_restart,
 )
 from deploys.operations.files import File
 from deploys.platforms import RESTART_STRATEGIES
-from deploys.record import SUBNET_ENV
+from deploys.record import NODE, SUBNET_ENV
 
-from .harness import Shell, World
-from .known import daemons, host_files
+from .harness import Meta, Shell, Step, World
+from .known import altered, daemons, host_files, left
 
 SYSTEMD = RESTART_STRATEGIES["systemd"]
 REVISION = "60b830b12616"
@@ -27,7 +33,7 @@ REVISION = "60b830b12616"
 FLAGS = ("--ip-masq=false", "--userland-proxy=false")
 
 
-def text(steps: list[object]) -> str:
+def text(steps: Sequence[object]) -> str:
     """The one command of an operation."""
     (step,) = steps
     assert isinstance(step, Shell)
@@ -50,11 +56,30 @@ def test_a_bootstrap_daemon_with_its_newest_configuration_is_left_alone() -> Non
 )
 def test_a_bootstrap_daemon_is_started_restarted_or_enabled(state: dict[str, object], revision: str, verb: str) -> None:
     here = World(facts={DaemonsFact: daemons(bootstrap=state)})
-    command = text(here.run(bootstrap_daemon, restart=SYSTEMD, revision=revision))  # type: ignore[arg-type]
+    command = text(here.run(bootstrap_daemon, restart=SYSTEMD, revision=revision))
     assert command.startswith("systemctl daemon-reload && systemctl enable --quiet docker-bootstrap && ")
     assert f"systemctl {'restart' if verb == 'restart' else 'start'} docker-bootstrap" in command
     assert "journalctl -u docker-bootstrap -n 60 --no-pager -o cat | grep -v level=info | tail -n 20" in command
     assert f"Will {verb} the bootstrap daemon" in here.says(bootstrap_daemon, restart=SYSTEMD, revision=revision)
+
+
+UNIT = File("/etc/systemd/system/docker-bootstrap.service", "[Service]\n")
+
+
+@pytest.mark.parametrize(("content", "changed"), [("[Service]\nRestart=no\n", 50), ("[Service]\n", 101)])
+def test_a_bootstrap_daemon_that_was_started_on_an_edited_unit_is_restarted(content: str, changed: int) -> None:
+    files = altered(host_files(File(UNIT.path, content)), UNIT.path, changed=changed)
+    here = World(facts={DaemonsFact: replace(daemons(), bootstrap_started=100), HostFiles: files})
+    assert "systemctl restart docker-bootstrap" in text(
+        here.run(bootstrap_daemon, restart=SYSTEMD, revision=REVISION, reads=[UNIT])
+    )
+    said = here.says(bootstrap_daemon, restart=SYSTEMD, revision=REVISION, reads=[UNIT])
+    assert f"Will restart the bootstrap daemon, which reads {UNIT.path} at its start" in said
+
+
+def test_a_bootstrap_daemon_whose_unit_systemd_has_not_read_is_restarted() -> None:
+    here = World(facts={DaemonsFact: daemons(bootstrap={"needs_reload": True})})
+    assert "systemctl restart" in text(here.run(bootstrap_daemon, restart=SYSTEMD, revision=REVISION))
 
 
 def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
@@ -62,17 +87,42 @@ def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
     assert here.run(no_bootstrap_daemon, restart=SYSTEMD) == [
         Shell(
             "systemctl stop docker-bootstrap; systemctl disable --quiet docker-bootstrap; "
-            "! command -v ctr >/dev/null || for n in dmboot dmbootp; do timeout 20 ctr -n $n leases ls -q | "
+            "! command -v ctr >/dev/null || for n in dmboot dmbootp; do for t in $(timeout 20 ctr -n $n tasks ls -q); "
+            "do timeout 20 ctr -n $n tasks kill $t; i=0; while [ $((i+=1)) -le 50 ] && timeout 20 ctr -n $n tasks ls "
+            '| grep -q "^$t .*RUNNING"; do sleep 0.2; done; timeout 20 ctr -n $n tasks rm -f $t; done; '
+            "timeout 20 ctr -n $n containers ls -q | xargs -r timeout 20 ctr -n $n containers rm; "
+            "done >/dev/null 2>&1; ! command -v ctr >/dev/null || for n in dmboot dmbootp; do "
+            "timeout 20 ctr -n $n leases ls -q | "
             "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr -n $n content ls -q | "
             "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1; "
             "! systemctl is-active --quiet docker-bootstrap"
         )
     ]
-    gone = World(facts={DaemonsFact: daemons("daemons-fresh")})
+    gone = World(facts={DaemonsFact: daemons("daemons-fresh"), Leftovers: left(paths=frozenset())})
     assert gone.run(no_bootstrap_daemon, restart=SYSTEMD) == []
 
 
+def test_what_a_bootstrap_daemon_that_was_switched_off_by_hand_left_running_is_ended() -> None:
+    here = World(facts={DaemonsFact: daemons("daemons-fresh"), Leftovers: left()})
+    assert "ctr -n $n tasks kill $t" in text(here.run(no_bootstrap_daemon, restart=SYSTEMD))
+    assert "with what still runs in them" in here.says(no_bootstrap_daemon, restart=SYSTEMD)
+
+
+def test_a_bootstrap_daemon_that_is_down_is_started_so_that_its_containers_can_be_removed() -> None:
+    unit = "/etc/systemd/system/docker-bootstrap.service"
+    for facts in ((host_files(File(unit, "")), left(paths=frozenset())), (host_files(), left())):
+        here = World(facts={DaemonsFact: daemons("daemons-fresh"), HostFiles: facts[0], Leftovers: facts[1]})
+        command = text(here.run(bootstrap_daemon_started, restart=SYSTEMD, unit=unit))
+        start, otherwise = command.split(" 2>/dev/null || ", 1)
+        assert start.endswith("systemctl start docker-bootstrap)")
+        assert "ctr -n $n tasks kill $t" in otherwise
+    for running, files in ((daemons(), host_files(File(unit, ""))), (daemons("daemons-fresh"), host_files())):
+        here = World(facts={DaemonsFact: running, HostFiles: files, Leftovers: left(paths=frozenset())})
+        assert here.run(bootstrap_daemon_started, restart=SYSTEMD, unit=unit) == []
+
+
 BIP = "10.1.1.1/24"
+TWO = Bounced(("db", "web"), ("web",))
 
 
 def test_the_main_docker_is_restarted_for_a_reason_only() -> None:
@@ -82,6 +132,19 @@ def test_the_main_docker_is_restarted_for_a_reason_only() -> None:
     assert why_restart(daemons(), flags, "10.1.9.1/24", "") == f"docker0 has {BIP} instead of 10.1.9.1/24"
     assert why_restart(daemons(docker0=""), flags, BIP, "") == f"docker0 has no address instead of {BIP}"
     assert why_restart(daemons(main={"active": False}), flags, BIP, "") == "it is not running"
+    lost = daemons(main={"forgotten": ("kubelet",)})
+    assert why_restart(lost, flags, BIP, "") == "it lost kubelet when it started on a full disk"
+
+
+def test_a_bootstrap_daemon_that_lost_its_containers_on_a_full_disk_is_restarted() -> None:
+    here = World(facts={DaemonsFact: daemons(bootstrap={"forgotten": ("etcd", "flannel")})})
+    revision = daemons().bootstrap.environment["DOCKER_MULTINODE_REVISION"]
+    strategy = RESTART_STRATEGIES["systemd"]
+    (step,) = here.run(bootstrap_daemon, restart=strategy, revision=revision)
+    assert isinstance(step, Shell)
+    assert "systemctl restart docker-bootstrap" in step.text
+    said = here.says(bootstrap_daemon, restart=strategy, revision=revision)
+    assert "which lost etcd, flannel when it started on a full disk" in said
 
 
 def test_the_main_docker_is_restarted_when_its_proxy_changes() -> None:
@@ -97,7 +160,7 @@ def world(found: object, **etcd: dict[str, str]) -> World:
     return World(facts={DaemonsFact: found, EtcdSubnets: Subnets(False, "", **etcd), HostFiles: host_files(record)})
 
 
-def run(here: World, bounced: tuple[str, ...] = ()) -> list[object]:
+def run(here: World, bounced: Bounced = Bounced()) -> list[object]:  # noqa: B008
     """Run the operation for the master."""
     return [*here.run(main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=bounced)]
 
@@ -112,41 +175,73 @@ def test_a_drop_in_that_systemd_has_not_read_needs_no_restart() -> None:
     assert run(world(daemons(main={"needs_reload": True}))) == [Shell("systemctl daemon-reload")]
 
 
+def test_systemd_reads_a_drop_in_again_that_this_run_writes() -> None:
+    """Also where systemd sees no news: it compares times only."""
+    here = world(daemons())
+    for wrote, commands in ((True, [Shell("systemctl daemon-reload")]), (False, [])):
+        ran = here.run(
+            main_daemon,
+            node=here.node(),
+            flags=FLAGS,
+            revision="",
+            drop_in="/d/zz.conf",
+            bounced=Bounced(),
+            when=[Meta(wrote)],
+        )
+        assert ran == commands
+
+
 def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_up() -> None:
     here = world(daemons("daemons-fresh"))
-    command = text(run(here, ("db", "web")))
+    command = text(run(here, TWO))
     keep, rest = command.split("; systemctl daemon-reload; ", 1)
     assert keep.endswith("|| echo '172.17.0.1/16' > /var/lib/docker-multinode/before/docker0")
-    assert "systemctl restart docker" in rest.split(" || ")[0]
+    assert "systemctl restart docker" in rest.split("); { ", 1)[1].split(" || ")[0]
     failed = "/var/lib/docker-multinode/docker-drop-in.failed"
     evidence, back = rest.split(f"its drop-in is kept as {failed}", 1)
     assert "journalctl -u docker -n 60 --no-pager -o cat | grep -v level=info | tail -n 20" in evidence
     assert f"mv -f /d/zz.conf {failed}; systemctl daemon-reload; " in back
-    assert "systemctl restart docker" in back.split("exit 1")[0]
+    assert "systemctl restart docker" in back.split("false; }")[0]
     assert f"grep -qF ' {BIP} '" in rest
-    said = here.says(
-        main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=("db", "web")
-    )
+    said = here.says(main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=TWO)
     assert "Will restart the main Docker because it runs without --ip-masq=false --userland-proxy=false" in said
     assert "which restarts the running containers db, web" in said
 
 
-def test_docker_is_restored_by_one_start_with_its_old_address_and_one_without_us() -> None:
-    here = World(facts={DaemonsFact: daemons()})
-    command = text(here.run(main_daemon_restored, restart=SYSTEMD, command="/usr/bin/dockerd -H fd://", bounced=()))  # type: ignore[arg-type]
-    assert command.startswith("before=$(grep -xE '([0-9]+[.]){3}[0-9]+/[0-9]+' /var/lib/docker-multinode/before/")
-    assert "systemctl stop docker.socket 2>/dev/null; systemctl stop docker" in command
-    assert "'/usr/bin/dockerd -H fd://' \"--bip=$before\"" in command
-    assert "before us it was $before" in command
+def test_what_docker_would_not_start_again_the_run_starts() -> None:
+    command = text(run(world(daemons("daemons-fresh")), TWO))
+    units, rest = command.split("units=$(", 1)[1].split("); {", 1)
+    assert "systemctl show docker.service -p RequiredBy -p BoundBy -p ConsistsOf --value" in units
+    assert '; rc=$?; timeout 60 docker start web >/dev/null; [ -z "$units" ] || ' in rest
+    assert "systemctl start $units); [ $rc = 0 ]; } || exit 1; " in rest
 
 
-def test_the_plan_of_a_turndown_names_the_containers_that_it_bounces() -> None:
-    here = World(facts={DaemonsFact: daemons()})
-    said = here.says(main_daemon_restored, restart=SYSTEMD, command="x", bounced=("db", "web"))
-    assert "the running containers db, web" in said
+def test_a_restart_is_said_with_those_that_it_stops_for_good() -> None:
+    assert str(Bounced()) == "no container of others"
+    assert str(Bounced(("a", "b", "c"), ("b",), ("c",))) == (
+        "the running containers a, b, c; b, without a restart policy, by this run; c was run with --rm and will be gone"
+    )
 
 
-def test_a_docker_that_runs_without_us_needs_no_restoring() -> None:
-    here = World(facts={DaemonsFact: daemons("daemons-fresh")})
-    assert here.run(main_daemon_restored, restart=SYSTEMD, command="x", bounced=()) == []
-    assert here.noops == ["the main Docker runs without us"]
+def started(main: dict[str, object], *files: str) -> tuple[World, list[Step]]:
+    """Start a main Docker that is in this state, on a host with these files of ours."""
+    known = host_files(*(File(path, "") for path in files))
+    here = World(facts={DaemonsFact: daemons(main=main), HostFiles: known})
+    return here, here.run(main_daemon_started, restart=SYSTEMD, drop_in="/d/zz.conf")
+
+
+def test_a_nodes_docker_that_is_down_is_started_if_need_be_without_our_drop_in() -> None:
+    here, steps = started({"active": False}, NODE)
+    command = text(steps)
+    assert command.startswith("systemctl daemon-reload; (systemctl reset-failed docker 2>/dev/null; systemctl start d")
+    with_us, without = command.split(" 2>/dev/null || {", 1)
+    assert "rm -f" not in with_us
+    assert without.index("rm -f -- /d/zz.conf") < without.index("systemctl daemon-reload") < without.index("start do")
+    assert "docker does not come up:" in without
+    said = here.says(main_daemon_started, restart=SYSTEMD, drop_in="/d/zz.conf")
+    assert "Will start the main Docker, which is down, and then remove the kubelet and its pods" in said
+
+
+@pytest.mark.parametrize(("main", "files"), [({}, (NODE, "/d/zz.conf")), ({"active": False}, ())])
+def test_a_docker_that_runs_or_has_nothing_of_ours_is_not_started(main: dict[str, object], files: tuple[str]) -> None:
+    assert started(main, *files)[1] == []

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+
+import pytest
 
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import ETCDCTL, EtcdSubnets, Subnets
@@ -66,9 +69,18 @@ def record_of(here: World, on: str = "w1") -> list[Step]:
     return here.run(subnet_recorded, on=on, node=here.node(on), mtu=1450)
 
 
+def transaction(step: Step) -> list[str]:
+    """What etcdctl gets to read, by the shell's own word."""
+    assert isinstance(step, OnMaster)
+    assert step.host == "m1"
+    printf = step.text.partition("done=$(")[2].partition(" | ")[0]
+    return subprocess.run(["sh", "-c", printf], capture_output=True, text=True, check=True).stdout.split("\n")
+
+
 def test_a_new_node_reserves_the_next_free_subnet_and_records_it() -> None:
     reserve, write = record_of(world(etcd({"m1": "10.1.1.0/24"})))
-    assert reserve == OnMaster("m1", f"{ETCDCTL} put /docker-multinode/subnets/w1 10.1.2.0/24", "reserving 10.1.2.0/24")
+    key = "/docker-multinode/subnets/10.1.2.0-24"
+    assert transaction(reserve) == [f'version("{key}") = "0"', "", f"put {key} w1", "", "", ""]
     assert isinstance(write, Shell)
     assert write.written == {SUBNET_ENV: Member("644", TEXT.format(2))}
 
@@ -81,7 +93,24 @@ def test_a_recorded_and_reserved_subnet_stays() -> None:
 
 def test_the_record_beats_another_reservation() -> None:
     (step,) = record_of(world(etcd({"w1": "10.1.2.0/24"}), TEXT.format(9)))
-    assert step == OnMaster("m1", f"{ETCDCTL} put /docker-multinode/subnets/w1 10.1.9.0/24", "reserving 10.1.9.0/24")
+    prefix = "/docker-multinode/subnets"
+    assert transaction(step)[2:4] == [f"put {prefix}/10.1.9.0-24 w1", f"del {prefix}/10.1.2.0-24"]
+
+
+@pytest.mark.parametrize(
+    ("etcdctl", "code", "said"),
+    [
+        ("echo SUCCESS; echo OK", 0, ""),
+        ("echo FAILURE", 1, "another run has given 10.1.2.0/24 to another node meanwhile; run this again\n"),
+        ("echo no leader >&2; false", 1, "no leader\n"),
+    ],
+)
+def test_a_subnet_that_another_run_took_meanwhile_is_not_taken(etcdctl: str, code: int, said: str) -> None:
+    reserve, _ = record_of(world(etcd({"m1": "10.1.1.0/24"})))
+    assert isinstance(reserve, OnMaster)
+    text = reserve.text.replace(f"{ETCDCTL} txn", f"{{ cat >/dev/null; {etcdctl}; }}")
+    ran = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (code, said)
 
 
 def test_a_lost_record_is_written_from_the_reservation() -> None:
@@ -105,7 +134,8 @@ def test_the_plan_names_the_subnet() -> None:
 
 
 def test_hosts_of_one_run_plan_different_subnets_in_the_order_of_the_inventory() -> None:
-    here = World(masters=["m1"], workers=["w2", "w1"], facts={EtcdSubnets: Subnets(False, ""), HostFiles: host_files()})
+    facts = {EtcdSubnets: Subnets(False, ""), HostFiles: host_files(), DaemonsFact: daemons("daemons-fresh")}
+    here = World(masters=["m1"], workers=["w2", "w1"], facts=facts)
     planned = {n: here.says(subnet_recorded, on=n, node=here.node(n), mtu=1450) for n in ("m1", "w1", "w2")}
     assert "10.1.1.0/24" in planned["m1"]
     assert "10.1.2.0/24" in planned["w2"]
@@ -113,9 +143,21 @@ def test_hosts_of_one_run_plan_different_subnets_in_the_order_of_the_inventory()
 
 
 def test_a_record_that_another_host_of_the_run_told_is_not_given_away() -> None:
-    here = World(workers=["w1"], facts={EtcdSubnets: Subnets(False, ""), HostFiles: host_files()},
-                 platforms={"m1": machines.found("m1", "10.0.0.11", subnet__env=TEXT.format(2))})  # fmt: skip
+    facts = {EtcdSubnets: Subnets(False, ""), HostFiles: host_files(), DaemonsFact: daemons("daemons-fresh")}
+    told = {"m1": machines.found("m1", "10.0.0.11", subnet__env=TEXT.format(2))}
+    here = World(workers=["w1"], facts=facts, platforms=told)
     assert "10.1.1.0/24" in here.says(subnet_recorded, on="w1", node=here.node("w1"), mtu=1450)
+
+
+def test_what_an_etcd_that_should_answer_has_is_unknown() -> None:
+    facts = {EtcdSubnets: Subnets(False, ""), HostFiles: host_files(File(SUBNET_ENV, TEXT.format(2))),
+             DaemonsFact: daemons()}  # fmt: skip
+    here = World(workers=["w1"], facts=facts)
+    assert here.says(network_configured, config=CONFIG) == (
+        "[m1] Unknown whether flannel's network is configured, etcd does not answer"
+    )
+    said = here.says(subnet_recorded, on="w1", node=here.node("w1"), mtu=1450)
+    assert said == "[w1] Unknown whether 10.1.2.0/24 is reserved for node w1, etcd does not answer"
 
 
 def taken(here: World) -> list[Step]:
@@ -141,6 +183,25 @@ def test_a_lease_of_another_subnet_is_deleted_and_flannel_restarted() -> None:
     assert again == Shell(f"{COPY}; docker -H unix:///run/docker-bootstrap.sock restart -t 5 flannel >/dev/null")
 
 
+@pytest.mark.parametrize(
+    ("leases", "flannel", "deleted"),
+    [
+        ({"10.0.0.99": "10.1.2.0/24"}, False, ["10.1.2.0-24"]),
+        ({"10.0.0.99": "10.1.2.0/24", "10.0.0.12": "10.1.77.0/24"}, True, ["10.1.77.0-24", "10.1.2.0-24"]),
+    ],
+)
+def test_a_lease_of_the_nodes_subnet_by_an_address_that_it_had_is_deleted(
+    leases: dict[str, str], flannel: bool, deleted: list[str]
+) -> None:
+    here = world(etcd({"w1": "10.1.2.0/24"}, leases), TEXT.format(2), "10.1.2.1/24", flannel=flannel)
+    *deletes, give = taken(here)
+    assert [d.text.rsplit("/", 1)[1] for d in deletes if isinstance(d, OnMaster)] == deleted
+    assert isinstance(give, Shell)
+    assert ("restart" in give.text) is flannel
+    said = here.says(subnet_taken, on="w1", node=here.node("w1"))
+    assert "Will delete the lease 10.1.2.0/24 of 10.0.0.99: it is the subnet of node w1" in said
+
+
 def test_a_lease_that_someone_deleted_is_taken_again() -> None:
     lost = world(etcd(), TEXT.format(2), "10.1.2.1/24", flannel=True)
     assert len(taken(lost)) == 1
@@ -155,7 +216,8 @@ def test_a_subnet_is_given_back_with_its_lease() -> None:
     assert here.run(subnet_released, on="w1", node=here.node("w1")) == [
         OnMaster(
             "m1",
-            f"{ETCDCTL} del /docker-multinode/subnets/w1; {ETCDCTL} del /coreos.com/network/subnets/10.1.2.0-24",
+            f"{ETCDCTL} del /docker-multinode/subnets/10.1.2.0-24 && "
+            f"{ETCDCTL} del /coreos.com/network/subnets/10.1.2.0-24",
             "giving the subnet back",
         )
     ]

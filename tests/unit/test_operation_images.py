@@ -4,27 +4,39 @@ from __future__ import annotations
 
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
+from deploys.facts.leftovers import Leftovers
 from deploys.operations.files import File
-from deploys.operations.images import BEFORE_IMAGES, built, no_images, pulled, remembered, short
+from deploys.operations.images import built, no_images, pulled, remembered, short
+from deploys.record import IMAGES
 
 from .harness import Member, Shell, World
-from .known import daemons, host_files
+from .known import daemons, host_files, left
 
 MAIN = "docker -H unix:///var/run/docker.sock"
 DOCKERFILE = "FROM debian:12\nRUN echo '$x'\n"
 
 
-def world(*images: str, record: str | None = None) -> World:
-    """A host whose main daemon has these images."""
-    files = host_files(*([File(BEFORE_IMAGES, record)] if record is not None else []))
+def world(*images: str, record: str | None = None, used: dict[str, str] | None = None) -> World:
+    """A host whose main daemon has these images; `used`: the number of one → whose container has it."""
+    files = host_files(*([File(IMAGES, record)] if record is not None else []))
     there = {image: f"sha256:{n}" for n, image in enumerate(images)}
-    return World(facts={DaemonsFact: daemons(main={"images": there}), HostFiles: files})
+    return World(
+        facts={DaemonsFact: daemons(main={"images": there}), HostFiles: files, Leftovers: left(used=used or {})}
+    )
 
 
 def test_short_is_how_docker_names_what_comes_from_its_own_hub() -> None:
     assert short("docker.io/library/debian:12") == "debian:12"
     assert short("docker.io/flannel/flannel:1") == "flannel/flannel:1"
     assert short("registry.k8s.io/pause:3.10") == "registry.k8s.io/pause:3.10"
+
+
+def test_beside_a_digest_docker_keeps_no_tag() -> None:
+    digest = "@sha256:" + "a" * 64
+    assert short(f"docker.io/library/debian:12{digest}") == f"debian{digest}"
+    assert short(f"reg.lan:5000/node:v1{digest}") == short(f"reg.lan:5000/node{digest}") == f"reg.lan:5000/node{digest}"
+    here = world(f"reg.lan:5000/node{digest}")
+    assert here.run(pulled, daemon="main", images=[f"reg.lan:5000/node:v1{digest}"], limit=60) == []
 
 
 def test_images_that_are_there_are_not_pulled() -> None:
@@ -76,20 +88,38 @@ def test_the_plan_shows_what_an_image_is_built_from() -> None:
     assert "RUN echo '$x'" in said
 
 
-def test_the_images_of_before_are_recorded_once() -> None:
-    (step,) = world("b:1", "a:1").run(remembered)
+def test_images_that_are_about_to_come_by_us_are_recorded_before() -> None:
+    images = ["docker.io/library/debian:12", "reg/pause:3", "reg/etcd:1", "reg/etcd:1"]
+    (step,) = world("debian:12", "theirs:1").run(remembered, images=images)
     assert isinstance(step, Shell)
-    assert step.written == {BEFORE_IMAGES: Member("644", "a:1\nb:1\n")}
-    assert world("a:1", record="").run(remembered) == []
+    assert step.written == {IMAGES: Member("644", "reg/pause:3\nreg/etcd:1\n")}
+
+
+def test_images_that_come_later_are_added_and_those_that_are_known_or_there_are_not() -> None:
+    here = world("theirs:1", "reg/pause:3", record="reg/pause:3\nreg/gone:1\n")
+    assert here.run(remembered, images=["reg/pause:3", "reg/gone:1", "theirs:1"]) == []
+    (step,) = here.run(remembered, images=["reg/pause:4"])
+    assert isinstance(step, Shell)
+    assert step.written[IMAGES].content == "reg/pause:3\nreg/gone:1\nreg/pause:4\n"
 
 
 PRUNE = "docker image prune -f --filter label=io.docker-multinode.node-image >/dev/null"
 
 
-def test_only_images_of_ours_that_were_not_there_before_are_removed() -> None:
-    here = world("debian:12", "theirs:1", "reg/pause:3", "docker-multinode/node:old", record="debian:12\n")
-    wanted = ["docker.io/library/debian:12", "reg/pause:3", "reg/never:1"]
-    assert here.run(no_images, images=wanted, built="docker-multinode/node:") == [
-        Shell(f"docker rmi docker-multinode/node:old reg/pause:3 >/dev/null && {PRUNE}")
+def test_only_images_that_came_by_us_are_removed() -> None:
+    record = "docker.io/library/debian:12\nreg/pause:3\nreg/never:1\ndocker-multinode/node:old\n"
+    here = world("debian:12", "theirs:1", "reg/pause:3", "docker-multinode/node:old", record=record)
+    assert here.run(no_images) == [
+        Shell(f"docker rmi debian:12 docker-multinode/node:old reg/pause:3 >/dev/null && {PRUNE}")
     ]
-    assert world("theirs:1", record="").run(no_images, images=wanted, built="docker-multinode/node:") == []
+
+
+def test_no_image_is_ours_by_its_name_alone() -> None:
+    for record in (None, ""):
+        assert world("registry.k8s.io/pause:3.10.2", "reg/kube-proxy:v1.37.2", record=record).run(no_images) == []
+
+
+def test_an_image_of_which_somebody_made_a_container_since_stays_and_the_plan_says_so() -> None:
+    here = world("reg/pause:3", "reg/debian:13", record="reg/pause:3\nreg/debian:13\n", used={"sha256:1": "mine"})
+    assert here.run(no_images) == [Shell(f"docker rmi reg/pause:3 >/dev/null && {PRUNE}")]
+    assert "Will leave image reg/debian:13, from which the container mine was made" in here.says(no_images)

@@ -54,10 +54,19 @@ def test_the_plan_shows_old_and_new_values() -> None:
 
 def test_sysctls_go_back_to_what_they_were() -> None:
     (step,) = world(USED).run(kernel_restored)
-    assert step == Shell("sysctl -qw vm.overcommit_memory=0 kernel.panic=1 kernel.panic_on_oops=0")
+    keepalive = "net.ipv4.tcp_keepalive_time=7200 net.ipv4.tcp_keepalive_intvl=75"
+    assert step == Shell(
+        f"sysctl -qw {keepalive} vm.overcommit_memory=0 kernel.panic=1 kernel.panic_on_oops=0 && "
+        "rm -f /var/lib/docker-multinode/before/kernel"
+    )
+
+
+def test_they_go_back_once_for_what_is_set_later_is_somebody_elses() -> None:
+    same = replace(USED, sysctls={k: v for k, v in USED.before.items() if "." in k})
+    assert world(same).run(kernel_restored) == [Shell("rm -f /var/lib/docker-multinode/before/kernel")]
 
 
 def test_without_a_record_nothing_goes_back() -> None:
     here = world(FRESH)
     assert here.run(kernel_restored) == []
-    assert here.noops == ["sysctls are as they were before"]
+    assert here.noops == ["no record says what sysctls were before"]

@@ -8,12 +8,15 @@ import pytest
 
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
+from deploys.facts.files import HostFiles
 from deploys.facts.kubernetes import KUBECTL, ClusterNodes, NodeState, Objects, ObjectsState, TakenFields
 from deploys.managed_fields import Taken
+from deploys.operations.files import File
 from deploys.operations.kubernetes import node_ready, node_removed, objects, pods_network_verified, told, verified
+from deploys.record import NODE
 
 from .harness import Calls, Meta, OnMaster, Shell, Step, World
-from .known import daemons
+from .known import daemons, host_files
 
 MANIFEST = "kind: Service\nmetadata: {name: a}\n"
 APPLY = Shell(f"{KUBECTL} apply --server-side --field-manager=docker-multinode -f - >/dev/null", MANIFEST)
@@ -32,13 +35,13 @@ def put(state: ObjectsState, *, kubelet: bool = True) -> World:
 
 def test_objects_that_are_as_they_should_be_are_left_alone() -> None:
     here = put(SAME)
-    assert here.run(objects, manifest=MANIFEST, addons=("cluster", "coredns")) == []
+    assert here.run(objects, manifest=MANIFEST, addons=("cluster", "coredns"), limit=9) == []
 
 
 def test_objects_that_differ_are_applied_by_the_server_without_force_and_the_plan_shows_the_diff() -> None:
     here = put(ObjectsState(True, ("-  a: 1", "+  a: 2"), "", ()))
-    assert here.run(objects, manifest=MANIFEST, addons=("cluster",)) == [APPLY]
-    said = here.says(objects, manifest=MANIFEST, addons=("cluster",))
+    assert here.run(objects, manifest=MANIFEST, addons=("cluster",), limit=9) == [APPLY]
+    said = here.says(objects, manifest=MANIFEST, addons=("cluster",), limit=9)
     assert "Will change objects (kubectl diff):" in said
     assert "+  a: 2" in said
     assert "--force" not in APPLY.text
@@ -80,38 +83,41 @@ def taken(rest: ObjectsState) -> World:
 
 def test_a_field_that_somebody_else_has_set_is_named_and_left() -> None:
     both = f"{MANIFEST}---\n{DEPLOYMENT}"
-    assert taken(SAME).run(objects, manifest=both, addons=("coredns",)) == []
-    said = taken(SAME).says(objects, manifest=both, addons=("coredns",))
+    assert taken(SAME).run(objects, manifest=both, addons=("coredns",), limit=9) == []
+    said = taken(SAME).says(objects, manifest=both, addons=("coredns",), limit=9)
     assert "Will leave .spec.replicas of Deployment n/a as kubectl has set it" in said
     differs = ObjectsState(True, ("+  a: 2",), "", ())
-    [step] = taken(differs).run(objects, manifest=both, addons=("coredns",))
+    [step] = taken(differs).run(objects, manifest=both, addons=("coredns",), limit=9)
     assert step == Shell(APPLY.text, LEFT)
 
 
 def test_objects_of_an_addon_that_was_switched_off_are_deleted_by_name() -> None:
     here = put(EXTRA)
-    assert here.run(objects, manifest=MANIFEST, addons=("cluster", "coredns")) == [
+    assert here.run(objects, manifest=MANIFEST, addons=("cluster", "coredns"), limit=9) == [
         Shell(f"{KUBECTL} delete --wait=false --ignore-not-found -n kube-system -- Service headlamp >/dev/null"),
         Shell(f"{KUBECTL} delete --wait=false --ignore-not-found -- ClusterRole headlamp:a >/dev/null"),
     ]
-    said = here.says(objects, manifest=MANIFEST, addons=("cluster",))
+    said = here.says(objects, manifest=MANIFEST, addons=("cluster",), limit=9)
     assert "Will delete Service kube-system/headlamp of the addon headlamp" in said
     assert "Will delete ClusterRole headlamp:a of the addon headlamp" in said
 
 
 def test_before_there_is_an_api_the_plan_shows_the_objects_in_full() -> None:
     here = put(ObjectsState(False, (), "no such container", ()), kubelet=False)
-    assert here.run(objects, manifest=MANIFEST, addons=("cluster",)) == [APPLY]
-    said = here.says(objects, manifest=MANIFEST, addons=("cluster",))
+    assert here.run(objects, manifest=MANIFEST, addons=("cluster",), limit=9) == [APPLY]
+    said = here.says(objects, manifest=MANIFEST, addons=("cluster",), limit=9)
     assert "Will create these objects:" in said
     assert "metadata: {name: a}" in said
 
 
 def test_an_api_that_should_answer_and_does_not_is_unknown_which_is_not_empty() -> None:
     here = put(ObjectsState(False, (), "connection refused", ()))
-    assert here.run(objects, manifest=MANIFEST, addons=("cluster",)) == [APPLY]
-    assert "Unknown what will change" in here.says(objects, manifest=MANIFEST, addons=("cluster",))
-    assert "connection refused" in here.says(objects, manifest=MANIFEST, addons=("cluster",))
+    wait, apply = here.run(objects, manifest=MANIFEST, addons=("cluster",), limit=9)
+    assert apply == APPLY
+    assert isinstance(wait, Shell)
+    assert "waited 9 s for the API to answer, in vain" in wait.text
+    assert "Unknown what will change" in here.says(objects, manifest=MANIFEST, addons=("cluster",), limit=9)
+    assert "connection refused" in here.says(objects, manifest=MANIFEST, addons=("cluster",), limit=9)
 
 
 def ready(nodes: dict[str, NodeState] | None, *when: Meta, labels: tuple[str, ...] = ()) -> list[Step]:
@@ -138,11 +144,25 @@ def test_a_node_is_waited_for_when_something_changed_or_it_is_not_ready_or_not_k
         assert "date +%s)+90" in step.text
 
 
+ROLE = "node-role.kubernetes.io/control-plane="
+
+
 def test_a_node_gets_the_labels_that_it_may_not_give_itself() -> None:
-    _, label = ready(None, labels=("node-role.kubernetes.io/control-plane=",))
-    assert label == OnMaster(
-        "m1", f"{KUBECTL} label --overwrite node w1 node-role.kubernetes.io/control-plane=", "labelling node w1"
-    )
+    _, label = ready(None, labels=(ROLE,))
+    assert label == OnMaster("m1", f"{KUBECTL} label --overwrite node w1 {ROLE}", "labelling node w1")
+    assert ready({"w1": NodeState(True, labels=frozenset({ROLE}))}, labels=(ROLE,)) == []
+
+
+def test_a_label_that_someone_took_away_is_put_back_without_a_wait() -> None:
+    (label,) = ready({"w1": NodeState(True)}, UNCHANGED, labels=(ROLE,))
+    assert isinstance(label, OnMaster)
+    assert label.doing == "labelling node w1"
+
+
+def test_the_plan_names_the_labels() -> None:
+    here = World(facts={ClusterNodes: None})
+    said = here.says(node_ready, node="m1", master=here.host("m1"), labels=(ROLE,), limit=9, when=[])
+    assert said == f"[m1] Will wait until node m1 is Ready\n[m1] Will label node m1 with {ROLE}"
 
 
 def test_a_check_runs_only_where_something_changed() -> None:
@@ -153,24 +173,30 @@ def test_a_check_runs_only_where_something_changed() -> None:
     assert "until { true ; }" in step.text
 
 
-KNOWN = Subnets(True, "", {"m1": "10.1.1.0/24", "w1": "10.1.2.0/24", "gone": "10.1.3.0/24"},
-                {"10.0.0.11": "10.1.1.0/24", "10.0.0.12": "10.1.2.0/24"})  # fmt: skip
+KNOWN = Subnets(True, "", {n: f"10.1.{i}.0/24" for i, n in enumerate(("m1", "w1", "w2", "gone"), 1)})
 
 
-def test_every_joined_node_is_pinged_over_the_pod_network() -> None:
-    here = World(workers=["w1"], facts={EtcdSubnets: KNOWN}, executing=True)
-    steps = here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[CHANGED])
-    texts = [s.text for s in steps if isinstance(s, Shell)]
-    assert len(texts) == len(steps) == 2
+def test_every_node_that_is_ready_is_pinged_over_the_pod_network_and_the_others_are_named() -> None:
+    nodes = {"m1": NodeState(True), "w1": NodeState(True), "w2": NodeState(False)}
+    here = World(workers=["w1"], facts={EtcdSubnets: KNOWN, ClusterNodes: nodes}, executing=True)
+    *pings, tells = here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[CHANGED])
+    texts = [s.text for s in pings if isinstance(s, Shell)]
+    assert len(texts) == len(pings) == 2
     assert " 10.1.1.1 " in texts[0]
     assert " 10.1.2.1 " in texts[1]
     assert all("ping -c 1 -W 2" in t for t in texts)
+    assert tells == Calls("_tell", ("node w2 is not Ready, so it is not pinged over the pod network",))
+
+
+def test_all_are_pinged_where_nobody_tells_who_is_ready() -> None:
+    here = World(workers=["w1"], facts={EtcdSubnets: KNOWN, ClusterNodes: None}, executing=True)
+    assert len(here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[CHANGED])) == 4
 
 
 def test_the_plan_does_not_guess_which_nodes_will_have_joined() -> None:
     here = World(workers=["w1"])
     (step,) = here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[CHANGED])
-    assert step == Shell("false # planned: the nodes that have joined by then")
+    assert step == Shell("false # planned: the nodes that are Ready by then")
     assert here.asked == []
 
 
@@ -181,7 +207,10 @@ def test_the_pod_network_is_not_checked_where_nothing_changed() -> None:
 
 def removed(nodes: dict[str, NodeState] | None, *, whole: bool, docker: bool = True) -> list[Step]:
     """Turn w1 down, alone or with its master; its Docker runs or not."""
-    here = World(workers=["w1"], facts={ClusterNodes: nodes, DaemonsFact: daemons(main={"active": docker})})
+    here = World(
+        workers=["w1"],
+        facts={ClusterNodes: nodes, DaemonsFact: daemons(main={"active": docker}), HostFiles: host_files()},
+    )
     if not whole:
         here.state.limit_hosts = [here.host("w1")]
         here.state.active_hosts = {here.host("w1")}
@@ -190,10 +219,20 @@ def removed(nodes: dict[str, NodeState] | None, *, whole: bool, docker: bool = T
 
 def test_a_worker_that_goes_alone_is_drained_and_deleted() -> None:
     (step,) = removed({"w1": NodeState(True)}, whole=False)
-    assert isinstance(step, OnMaster)
-    assert "drain w1 --ignore-daemonsets --delete-emptydir-data --force --timeout=60s" in step.text
-    assert step.text.endswith(f"{KUBECTL} delete --ignore-not-found node w1")
-    assert not step.text.startswith("timeout 60")
+    assert isinstance(step, Calls)
+    assert step.name == "_drained"
+    command = step.arguments[1]
+    assert command.startswith("timeout 90 docker exec -i kubelet kubectl ")
+    assert " drain w1 --ignore-daemonsets --delete-emptydir-data --force --timeout=60s 2>&1 || " in command
+    assert command.endswith(f"; {KUBECTL} delete --ignore-not-found node w1")
+
+
+def test_an_api_that_does_not_answer_is_told_with_what_stays_in_it() -> None:
+    here = World(workers=["w1"], facts={ClusterNodes: None, HostFiles: host_files(File(NODE, "{}"))})
+    here.state.active_hosts = {here.host("w1")}
+    said = here.says(node_removed, on="w1", node=here.node("w1"), limit=60)
+    assert "The API on m1 does not answer: node w1 is not drained" in said
+    assert "kubectl delete node w1" in said
 
 
 @pytest.mark.parametrize(("ready", "docker"), [(False, True), (True, False)])

@@ -3,32 +3,80 @@
 from __future__ import annotations
 
 from deploys import busy
+from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
-from deploys.operations.leftovers import no_chains, no_directories, no_links, no_pods, no_record, no_rules
+from deploys.operations.files import File
+from deploys.operations.leftovers import (
+    no_chains,
+    no_directories,
+    no_links,
+    no_pods,
+    no_record,
+    no_routes,
+    no_rules,
+    paths_recorded,
+)
+from deploys.record import BEFORE_PATHS
 
-from .harness import Shell, World
-from .known import left
+from .harness import Member, Shell, World
+from .known import host_files, left
 
 
-def world(**changes: object) -> World:
-    """A host with these things left."""
-    return World(facts={Leftovers: left(**changes)})
+def world(*before: str, **changes: object) -> World:
+    """A host with these things left; `before`: paths that were there before us."""
+    record = File(BEFORE_PATHS, "".join(f"{path}\n" for path in before))
+    return World(facts={Leftovers: left(**changes), HostFiles: host_files(record)})
 
 
 def test_only_paths_that_are_there_are_removed_and_what_is_mounted_below_is_unmounted_first() -> None:
     here = world(paths=frozenset({"/var/lib/kubelet"}))
     (step,) = here.run(no_directories, paths=["/var/lib/kubelet", "/run/flannel"])
     assert isinstance(step, Shell)
-    assert step.text.startswith("set -- /var/lib/kubelet; for p in ")
+    assert step.text.startswith("set -- /var/lib/kubelet; old() {")
     assert step.text.index("umount") < step.text.index("rm -rf --one-file-system")
     assert "Will remove with all that is in it:" in here.says(no_directories, paths=["/var/lib/kubelet"])
     assert world(paths=frozenset()).run(no_directories, paths=["/var/lib/kubelet"]) == []
+
+
+def test_mounts_below_a_path_are_named() -> None:
+    here = world(paths=frozenset({"/var/lib/kubelet"}), mounts=("/var/lib/kubelet/pods/1", "/var/lib/kubelet2/x"))
+    said = here.says(no_directories, paths=["/var/lib/kubelet"])
+    assert "/var/lib/kubelet\n        unmounted before: /var/lib/kubelet/pods/1" in said
+    assert "kubelet2" not in said
+
+
+def test_what_was_there_before_us_is_named_as_staying() -> None:
+    here = world("/var/lib/etcd", "/var/lib/etcd/default", "/var/lib/etcd2", mounts=("/var/lib/etcd/default/x",))
+    said = here.says(no_directories, paths=["/var/lib/etcd"])
+    assert said.splitlines() == [
+        "[m1] Will remove with all that is in it:",
+        "      /var/lib/etcd",
+        "[m1] But not these, which were there before us:",
+        "      /var/lib/etcd",
+        "      /var/lib/etcd/default",
+    ]
+
+
+def test_what_is_there_before_us_is_recorded_once() -> None:
+    here = World(facts={HostFiles: host_files()})
+    (step,) = here.run(paths_recorded, there=["/var/log/pods", "/var/log/pods/theirs"])
+    assert isinstance(step, Shell)
+    assert step.written == {BEFORE_PATHS: Member("644", "/var/log/pods\n/var/log/pods/theirs\n")}
+    assert world().run(paths_recorded, there=["/var/log/pods"]) == []
 
 
 def test_links_of_ours_are_deleted_by_name() -> None:
     here = world(links=frozenset({"lo", "flannel.1", "docker0"}))
     assert here.run(no_links, links=("flannel.1", "docker-boot0")) == [Shell("ip link delete flannel.1")]
     assert world(links=frozenset({"docker0"})).run(no_links, links=("flannel.1",)) == []
+
+
+def test_routes_that_flannel_leaves_are_deleted_one_by_one() -> None:
+    one, other = routes = ("10.1.2.0/24 via 10.0.0.12 dev eth0", "10.1.3.0/24 via 10.0.0.13 dev eth0")
+    here = world(routes=routes)
+    assert here.run(no_routes) == [Shell(f"ip -4 route delete {one}; ip -4 route delete {other}")]
+    assert one in here.says(no_routes)
+    assert world(routes=()).run(no_routes) == []
 
 
 def test_chains_of_ours_are_named_in_the_plan_and_others_left_alone() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from deploys.facts.daemons import LABEL, DaemonsFact
+from deploys.operations.daemons import Bounced
 from deploys.phases import docker
 
 from . import machines
@@ -119,9 +120,17 @@ def test_the_drop_in_is_text_that_does_not_change_with_the_subnet() -> None:
     assert docker.drop_in(after).content == text
 
 
+def test_docker_is_started_again_however_often_it_dies() -> None:
+    unit, _, service = docker.drop_in(node()).content.partition("[Service]\n")
+    assert "\n[Unit]\n" in unit
+    assert "\nStartLimitIntervalSec=0\n" in unit
+    assert "StartLimit" not in service
+
+
 CONTAINERS = [
     {"name": "/web", "restart": "no", "labels": {}},
-    {"name": "/db", "restart": "always", "labels": None},
+    {"name": "/tmp", "restart": "no", "remove": True, "labels": {}},
+    {"name": "/db", "restart": "always", "remove": False, "labels": None},
     {"name": "/kubelet", "restart": "unless-stopped", "labels": {LABEL: "[]"}},
     {"name": "/k8s_x", "restart": "no", "labels": {"io.kubernetes.docker.type": "container"}},
 ]
@@ -129,8 +138,7 @@ CONTAINERS = [
 
 def test_containers_of_others_that_a_restart_bounces_and_those_that_stay_down() -> None:
     host = node(containers=CONTAINERS)
-    assert docker.bounced(host) == ("db", "web")
-    assert docker.lost(host) == ("web",)
+    assert docker.bounced(host) == Bounced(("db", "tmp", "web"), ("web",), ("tmp",))
 
 
 def test_a_restart_is_due_before_the_first_run_and_after_a_change_of_flags_only() -> None:
@@ -143,3 +151,14 @@ def test_a_restart_is_due_before_the_first_run_and_after_a_change_of_flags_only(
                   platforms={"m1": machines.found("m1", "10.0.0.11", subnet__env=record)})  # fmt: skip
     with world.on() as host:
         assert docker.restart_due(world.node(host.name))
+
+
+def test_a_restart_is_due_after_a_change_of_the_packet_size() -> None:
+    record = "FLANNEL_SUBNET=10.1.1.1/24"
+    jumbo = "2: eth0: <UP> mtu 9000 qdisc noqueue"
+    for data, links, due in ((({}), jumbo, True), ({"flannel_backend": "host-gw"}, None, True), ({}, None, False)):
+        machine = {"subnet__env": record, **({"links": links} if links else {})}
+        world = World(data=data, facts={DaemonsFact: daemons()},
+                      platforms={"m1": machines.found("m1", "10.0.0.11", **machine)})  # fmt: skip
+        with world.on() as host:
+            assert docker.restart_due(world.node(host.name)) is due

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
+import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,20 +14,26 @@ import pytest
 from deploys.checks import cluster, docker, machine
 from deploys.checks.docker import REFUSED_KEYS
 from deploys.facts.daemons import DaemonsFact
+from deploys.facts.etcd import EtcdSubnets, Subnets
+from deploys.facts.files import HostFiles
 from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, Check
 
 from . import machines
 from .harness import World
-from .known import daemons
+from .known import daemons, host_files
 
 NODE_RECORD = {"name": "m1", "role": "master", "address": "10.0.0.11"}
 BY_NAME: dict[str, Check] = {check.__name__: check for check in (*CHECKS, *REMOVE_CHECKS)}
 
 
-def problem(check: Check, data: dict[str, Any] | None = None, **told: Any) -> str | None:
+def problem(check: Check, data: dict[str, Any] | None = None, etcd: Subnets | None = None, **told: Any) -> str | None:
     """What a check says of a master on such a machine."""
-    world = World(data=data or {}, platforms={"m1": machines.found("m1", "10.0.0.11", **told)},
-                  facts={DaemonsFact: daemons("daemons-fresh")})  # fmt: skip
+    facts = {
+        DaemonsFact: daemons("daemons-fresh", main={"others": frozenset(told.pop("others", ()))}),
+        EtcdSubnets: etcd or Subnets(False, ""),
+        HostFiles: host_files(),
+    }
+    world = World(data=data or {}, platforms={"m1": machines.found("m1", "10.0.0.11", **told)}, facts=facts)
     with world.on():
         return check(world.node())
 
@@ -35,8 +44,11 @@ def test_a_healthy_host_passes(check: Check, sample: str) -> None:
     assert problem(check, sample=sample) is None
 
 
+RECORD = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24"
 OURS = "-H\nfd://\n--bip=10.1.1.1/24"
 """What the main Docker runs with on the pod network."""
+
+SSH = "-A ufw-user-input -p tcp --dport 22 -j ACCEPT"
 
 FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("root", {}, {"user": "1000"}, "_sudo = True"),
@@ -68,17 +80,39 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("clock", {}, {"time": "0"}, "NTP"),
     ("clock", {}, {"time": str(int(time.time()) + 3600)}, "ahead of"),
     ("memory", {}, {"memory": "900000"}, "a master needs"),
+    ("room", {}, {"disks": "1 900000 70000 9 9000 /var/lib/docker"}, "install as master needs 1500"),
     ("firewall", {}, {"active": "docker\nfirewalld"}, "firewalld"),
+    ("ufw", {}, {"ufw": "policy DROP"}, "2379/tcp, 6443/tcp, 10250/tcp, 8472/udp"),
+    (
+        "ufw",
+        {},
+        {"ufw": f"policy REJECT\n{SSH}\n-A ufw-user-input -p tcp --dport 6443 -j ACCEPT"},
+        "ufw allow from 10.0.0.0/24 && ufw allow from 10.1.0.0/16",
+    ),
     ("foreign_kubernetes", {}, {"foreign_kubernetes": "/etc/kubernetes/admin.conf"}, "kubeadm reset"),
     ("etcd_has_its_authority", {}, {"etcd_data": "yes"}, "/etc/kubernetes/pki/etcd/ca.crt"),
     ("same_node", {}, {"record": {**NODE_RECORD, "name": "old"}}, "old"),
+    (
+        "same_services",
+        {"service_network": "10.222.0.0/16"},
+        {"record": {"service_network": "10.96.0.0/12"}},
+        "purge_data=true",
+    ),
+    ("same_services", {"dns_server_ip": "10.96.0.53"}, {"record": {"dns_server_ip": "10.96.0.10"}}, "10.96.0.53"),
     ("recorded_network", {}, {"subnet__env": "FLANNEL_NETWORK=10.9.0.0/16"}, "10.9.0.0/16"),
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.1.0.0/24 dev tun0"}, "by tun0"),
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.96.3.0/24 dev docker0"}, "service_network"),
+    ("docker_names", {}, {"others": {"web", "kubelet"}}, "docker rename kubelet"),
     ("ports", {}, {"listening": "192B"}, "6443"),
     ("ports", {}, {"listening": "280A"}, "10250"),
     ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "no"}]}, "web"),
-    ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS}, "web"),
+    ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "on-failure"}]}, "web"),
+    (
+        "docker_restart_back",
+        {},
+        {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS, "subnet__env": RECORD},
+        "web",
+    ),
 ]
 
 
@@ -91,7 +125,14 @@ def test_a_check_stops_at_what_it_is_for(name: str, data: dict[str, Any], told: 
 
 
 def test_every_check_has_a_host_that_it_stops() -> None:
-    tested = {name for name, *_ in FAILS} | {"version_change", "master_answers"}  # of their own: below, test_deploys.py
+    tested = {name for name, *_ in FAILS} | {
+        "version_change",
+        "subnet_left",
+        "same_backend",
+        "master_answers",
+        "master_is_theirs",
+        "name_is_free",
+    }  # of their own, or in test_deploys.py
     assert set(BY_NAME) <= tested
 
 
@@ -120,15 +161,24 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("memory", {}, {"memory": ""}),
     ("etcd_has_its_authority", {}, {"etcd_data": "yes", "ca": "yes"}),
     ("same_node", {}, {"record": NODE_RECORD}),
+    ("same_services", {}, {"record": NODE_RECORD}),
+    ("same_services", {}, {"record": {"service_network": "10.96.0.0/12", "dns_server_ip": "10.96.0.10"}}),
     ("ports", {}, {"listening": "192B\n280A", "record": NODE_RECORD}),
     ("routes", {"flannel_network": "172.17.0.0/16"}, {}),
     ("routes", {}, {"routes": "default dev eth0\nunreachable 10.1.0.0/16\nblackhole 10.96.0.0/12\ngarbage"}),
+    ("ufw", {}, {"ufw": "policy ACCEPT"}),
+    ("ufw", {}, {"ufw": f"policy DROP\n{SSH}\n-A ufw-user-input -s 10.0.0.0/24 -j ACCEPT"}),
+    ("ufw", {}, {"ufw": "policy DROP\n-A ufw-user-input -p tcp -m multiport --dports 2379:2380,6443,10250 -j ACCEPT\n"
+                 "-A ufw-user-input -p udp --dport 8472 -j ACCEPT"}),
+    ("ufw", {"flannel_backend": "host-gw"}, {"ufw": "policy DROP\n-A ufw-user-input -p tcp -j ACCEPT"}),
     ("docker_restart", {"allow_docker_restart": True}, {"containers": [{"name": "/web", "restart": "no"}]}),
     ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "always"}]}),
     ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "no"}]}),
-    ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "always"}], "docker_flags": OURS}),
+    ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS}),
+    ("docker_restart_back", {},
+     {"containers": [{"name": "/web", "restart": "always"}], "docker_flags": OURS, "subnet__env": RECORD}),
     ("docker_restart_back", {"allow_docker_restart": True},
-     {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS}),
+     {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS, "subnet__env": RECORD}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --data-root=/srv/docker -H fd://"}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --log-driver=json-file --iptables=true"}),
     ("docker_root", {}, {"info": {"DockerRootDir": "/srv/docker"}}),
@@ -147,7 +197,6 @@ HOST_GW = """default via 10.0.0.1 dev eth0
 10.1.1.0/24 dev docker0 proto kernel scope link src 10.1.1.1
 10.1.2.0/24 via 10.0.0.12 dev eth0"""
 VXLAN = HOST_GW.replace("via 10.0.0.12 dev eth0", "via 10.1.2.0 dev flannel.1 onlink")
-RECORD = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24"
 
 
 @pytest.mark.parametrize(("backend", "routes"), [("vxlan", VXLAN), ("host-gw", HOST_GW)])
@@ -195,3 +244,42 @@ def test_another_minor_version_is_no_change_of_a_setting(have: str) -> None:
     assert "upgrade" in str(problem(cluster.version_change, record=record))
     assert problem(cluster.version_change, record={**NODE_RECORD, "kubernetes": "v1.37.0"}) is None
     assert problem(cluster.version_change, record=NODE_RECORD) is None
+
+
+@pytest.mark.parametrize("have", ["v1.36.4", "v1.38.0"])
+def test_data_that_a_turndown_kept_is_of_one_minor_version(have: str) -> None:
+    data = base64.b64encode(json.dumps({"kubernetes": have}).encode()).decode()
+    said = problem(cluster.version_change, data_record=data, etcd_data="yes")
+    assert f"has the data of Kubernetes {have}" in str(said)
+    assert problem(cluster.version_change, data_record=data) is None, "it was moved away"
+
+
+def test_a_newcomer_to_a_full_pod_network_is_told_who_has_it() -> None:
+    full = Subnets(True, "", {"gone": "10.1.1.0/24", "w1": "10.1.2.0/24", "w2": "10.1.3.0/24"})
+    said = str(problem(cluster.subnet_left, {"flannel_network": "10.1.0.0/22"}, full))
+    assert "10.1.0.0/22 has no /24 left for m1" in said
+    assert "gone, w1, w2" in said
+    assert "purge_data=true" in said
+    mine = replace(full, reservations={"m1": "10.1.1.0/24", "w1": "10.1.2.0/24", "w2": "10.1.3.0/24"})
+    assert problem(cluster.subnet_left, {"flannel_network": "10.1.0.0/22"}, mine) is None
+
+
+@pytest.mark.parametrize(
+    ("whole", "config", "refused"),
+    [
+        (False, '{"Backend": {"Type": "vxlan"}}', True),
+        (False, '{"Backend": {"Type": "host-gw"}}', False),
+        (False, "", False),
+        (False, "[", False),
+        (True, '{"Backend": {"Type": "vxlan"}}', False),
+    ],
+)
+def test_a_worker_alone_does_not_change_the_backend(whole: bool, config: str, refused: bool) -> None:
+    world = World(workers=["w1"], data={"flannel_backend": "host-gw"}, facts={EtcdSubnets: Subnets(True, config)})
+    if not whole:
+        world.state.limit_hosts = [world.host("w1")]
+        world.state.active_hosts = {world.host("w1")}
+    with world.on("w1") as host:
+        said = cluster.same_backend(world.node(host.name))
+    assert (said is not None) is refused
+    assert not said or "deploys/cluster.py" in said

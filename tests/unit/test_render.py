@@ -17,7 +17,7 @@ from .bad_input import PAIR
 from .harness import World
 from .runs import ROOT, through_api
 
-HOSTILE = {"v": "4", "x": "a: b # c 'd' \"e\" {f} %s é $(g) \\"}
+HOSTILE = {"v": "4", "vmodule": "a: b # c 'd' \"e\" {f} %s é $(g) \\"}
 
 
 def master(**data: Any) -> Any:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from pprint import pformat
 from typing import Any
 
 import pytest
+from cryptography import x509 as cx509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploys import x509
+from deploys.facts import access
+from deploys.facts.access import EtcdAccess
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
 from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, ObjectsState, Pods
 from deploys.operations.files import File
-from deploys.record import PKI, SUBNET_ENV
-from deploys.report import ABSENT, BROKEN, DRIFTED, HEALTHY, NodeReport, report, strangers
+from deploys.record import KUBELET_CLIENT, PKI, SUBNET_ENV
+from deploys.report import ABSENT, BROKEN, DRIFTED, HEALTHY, NodeReport, report
 from deploys.report_text import table
 from deploys.x509 import Certificate
 
 from . import machines
 from .harness import World
-from .known import daemons, host_files
+from .known import altered, daemons, host_files
 from .runs import ROOT, _environment, master, worker
 from .samples import lines
 
@@ -38,15 +45,33 @@ FILES = host_files(
 LEASE = Subnets(True, "{}", {"m1": "10.1.1.0/24"}, {"10.0.0.11": "10.1.1.0/24"})
 
 
+def dated(pem: str, left: float) -> str:
+    """The certificate as if that part of a lifetime of 100 days were left."""
+    have = cx509.load_pem_x509_certificate(pem.encode())
+    begin = dt.datetime.now(dt.UTC) - dt.timedelta(days=100 * (1 - left))
+    builder = cx509.CertificateBuilder(
+        have.issuer, have.subject, have.public_key(), have.serial_number,
+        begin, begin + dt.timedelta(days=100), list(have.extensions),
+    )  # fmt: skip
+    key = serialization.load_pem_private_key(CA.key.encode(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
 def told(**facts: Any) -> NodeReport:
     """The report of a master that was brought up, with single answers changed."""
+    files = altered(FILES, f"{PKI}/admin.crt", content=dated(LEAF.certificate, facts.get("left", 1)))
+    kubelet = dated(LEAF.certificate, facts["kubelet_left"]) if "kubelet_left" in facts else ""
     answers = {
-        HostFiles: FILES, DaemonsFact: facts.get("daemons", daemons()), EtcdSubnets: facts.get("etcd", LEASE),
+        HostFiles: replace(files, kubelet_client=kubelet),
+        DaemonsFact: facts.get("daemons", daemons()), EtcdSubnets: facts.get("etcd", LEASE),
+        EtcdAccess: access.WANTED,
         ClusterNodes: facts.get("nodes", {"m1": NodeState(True)}), Pods: facts.get("pods", ()),
         Kernel: Kernel().process(lines("kernel-master")), Objects: ObjectsState(True, (), "", ()),
     }  # fmt: skip
     record = facts.get("record", RECORD)
-    world = World(platforms={"m1": machines.found("m1", "10.0.0.11", record=record)}, facts=answers)
+    machine = machines.found("m1", "10.0.0.11", record=record, disks=facts.get("disks", ""))
+    world = World(platforms={"m1": machine}, facts=answers)
     with world.on():
         return report(world.node())
 
@@ -69,7 +94,7 @@ def test_what_a_node_is_made_of_is_told() -> None:
     assert (found.kubernetes, found.docker) == ("v1.37.2", "26.1.5+dfsg1")
     assert (found.bootstrap_daemon, found.main_daemon) == ("running", "running")
     assert set(found.subnet.values()) == {"10.1.1.1/24"}
-    assert found.certificate_days == 29
+    assert found.certificate_days == 99
 
 
 @pytest.mark.parametrize(
@@ -82,6 +107,12 @@ def test_what_a_node_is_made_of_is_told() -> None:
         ({"nodes": {}}, "the API knows no such node"),
         ({"nodes": {"m1": NodeState(False)}}, "the node is not Ready"),
         ({"pods": ("kube-system/coredns-1 CrashLoopBackOff",)}, "coredns-1"),
+        ({"etcd": Subnets(False, "")}, "etcd on m1 does not answer"),
+        ({"nodes": {"m1": NodeState(True, pressures=("DiskPressure",))}}, "the node has DiskPressure"),
+        ({"disks": "1 204800 0 9 9000 /var/lib/etcd"}, "the disk of /var/lib/etcd is full: 0 of 200 MiB are free"),
+        ({"left": -0.1}, f"{PKI}/admin.crt ended on 20"),
+        ({"kubelet_left": 0.05}, "the kubelet does not rotate its client certificate, which ends on 20"),
+        ({"kubelet_left": -0.1}, f"{KUBELET_CLIENT} ended on 20"),
     ],
 )
 def test_what_is_wrong_is_said_in_words(facts: dict[str, Any], says: str) -> None:
@@ -90,16 +121,10 @@ def test_what_is_wrong_is_said_in_words(facts: dict[str, Any], says: str) -> Non
     assert says in "\n".join(found.problems)
 
 
-def test_nodes_that_left_the_inventory_are_strangers() -> None:
-    world = World(facts={ClusterNodes: {"m1": NodeState(True), "old": NodeState(False)}})
-    with world.on():
-        assert strangers([world.node()]) == ["old"]
-
-
 def test_the_table_is_aligned_and_says_what_to_do_below() -> None:
     good = NodeReport("h", "m1", "master", "10.0.0.11", HEALTHY, kubernetes="v1.37.2", certificate_days=9)
     bad = NodeReport("h", "worker-2", "worker", "10.0.0.12", BROKEN, problems=["it smokes"], next_step="call 112")
-    text = table([good, bad], ["old"]).splitlines()
+    text = table([good, bad], {"old": "kubectl delete node old"}).splitlines()
     assert text[0].split() == ["NODE", "ROLE", "ADDRESS", "STATE", "KUBERNETES", "DOCKER", "SUBNET", "CERTIFICATES"]
     assert text[1].index("master") == text[2].index("worker ") == text[0].index("ROLE")
     assert "9 days" in text[1]

@@ -16,14 +16,14 @@ from deploys import lock
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel, KernelState
-from deploys.facts.leftovers import Leftovers
+from deploys.facts.leftovers import Left, Leftovers
 from deploys.facts.platform import Platform
 from deploys.operations.files import WRITE, File, archive, remove_files
 from deploys.operations.images import pulled
 from deploys.operations.kernel import kernel
 from deploys.operations.leftovers import no_chains, no_record
 from deploys.phases import control_plane
-from deploys.record import OWN_PLACES
+from deploys.record import ETCD_DATA, KUBELET, OWN_PLACES, RECORD, SHARED_PLACES
 
 from .harness import Shell, World
 from .known import daemons, left
@@ -33,7 +33,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="chown 0:0 needs root"
 
 def below(root: Path, script: str) -> str:
     """The script with our places below a root."""
-    for place in sorted({*OWN_PLACES, "/var/lib/docker-multinode", "/var/lib/kubelet", "/run/flannel"}, key=len):
+    for place in sorted({*OWN_PLACES, *SHARED_PLACES, RECORD, ETCD_DATA}, key=len):
         script = script.replace(f"{place}", f"{root}{place}")
     return script.replace(f"{root}{root}", str(root))
 
@@ -230,6 +230,40 @@ def test_directories_of_ours_go_when_empty_children_first(tmp_path: Path) -> Non
     assert not record(tmp_path).exists()
 
 
+def found_below(root: Path) -> Left:
+    """What the fact finds below a root, on a host with links and chains of some Kubernetes."""
+    place = root / "bin"
+    program(place, "ip", 'echo "1: lo: <UP>"; echo "2: flannel.1: <UP>"')
+    program(place, "iptables-save", "printf '*nat\\n:KUBE-SERVICES - [0:0]\\n'")
+    program(place, "ip6tables-save", "true")
+    ran = sh(below(root, StringCommand(Leftovers().command()).get_raw_value()), path=str(place))
+    return Leftovers().process([line.replace(str(root), "") for line in ran.stdout.splitlines()])
+
+
+def test_what_any_kubernetes_has_is_ours_only_on_a_host_that_the_record_says_is_a_node(tmp_path: Path) -> None:
+    (tmp_path / "var/lib/kubelet").mkdir(parents=True)
+    record(tmp_path).mkdir(parents=True)
+    theirs = found_below(tmp_path)
+    assert (theirs.paths, theirs.links, theirs.chains) == (frozenset(), frozenset(), ())
+    for name in ("files", "node.json"):
+        (record(tmp_path) / name).write_text("{}")
+    ours = found_below(tmp_path)
+    assert (ours.paths, ours.links) == (frozenset({RECORD, KUBELET}), frozenset({"lo", "flannel.1"}))
+    assert ours.chains == ("nat KUBE-SERVICES",)
+
+
+def test_etcds_data_is_ours_where_the_key_of_its_authority_is(tmp_path: Path) -> None:
+    data = tmp_path / "var/lib/etcd"
+    data.mkdir(parents=True)
+    record(tmp_path).mkdir(parents=True)
+    (record(tmp_path) / "node.json").write_text("{}")
+    # a worker has the authority's certificate
+    (record(tmp_path) / "files").write_text(f"{tmp_path}/etc/kubernetes/pki/etcd/ca.crt\n")
+    assert ETCD_DATA not in found_below(tmp_path).paths
+    (record(tmp_path) / "files").write_text(f"{tmp_path}/etc/kubernetes/pki/etcd/ca.key\n")
+    assert ETCD_DATA in found_below(tmp_path).paths
+
+
 def hold(path: Path, who: str, patience: int = 3 * lock.BEAT) -> subprocess.Popen[str]:
     """The process on a host that holds the lock of a run, as long as it hears of it within so many seconds."""
     script = lock._HOLD.replace(lock.PATH, str(path)).replace(f"timeout {3 * lock.BEAT} ", f"timeout {patience} ")
@@ -259,7 +293,8 @@ def test_a_run_holds_its_lock_until_its_end_of_the_line_closes(tmp_path: Path) -
     first.communicate(timeout=30)
     third = hold(path, "bob@sofa")
     assert third.communicate(timeout=30)[0] == "held\n"
-    assert path.read_text() == ""
+    # no record is here, so nothing of ours may stay
+    assert not path.exists()
 
 
 def test_a_run_that_was_killed_leaves_no_lock(tmp_path: Path) -> None:
@@ -306,6 +341,6 @@ def test_a_kubelet_is_started_anew_only_when_it_keeps_an_apiserver_that_does_not
     fake = tmp_path / "docker"
     fake.write_text(_DOCKER.replace("ENDS", str(ends)).replace("CURL", str(curl)))
     fake.chmod(0o755)
-    pod = control_plane.StaticPod("kube-apiserver", File("/etc/x", ""), "abc")
+    pod = control_plane.StaticPod("kube-apiserver", File("/etc/x", ""), revision="abc")
     assert sh(control_plane._unstick(pod, "10.0.0.11"), path=str(tmp_path)).returncode == 0
     assert (tmp_path / "restarted").exists() == restarted

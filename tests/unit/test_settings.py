@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pyinfra.api import DeployError
 
-from deploys.settings import OPTIONS, Settings, load
+from deploys.settings import FROM_ENVIRONMENT, OPTIONS, Settings, load
 
 from .runs import ROOT, _environment
 
@@ -58,9 +58,19 @@ def test_lower_case_in_the_environment_is_not_ours() -> None:
     assert load({}, {"k8s_version": "v1.35.0", "http_proxy": "http://p:1"}).http_proxy is None
 
 
-@pytest.mark.parametrize("name", [n for n, o in OPTIONS.items() if o["per_host"]])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HTTP_PROXY", "http://bob:s3cret@p:1"), ("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "localhost, 127.0.0.1"),
+     ("ARCH", "x86_64"), ("NODE_NAME", "built-in"), ("KUBELET_EXTRA_ARGS", "--v=4"), ("BACKUP_PATH", "/b"),
+     ("PURGE_DATA", "true")],
+)  # fmt: skip
+def test_what_shells_carry_for_other_programs_becomes_no_setting(name: str, value: str) -> None:
+    assert load({}, {name: value}, hosts=3) == load({}, {})
+
+
+@pytest.mark.parametrize("name", [n for n in FROM_ENVIRONMENT if OPTIONS[n]["per_host"]])
 def test_what_differs_per_host_comes_from_the_environment_of_one_host_only(name: str) -> None:
-    value = {"ip_address": "10.0.0.1", "arch": "arm64"}.get(name, "n1")
+    value = {"ip_address": "10.0.0.1"}.get(name, "n1")
     assert getattr(load({}, {name.upper(): value}, hosts=1), name) == value
     said = refused({}, {name.upper(): value}, hosts=3)
     assert all(word in said for word in (name.upper(), "all 3 hosts", f"write {name} as host data"))

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from deploys.facts.etcd import Subnets
-from deploys.subnets import NoSubnetLeftError, allocate, environment, gateway
+from deploys.subnets import DOCKER_POOLS, NoSubnetLeftError, allocate, bridge_address, environment, gateway
 
 NOBODY = Subnets(True, "")
 NET = "10.1.0.0/16"
@@ -60,3 +60,16 @@ def test_subnet_env_is_what_flannel_writes() -> None:
     assert environment(NET, "10.1.3.0/24", 1450, False).splitlines() == [
         "FLANNEL_NETWORK=10.1.0.0/16", "FLANNEL_SUBNET=10.1.3.1/24", "FLANNEL_MTU=1450", "FLANNEL_IPMASQ=false",
     ]  # fmt: skip
+
+
+def test_docker0_gets_its_old_address_unless_a_network_has_it_and_then_the_first_free_one() -> None:
+    old = "172.17.0.1/16"
+    assert bridge_address(old, {}, ["172.17.0.0/16"], DOCKER_POOLS) == (old, None)
+    assert bridge_address(old, {"172.17.4.0/24": "a"}, [], DOCKER_POOLS) == ("172.18.0.1/16", "a")
+    every = {"172.16.0.0/12": "a", "192.168.0.0/20": "b"}
+    assert bridge_address(old, every, ["192.168.17.0/24", "unreachable"], DOCKER_POOLS) == ("192.168.32.1/20", "a")
+
+
+def test_an_old_address_is_kept_where_no_pool_has_room_or_sense() -> None:
+    for pools in ([], [("x", 16)], [("172.17.0.0/16", 8)], [("172.17.0.0/16", 16)]):
+        assert bridge_address("172.17.0.1/16", {"172.17.0.0/16": "a"}, [], pools) == ("172.17.0.1/16", "a")

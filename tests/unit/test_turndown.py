@@ -15,9 +15,8 @@ from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
 from deploys.facts.leftovers import PATHS, Leftovers
 from deploys.operations.files import File
-from deploys.operations.images import BEFORE_IMAGES
 from deploys.phases import PHASES, pki
-from deploys.record import ETCD_DATA, OWN_PLACES, PKI, RECORD, SUBNET_ENV
+from deploys.record import BEFORE_PATHS, DATA, ETCD_DATA, IMAGES, OWN_PLACES, PKI, RECORD, SUBNET_ENV
 from deploys.x509 import Certificate
 
 from . import machines
@@ -28,7 +27,7 @@ from .test_effects import BEFORE as FRESH
 
 CA = x509.new_authority("kubernetes")
 ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin"), CA, 1)
-CONTENTS = {f"{PKI}/ca.crt": CA.certificate, f"{PKI}/admin.crt": ADMIN.certificate}
+CONTENTS = {IMAGES: "reg/pause:3\n", f"{PKI}/ca.crt": CA.certificate, f"{PKI}/admin.crt": ADMIN.certificate}
 EACH = pytest.mark.parametrize("name", ["m1", "w1"])
 KEPT = {f"{path}{ending}" for path in pki.AUTHORITIES for ending in (".crt", ".key")} | {
     f"{pki.SERVICE_ACCOUNTS}.key", f"{pki.SERVICE_ACCOUNTS}.pub"}  # fmt: skip
@@ -61,15 +60,16 @@ def written(name: str) -> set[str]:
     return files | pairs | {SUBNET_ENV} | (KEPT if name == "m1" else {f"{pki.CA}.crt", f"{pki.ETCD_CA}.crt"})
 
 
-def turned_down(name: str, **data: Any) -> Plan:
-    """The plan of a turndown where all that a bring-up makes is there."""
+def turned_down(name: str, files: set[str] | None = None, **data: Any) -> Plan:
+    """The plan of a turndown where all that a bring-up makes is there, or these files."""
     there = {
-        DaemonsFact: daemons(),
-        HostFiles: host_files(*(File(path, CONTENTS.get(path, "x")) for path in sorted(written(name)))),
+        DaemonsFact: daemons(main={"images": {"reg/pause:3": "sha256:1"}}),
+        HostFiles: host_files(*(File(path, CONTENTS.get(path, "x")) for path in sorted(files or written(name)))),
         Kernel: Kernel().process(lines("kernel-master")),
         Leftovers: left(
             paths=frozenset(PATHS) - (set() if name == "m1" else {ETCD_DATA}),
             chains=("nat KUBE-SERVICES", "nat FLANNEL-POSTRTG"),
+            routes=("10.1.9.0/24 via 10.0.0.19 dev eth0",),
             rules=("filter -A DOCKER-USER -j ACCEPT",),
         ),
     }
@@ -93,24 +93,26 @@ def test_phases_are_undone_in_the_reverse_of_their_order(name: str) -> None:
 
 def test_what_stands_on_something_goes_before_it() -> None:
     plan = [title.partition(" | ")[2] for title in turned_down("m1", purge_data=True)]
-    order = ["Drain the node and delete it", "Remove static pods and kubeconfigs", "Remove the kubelet",
-             "Remove the pods", "Remove Kubernetes' iptables chains", "Remove what the kubelet wrote", "Remove images",
-             "Remove docker's drop-in", "Run the main Docker as before", "Remove flannel", "Remove flannel's link",
-             "Give the node's subnet back", "Remove the recorded subnet", "Remove etcd", "Remove etcd's data",
-             "Stop the bootstrap daemon", "Remove the bootstrap daemon's unit", "Remove the bootstrap daemon's bridge",
-             "Remove the bootstrap daemon's images", "Remove certificates", "Put sysctls back",
-             "Remove the record"]  # fmt: skip
+    order = [
+        "Drain the node and delete it", "Remove static pods and kubeconfigs", "Remove the kubelet",
+        "Remove the pods", "Remove Kubernetes' iptables chains", "Remove what the kubelet wrote",
+        "Remove docker's drop-in", "Run the main Docker as before", "Remove images", "Remove flannel",
+        "Remove flannel's link", "Give the node's subnet back", "Remove the recorded subnet", "Remove etcd",
+        "Remove etcd's data", "Stop the bootstrap daemon", "Remove the bootstrap daemon's unit",
+        "Remove the bootstrap daemon's bridge", "Remove the bootstrap daemon's images", "Remove certificates",
+        "Put sysctls back", "Remove the record",
+    ]  # fmt: skip
     assert [title for title in plan if title in order] == order
 
 
 @EACH
 def test_every_file_that_is_written_is_removed(name: str) -> None:
-    files = written(name)
+    files = written(name) - {BEFORE_PATHS}  # what removes directories reads it
     assert len(files) > 20
     purged = words(turned_down(name, purge_data=True))
     assert RECORD in purged
-    assert files - purged == {BEFORE_IMAGES}  # it goes with the whole record
-    stays = {SUBNET_ENV, BEFORE_IMAGES} | (KEPT if name == "m1" else set())
+    assert files - purged == {IMAGES} | ({DATA} if name == "m1" else set())  # they go with the whole record
+    stays = {SUBNET_ENV, IMAGES} | ({DATA, *KEPT} if name == "m1" else set())
     assert files - words(turned_down(name)) == stays
 
 
@@ -132,7 +134,14 @@ def test_everything_else_that_is_there_of_us_is_taken_away(name: str) -> None:
     plan = turned_down(name, purge_data=True)
     idle = {title.partition(" | ")[2] for title, step in plan.items() if step is None}
     # the only master takes API and etcd along, so nobody is told
-    assert idle == {"Drain the node and delete it", "Give the node's subnet back"}
+    assert idle == {
+        "Drain the node and delete it",
+        "Give the node's subnet back",
+        "Start a main Docker that is down",
+        "Start a bootstrap daemon that is down",
+        "Say what stays",
+        *(["Remove etcd's data"] if name == "w1" else []),
+    }
 
 
 @EACH
@@ -140,3 +149,12 @@ def test_a_turndown_of_what_is_gone_has_nothing_to_do(name: str) -> None:
     for data in ({}, {"purge_data": True}):
         plan = planned("turndown", name, FRESH, **data)
         assert {title: step for title, step in plan.items() if step is not None} == {}
+
+
+def test_a_master_that_became_a_worker_is_turned_down_by_its_record() -> None:
+    files = written("m1")
+    assert files - words(turned_down("w1", files, purge_data=True)) == {IMAGES, DATA}
+    kept = turned_down("w1", files)
+    # the data stays, so its authority does
+    assert files - words(kept) - {BEFORE_PATHS} == {SUBNET_ENV, IMAGES, DATA, *KEPT}
+    assert kept["etcd | Remove etcd"] is not None

@@ -120,3 +120,16 @@ def test_every_default_passes_its_own_check(name: str) -> None:
         assert OPTIONS[name]["parse"](default) == default
     assert OPTIONS[name]["help"].endswith(".")
     assert default is not None or OPTIONS[name]["unset"], "what holds where nothing is set must be said"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["http://bob:s3cret@proxy.lan:3142", "http://bob:s3/c//ret@proxy.lan:3142", "bob:s3cret@proxy.lan:3142",
+     "http://bob:s3cret@x@proxy.lan", "http://bob:s3'cret@proxy.lan", "http://bob:s3\ncret@proxy.lan", "ftp://b:s3cret@p"],
+)  # fmt: skip
+@pytest.mark.parametrize("parse", [values.url, values.registry, values.image, values.no_proxy])
+def test_a_password_is_refused_without_being_shown(parse: values.Parser, value: str) -> None:
+    with pytest.raises(ValueError, match="…@") as refused:
+        parse(value)
+    assert "s3" not in str(refused.value)
+    assert "cret" not in str(refused.value)

@@ -1,0 +1,66 @@
+"""Room on the disks: for etcd, for both Dockers, for what a run writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..facts.daemons import DaemonsFact
+from ..facts.platform import Disk
+from ..observe import observe
+from ..phases import control_plane
+from ..record import BOOTSTRAP_DATA, ETCD_DATA, KUBELET, RECORD
+from ..topology import Node
+
+LEAST_MIB = 64
+"""With less than this a place is full. It is the size of etcd's next segment (wal.SegmentSizeBytes)."""
+LEAST_INODES = 500
+INSTALL_MIB = {"main": {"master": 1500, "worker": 1000}, "bootstrap": {"master": 350, "worker": 150}}
+"""What the images of a first install take, by daemon and role: measured in the lab, and room to unpack."""
+
+
+def _places(node: Node) -> dict[str, tuple[int, str]]:
+    """Path → MiB that a run needs there, and what to do where they are missing."""
+    images = observe(DaemonsFact, node.host).main.images
+    fresh = not node.found.record and control_plane.component_image(node, "kube-proxy") not in images
+    need = {daemon: roles[node.role] if fresh else LEAST_MIB for daemon, roles in INSTALL_MIB.items()}
+    etcd = {ETCD_DATA: (LEAST_MIB * 3 if fresh else LEAST_MIB, "etcd then goes on by itself")}
+    return {
+        **(etcd if node.is_first_master else {}),
+        node.docker_root: (need["main"], "docker system df tells what Docker keeps there"),
+        BOOTSTRAP_DATA: (need["bootstrap"], "etcd and flannel run from there"),
+        RECORD: (LEAST_MIB, "the node's record and backups are there"),
+        KUBELET: (LEAST_MIB, "pods' volumes are there"),
+    }
+
+
+def _few(disk: Disk) -> bool:
+    return disk.inodes is not None and disk.inodes < LEAST_INODES
+
+
+def full(node: Node) -> Iterator[str]:
+    """A sentence for each disk on which nothing can be written any more, with what to do."""
+    told = set()
+    for path, (_, advice) in _places(node).items():
+        disk = node.found.disks.get(path)
+        if disk is None or disk.device in told or not (disk.free_mib < LEAST_MIB or _few(disk)):
+            continue
+        told.add(disk.device)
+        left = f"{disk.inodes} inodes" if _few(disk) else f"{disk.free_mib} of {disk.size_mib} MiB"
+        yield f"the disk of {path} is full: {left} are free; make room there ({advice})"
+
+
+def room(node: Node) -> str | None:
+    """The disks have room for what a run writes; images of one disk are counted together."""
+    if sentence := next(full(node), None):
+        return sentence
+    wanted: dict[str, list[tuple[str, int]]] = {}
+    for path, (need, _) in _places(node).items():
+        if disk := node.found.disks.get(path):
+            wanted.setdefault(disk.device, []).append((path, need))
+    for places in wanted.values():
+        disk = node.found.disks[places[0][0]]
+        need = sum(mib for _, mib in places if mib > LEAST_MIB) or LEAST_MIB
+        if disk.free_mib < need:
+            paths = " and ".join(path for path, mib in places if mib > LEAST_MIB)
+            return f"the disk of {paths} has {disk.free_mib} MiB free; an install as {node.role} needs {need} there"
+    return None

@@ -1,0 +1,85 @@
+"""Machines and nodes that do not belong together: replaced by a new one, or gone from the inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..facts.kubernetes import ClusterNodes, NodeState
+from ..facts.platform import Platform
+from ..observe import ask
+from ..topology import Node, active_nodes, group
+
+RESTORE = (
+    "put a backup back with deploys/restore.py (docs/backup.md); or give the cluster up: first turn its other nodes "
+    "down with purge_data=true"
+)
+
+
+def predecessor(node: Node) -> NodeState | None:
+    """What the API knows by this node's name, where that is another machine than this one, which was never a node."""
+    if node.found.record or node.is_first_master:
+        return None
+    master = ask(Platform, node.first_master)
+    if master is None or not master.record:
+        return None  # there is no API yet
+    have = (ask(ClusterNodes, node.first_master) or {}).get(node.name)
+    if have is None or (have.machine_id == node.found.machine_id and have.address == node.address):
+        return None
+    return have
+
+
+def name_is_free(node: Node) -> str | None:
+    """No other machine is a node by this name and at work: two would take one subnet, and each other's pods."""
+    have = predecessor(node)
+    if have is None or not have.ready:
+        return None
+    return (
+        f"another machine ({have.address}, machine id {have.machine_id}) is the node {node.name} and is Ready; set "
+        "another node_name for this one. Where it replaces that one: switch that one off, and run this again when the "
+        f"node is no longer Ready (a minute), or after: kubectl delete node {node.name}"
+    )
+
+
+def takes_over(node: Node) -> str | None:
+    """What the plan says of a machine that replaces one that is gone."""
+    have = predecessor(node)
+    if have is None or have.ready:
+        return None
+    return (
+        f"this machine takes the place of node {node.name}, which was another one ({have.address}, machine id "
+        f"{have.machine_id}) and is not Ready: its name, its subnet, its pods"
+    )
+
+
+def orphans(node: Node) -> list[str]:
+    """Names of nodes of this run that belong to a cluster of which the first master has nothing."""
+    master = ask(Platform, node.first_master)
+    if master is None or master.record or master.etcd_ca:
+        return []
+    return [n.name for n in active_nodes() if n.found.record.get("role") == "worker"]
+
+
+def master_is_theirs(node: Node) -> str | None:
+    """A master that has nothing makes no new cluster under nodes that belong to one."""
+    names = orphans(node)
+    if not names:
+        return None
+    master = node.first_master.name
+    return f"{', '.join(names)}: in a cluster of which the master {master} has nothing. A new machine? {RESTORE}"
+
+
+def strangers(nodes: Sequence[Node]) -> dict[str, str]:
+    """Nodes that the API knows and the inventory does not → what to do. Told where every host was asked."""
+    if len(nodes) < len({*group("master"), *group("worker")}):
+        return {}
+    known = ask(ClusterNodes, nodes[0].first_master) or {}
+    return {name: _leave(name, state) for name, state in sorted(known.items()) if name not in {n.name for n in nodes}}
+
+
+def _leave(name: str, state: NodeState) -> str:
+    if state.ready:
+        return (
+            f"it runs: put it ({state.address}) back into the inventory, and where it should leave, turn it down with "
+            "deploys/turndown.py --limit"
+        )
+    return f"put it back into the inventory, or where it is gone take it out of the API: kubectl delete node {name}"

@@ -1,0 +1,85 @@
+"""The main Docker started again as it was before us, and docker0's old address with it."""
+
+from __future__ import annotations
+
+import shlex
+
+from pyinfra import host
+from pyinfra.api import StringCommand
+
+from ..facts.daemons import DaemonsFact
+from ..facts.files import HostFiles
+from ..facts.leftovers import Leftovers
+from ..observe import Commands, observe, operation
+from ..plan import say
+from ..record import BEFORE, NODE, SUBNET_ENV
+from ..subnets import DOCKER_POOLS, bridge_address, gateway
+from ..topology import Node
+from .daemons import MAIN, Bounced, or_evidence
+from .flannel import recorded
+
+
+def _pools(node: Node) -> list[tuple[str, int]]:
+    """What Docker takes networks from, by daemon.json or its own default."""
+    theirs = (node.found.daemon_json or {}).get("default-address-pools")
+    if not isinstance(theirs, list):
+        return list(DOCKER_POOLS)
+    pools = [p for p in theirs if isinstance(p, dict) and isinstance(p.get("size"), int)]
+    return [(str(p.get("base")), p["size"]) for p in pools]
+
+
+def _wanted(node: Node) -> tuple[str, str | None]:
+    """The address that docker0 gets, and the network that keeps it from its old one."""
+    before = observe(DaemonsFact).docker0_before
+    if not before:
+        return "", None
+    networks = observe(Leftovers).networks
+    routes = [route.split(" ")[0] for route in node.found.routes if not route.endswith(" docker0")]
+    return bridge_address(before, networks, routes, _pools(node))
+
+
+@operation
+def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounced) -> Commands:
+    """
+    Start the main Docker without our drop-in, which is gone by now; docker0 gets its old address, or, where a
+    network of Docker has taken that since, a free one.
+
+    + node: whose Docker
+    + command: what docker's unit runs without us
+    + drop_in: path of our drop-in
+    + bounced: running containers of others, named in the plan
+    """
+    restart, now, files = node.restart, observe(DaemonsFact), observe(HostFiles)
+    mine = recorded(files.content(SUBNET_ENV))
+    ours = mine is not None and f"--bip={gateway(mine)}" in now.main.command
+    wanted, taken_by = _wanted(node)
+    if not ours and wanted in ("", now.docker0):
+        if files.ours(drop_in) or (now.main.needs_reload and files.ours(NODE)):
+            say("Will let systemd read docker's unit again; docker is not restarted")
+            yield StringCommand(restart.reload)
+            return
+        host.noop("the main Docker runs without us")
+        return
+    address = f"the address {wanted}" if wanted else "an address"
+    say(
+        f"Will restart the main Docker, twice: once to give docker0 {address}, then as it was before us; which "
+        f"restarts {bounced}"
+    )
+    if taken_by:
+        say(f"docker0 had {now.docker0_before} before us, which Docker's network {taken_by} has by now")
+    stop = f"{restart.stop.format(unit='docker.socket')} 2>/dev/null; {restart.stop.format(unit=MAIN)}"
+    # Without --bip dockerd keeps the address that docker0 has or, since 28, had at its last start (measured
+    # on 28.5.2, also with the bridge deleted): so it is started once with the wished one. Where that fails, Docker
+    # is started all the same.
+    once = restart.start_once.format(command=shlex.quote(command), flag=shlex.quote(f"--bip={wanted}"))
+    first = f"{{ {once}; }}" if wanted else "ip link del docker0 2>/dev/null"
+    again = f"{stop}; {or_evidence(restart.start.format(unit=MAIN), restart, MAIN)}"
+    yield StringCommand(
+        f"{restart.reload}; {{ {bounced.around(f'( {stop}; {first}; {again} )', restart)}; }} || exit 1; "
+        "now=$(ip -4 -o addr show dev docker0 | awk '{print $4}'); "
+        + (
+            f'[ "$now" = {wanted} ] || {{ echo "docker0 is $now now, it should be {wanted}" >&2; exit 1; }}; '
+            * bool(wanted)
+        )
+        + f"rm -f {BEFORE}/docker0"
+    )

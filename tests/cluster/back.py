@@ -1,0 +1,35 @@
+"""Whether a cluster came back by itself, all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import neighbours
+from .cluster import Cluster, web
+from .product import assert_empty
+from .waiting import until
+
+Figure = Callable[[str, float], None]
+
+
+def back(cluster: Cluster, figure: Figure, what: str, since: float = 0) -> None:
+    """Wait until the cluster is back: pods, API and users' containers; the plan is empty then.
+
+    :param what: what happened, for the figure.
+    :param since: seconds that went by before this was called.
+    """
+    seconds = since + cluster.wait_works()
+    seconds += until("the API to write, and each kubelet to run a command", 60, lambda: _obeys(cluster, what))
+    for host in cluster.hosts:
+        seconds += until(f"the user's containers on {host.name}", 30, lambda host=host: neighbours.run_on(host))  # type: ignore[misc]
+    figure(f"seconds: {what}, until all works", seconds)
+    assert_empty(cluster.product.plan())
+
+
+def _obeys(cluster: Cluster, what: str) -> bool:
+    # a Ready of before may still be told by the API; a command in a pod goes through kubelet and cri-dockerd
+    note = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "note"}, "data": {"last": what}}
+    cluster.apply(note)
+    for host in cluster.hosts:
+        cluster.kubectl("exec", web(host), "-c", "client", "--", "true")
+    return bool(cluster.get("configmap", "note")[0]["data"]["last"] == what)

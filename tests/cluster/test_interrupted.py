@@ -1,0 +1,166 @@
+"""Runs that die at each operation: the next one simply goes on. After all others: it takes the cluster down and up.
+
+A run is killed right after operation k began, the next one right after k+1 did, and so on: each finds what the
+one before left half done. At some operations the ssh connections are cut instead.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.lab.hosts import Host
+
+from . import listing, neighbours
+from .cluster import Cluster
+from .listing import Listing
+from .product import Data, Product, assert_empty
+from .waiting import until
+
+PURGE = {"purge_data": True}
+DELAYS = (0.0, 0.3, 1.0)
+"""Seconds between the start of an operation and the end of its run, in turn: before its command, and amid it."""
+CUT_EACH = 6
+"""At each sixth operation the connections are cut; pyinfra itself then has to end."""
+HUNG = 300
+"""Seconds after which a run that nobody disturbs any more counts as hung."""
+
+Figure = Callable[[str, float], None]
+_BEGUN = re.compile(r"Starting operation: (.+)")
+
+
+@dataclass
+class Walk:
+    """Runs of one deploy, each ended at the first operation at which none has been ended yet."""
+
+    product: Product
+    entry: str
+    hosts: Sequence[Host]
+    data: Data | None = None
+    ended_at: list[str] = field(default_factory=list)
+    """The operations at which a run was ended, in order."""
+    cut_at: list[str] = field(default_factory=list)
+    """Those of them at which the connections were cut."""
+
+    def go(self) -> None:
+        """Run until a run goes through.
+
+        :raises AssertionError: a run failed by itself, or none goes through.
+        """
+        while self._is_ended():
+            assert len(self.ended_at) < 100, f"no end of operations: {self.ended_at}"
+
+    def _is_ended(self) -> bool:
+        """Run once; False where nothing was left to disturb and the run succeeded."""
+        argv = self.product.argv(self.entry, "-y", data=self.data)
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        with subprocess.Popen(argv, cwd=self.product.cwd, text=True, errors="replace", **pipes) as run:  # type: ignore[call-overload]
+            said: list[str] = []
+            for operation in _begun(run, said):
+                if operation not in self.ended_at:
+                    self._end(run, operation)
+                    return True
+            assert run.wait(HUNG) == 0, f"after {self.ended_at[-1:]} the run failed:\n" + "".join(said[-60:])
+        return False
+
+    def _end(self, run: subprocess.Popen[str], operation: str) -> None:
+        self.ended_at.append(operation)
+        time.sleep(DELAYS[len(self.ended_at) % len(DELAYS)])
+        if len(self.ended_at) % CUT_EACH:
+            run.kill()
+            run.communicate()
+            return
+        self.cut_at.append(operation)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(_cut, self.hosts))
+        _, rest = run.communicate(timeout=HUNG)
+        assert run.returncode != 0, f"cut at {operation}, the run says that it succeeded:\n{rest[-2000:]}"
+        assert "Traceback" not in rest, f"cut at {operation}:\n{rest[-4000:]}"
+
+
+def _begun(run: subprocess.Popen[str], said: list[str]) -> Iterator[str]:
+    """The operations of a run as they begin; all lines go to `said`."""
+    assert run.stderr is not None
+    for line in run.stderr:
+        said.append(line)
+        if found := _BEGUN.search(re.sub(r"\x1b\[[\d;]*m", "", line)):
+            yield found[1].strip()
+
+
+def _cut(host: Host) -> None:
+    # also the connection that says so
+    host.run("pkill -KILL -x sshd-session", check=False)
+
+
+@pytest.mark.promise("interrupt-at-every-operation")
+def test_a_turndown_that_is_ended_at_every_operation_leaves_the_host_as_it_was(
+    cluster: Cluster, before: dict[str, Listing], figure: Figure
+) -> None:
+    for host in cluster.hosts:
+        neighbours.run_errand(host)
+    begin = time.monotonic()
+    walk = Walk(cluster.product, "turndown", cluster.hosts, PURGE)
+    walk.go()
+    _figures(walk, figure, begin)
+    assert any("Drain" in name for name in walk.ended_at)
+    assert any("Remove the record" in name for name in walk.ended_at)
+    left = {host.name: listing.difference(before[host.name], listing.take(host)) for host in cluster.hosts}
+    assert left == {host.name: [] for host in cluster.hosts}
+    assert_empty(cluster.product.plan("turndown", data=PURGE))
+    _neighbours_run(cluster)
+
+
+@pytest.mark.promise("interrupt-at-every-operation")
+def test_an_install_that_is_ended_at_every_operation_becomes_a_cluster_that_works(
+    cluster: Cluster, figure: Figure
+) -> None:
+    begin = time.monotonic()
+    walk = Walk(cluster.product, "cluster", cluster.hosts)
+    walk.go()
+    _figures(walk, figure, begin)
+    assert any("Check DNS" in name for name in walk.ended_at)
+    assert_empty(cluster.product.plan())
+    cluster.deploy_web()
+    cluster.wait_works()
+    _neighbours_run(cluster)
+
+
+@pytest.mark.promise("two-runs-at-once")
+def test_a_run_that_was_frozen_loses_its_lock_and_then_changes_nothing_more(cluster: Cluster) -> None:
+    """As where a laptop is closed amid a run: another run may begin after a minute, and has the hosts for itself."""
+    argv = cluster.product.argv("cluster", "-y", data={"kubelet_extra_args": {"v": "4"}})
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(argv, cwd=cluster.product.cwd, text=True, errors="replace", **pipes) as frozen:  # type: ignore[call-overload]
+        next(_begun(frozen, []))
+        frozen.send_signal(signal.SIGSTOP)
+        try:
+            refused = cluster.product.apply()
+            assert refused.code != 0
+            assert f"(process {frozen.pid}), since 20" in refused.stderr
+            until("the lock to end", 90, lambda: cluster.product.apply().check(), every=5)
+        finally:
+            frozen.send_signal(signal.SIGCONT)
+        _, said = frozen.communicate(timeout=HUNG)
+    assert frozen.returncode != 0
+    assert "its lock has ended" in said
+    assert "Traceback" not in said
+    assert_empty(cluster.product.plan())
+
+
+def _figures(walk: Walk, figure: Figure, begin: float) -> None:
+    print("\n".join(walk.ended_at))
+    figure(f"runs ended at an operation each: {walk.entry}", len(walk.ended_at))
+    figure(f"seconds: {walk.entry}, ended at every operation", time.monotonic() - begin)
+    assert walk.cut_at
+
+
+def _neighbours_run(cluster: Cluster) -> None:
+    for host in cluster.hosts:
+        until(f"the user's containers on {host.name}", 60, lambda host=host: neighbours.run_on(host))  # type: ignore[misc]

@@ -1,0 +1,145 @@
+"""What is not ours stays as it is: on a host that never was a node, and on one that was and had things of its own.
+
+On the spare host, and on one Docker only where what is looked at does not depend on it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.hosts import Host
+from tests.lab.lab import Lab
+
+from . import listing
+from .cluster import BOOTSTRAP, BUSYBOX
+from .conftest import DOCKERS, SPARE, docker_choice
+from .product import Product, assert_empty
+
+PURGE = {"purge_data": True}
+
+ONE_KERNEL = (r"^sysctls: .(kernel|vm)/",)
+"""The lab's hosts share what no namespace has of its own: another host's kubelet sets it."""
+
+ANOTHER_KUBERNETES = f"""set -e
+docker pull -q {BUSYBOX} >/dev/null
+mkdir -p /etc/kubernetes/manifests /var/lib/etcd/member /var/lib/kubelet/pki /var/lib/cri-dockerd/sandbox \
+  /var/log/pods/theirs /var/log/containers /run/flannel /etc/systemd/system/docker.service.d
+for f in /etc/kubernetes/admin.conf /etc/kubernetes/manifests/etcd.yaml /var/lib/etcd/member/theirs \
+  /var/lib/kubelet/config.yaml /var/lib/cri-dockerd/sandbox/1 /var/log/pods/theirs/0.log /run/flannel/subnet.env \
+  /run/docker-bootstrap.sock; do echo theirs > $f; done
+ip link add flannel.1 type vxlan id 9 dev eth0 dstport 8473
+for c in KUBE-SERVICES FLANNEL-POSTRTG; do iptables -w -t nat -N $c; iptables -w -t nat -A POSTROUTING -j $c; done
+printf '[Service]\\nExecStart=\\nExecStart=%s --bip=10.77.0.1/24\\n' \
+  "$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/docker.service)" \
+  > /etc/systemd/system/docker.service.d/their-address.conf
+systemctl daemon-reload; systemctl restart docker
+docker run -d --name kubelet {BUSYBOX} sleep 1d >/dev/null
+docker run -d --name k8s_theirs --label io.kubernetes.docker.type=container {BUSYBOX} sleep 1d >/dev/null
+docker tag {BUSYBOX} registry.k8s.io/pause:3.10.2
+echo '# not read by systemd yet' >> /etc/systemd/system/docker.service.d/their-address.conf
+"""
+
+AWAY = """docker rm -f kubelet k8s_theirs >/dev/null; docker rmi registry.k8s.io/pause:3.10.2 >/dev/null
+rm -rf /etc/kubernetes /var/lib/etcd /var/lib/kubelet/* /var/lib/cri-dockerd /var/log/pods /var/log/containers \
+  /run/flannel /run/docker-bootstrap.sock /etc/systemd/system/docker.service.d/their-address.conf
+ip link delete flannel.1
+for c in KUBE-SERVICES FLANNEL-POSTRTG; do iptables -w -t nat -D POSTROUTING -j $c; iptables -w -t nat -X $c; done
+systemctl daemon-reload; systemctl stop docker.socket docker; ip link delete docker0
+sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/docker.service >/dev/null; systemctl start docker
+"""
+
+OWN_THINGS = f"""set -e
+mkdir -p /var/lib/etcd/default/member /var/log/pods; echo theirs > /var/lib/etcd/default/member/db
+docker run -d --name kubelet --restart=always {BUSYBOX} sh -c 'trap exit TERM; sleep infinity & wait' >/dev/null
+"""
+
+
+@pytest.fixture(scope="module")
+def spare(lab: Lab) -> Iterator[Host]:
+    """A fresh host, with the Docker that workers have."""
+    host = lab.host(SPARE, docker=DOCKERS[docker_choice()][1], fresh=True)
+    yield host
+    host.remove()
+
+
+@pytest.fixture(scope="module")
+def alone(lab: Lab, spare: Host, tmp_path_factory: pytest.TempPathFactory) -> Product:
+    """The product with the spare host as the only master."""
+    path = tmp_path_factory.mktemp("spare") / "inventory.py"
+    return Product(lab.inventory(path, masters=[spare], workers=[]))
+
+
+def test_another_kubernetes_is_refused_and_a_turndown_leaves_all_of_it(spare: Host, alone: Product) -> None:
+    spare.run(ANOTHER_KUBERNETES, timeout=120)
+    before = listing.take(spare)
+    refused = alone.apply()
+    assert refused.code != 0
+    assert "docker.service runs dockerd with --bip=10.77.0.1/24" in refused.text
+    for data in ({}, PURGE):
+        assert_empty(alone.plan("turndown", data=data))
+        run = alone.apply("turndown", data=data).check()
+        assert f"{spare.name}] No record of docker-multinode is here: nothing is changed" in run.text
+    after = listing.take(spare)
+    assert listing.difference(before, after, ONE_KERNEL) == []
+    assert listing.identity(after) == listing.identity(before)
+
+
+def test_a_container_with_the_name_of_ours_is_refused(spare: Host, alone: Product) -> None:
+    spare.run(AWAY, timeout=120)
+    spare.run(OWN_THINGS, timeout=120)
+    before = listing.take(spare)
+    refused = alone.apply()
+    assert refused.code != 0
+    assert "docker rename kubelet" in refused.text
+    after = listing.take(spare)
+    assert listing.difference(before, after, ONE_KERNEL) == []
+    assert listing.identity(after) == listing.identity(before)
+    spare.run("docker rename kubelet mine")
+
+
+def test_what_came_since_and_what_was_there_before_outlive_a_turndown_with_both_daemons_down(
+    spare: Host, alone: Product, product: Product
+) -> None:
+    """A network that took docker0's old address, a container of an image that came by us, and etcd and flannel left
+    running by a bootstrap daemon that was stopped by hand."""
+    alone.data.update(product.data)
+    before = listing.take(spare)
+    plan = alone.plan().check()
+    assert "/var/lib/etcd/default" in "\n".join(plan.diff)
+    alone.apply().check()
+    image = spare.run("docker inspect -f '{{.Config.Image}}' kubelet").stdout.strip()
+    spare.run(
+        "docker network create shop_default >/dev/null && "
+        f"docker run -d --name late --restart=always --network shop_default {image} sleep infinity >/dev/null"
+    )
+    taken = spare.run("docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' shop_default").stdout.strip()
+    assert taken == "172.17.0.0/16", "Docker gives away what docker0 had"
+    running = f"{BOOTSTRAP} ps --format '{{{{.Names}}}}'"
+    assert set(spare.run(running).stdout.split()) == {"etcd", "flannel"}
+    said = "\n".join(alone.plan("turndown", data=PURGE).check().diff)
+    assert "docker0 had 172.17.0.1/16 before us, which Docker's network shop_default has by now" in said
+    assert f"Will leave image {image}, from which the container late was made" in said
+    spare.run("systemctl stop docker-bootstrap docker.socket docker")
+    assert spare.run("pgrep -x etcd").stdout, "it goes on without its daemon"
+    alone.apply("turndown", data=PURGE).check()
+    left = listing.difference(before, listing.take(spare))
+    own = (
+        *ONE_KERNEL,
+        "shop_default",
+        "late",
+        image,
+        r"172\.1[78]\.",
+        "br-",
+        "veth",
+        "docker-root",
+        "default via",
+        "DOCKER",
+    )
+    assert [line for line in left if not any(re.search(word, line) for word in own)] == []
+    assert "172.18.0.1/16" in spare.run("ip -4 -o addr show dev docker0").stdout
+    assert spare.run("pgrep -x 'etcd|flanneld|kubelet'", check=False).stdout == ""
+    assert set(spare.run("docker ps --format '{{.Names}}'").stdout.split()) == {"mine", "late"}
+    assert_empty(alone.plan("turndown", data=PURGE))

@@ -1,0 +1,90 @@
+"""Full disks: named with what is left and what to do; nothing is begun that they have no room for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploys.checks import disks
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.platform import Disk
+
+from . import machines
+from .harness import World
+from .known import daemons
+
+RECORD = {"name": "m1", "role": "master", "address": "10.0.0.11"}
+ETCD, DOCKER, BOOTSTRAP = "/var/lib/etcd", "/var/lib/docker", "/var/lib/bootstrap-docker"
+
+
+def rows(*disks: tuple[str, int, int], inodes: str = "9 9000") -> str:
+    """What the host says of places: device, KiB, free KiB, inodes, free ones, path."""
+    return "\n".join(f"{number} {mib * 1024} {free * 1024} {inodes} {path}" for number, (path, mib, free) in
+                     enumerate(disks))  # fmt: skip
+
+
+def one(*places: str, free: int) -> str:
+    """Several places on one disk."""
+    return "\n".join(f"7 9000000 {free * 1024} 9 9000 {path}" for path in places)
+
+
+def world(told: str, record: dict[str, str] | None = None, name: str = "m1") -> World:
+    """A master and a worker, one of them with these disks."""
+    machine: dict[str, Any] = {"record": record} if record else {}
+    found = machines.found(name, {"m1": "10.0.0.11", "w1": "10.0.0.12"}[name], disks=told, **machine)
+    return World(workers=["w1"], platforms={name: found}, facts={DaemonsFact: daemons("daemons-fresh")})
+
+
+def sentences(told: str, record: dict[str, str] | None = RECORD, name: str = "m1") -> list[str]:
+    """What is said of full disks."""
+    here = world(told, record, name)
+    with here.on(name):
+        return list(disks.full(here.node(name)))
+
+
+def refused(told: str, record: dict[str, str] | None = None, name: str = "m1") -> str | None:
+    """What a run says to them."""
+    here = world(told, record, name)
+    with here.on(name):
+        return disks.room(here.node(name))
+
+
+def test_what_df_says_is_read() -> None:
+    found = machines.found(disks="7 2048 1024 0 0 /a b\n8 x 1 1 1 /c\n9 1 1 /d\n9 1 1 4 - /e").disks
+    assert found == {"/a b": Disk("7", 2, 1, None), "/e": Disk("9", 0, 0, 0)}
+
+
+def test_a_full_disk_is_named_with_what_is_left_and_what_to_do() -> None:
+    (sentence,) = sentences(rows((ETCD, 200, 0), (DOCKER, 9000, 9000)))
+    assert sentence == (
+        "the disk of /var/lib/etcd is full: 0 of 200 MiB are free; make room there (etcd then goes on by itself)"
+    )
+
+
+def test_a_disk_without_inodes_is_full() -> None:
+    (sentence,) = sentences(rows((DOCKER, 9000, 9000), inodes="900 3"))
+    assert "is full: 3 inodes are free" in sentence
+    assert sentences(rows((DOCKER, 9000, 9000), inodes="0 0")) == []  # btrfs does not count them
+
+
+def test_places_on_one_full_disk_are_one_sentence() -> None:
+    assert len(sentences(one(ETCD, DOCKER, BOOTSTRAP, free=9))) == 1
+
+
+def test_a_worker_has_no_etcd_to_run_full() -> None:
+    assert sentences(rows((ETCD, 200, 0)), {**RECORD, "role": "worker"}, "w1") == []
+
+
+@pytest.mark.parametrize(("told", "record", "says"), [
+    (one(DOCKER, BOOTSTRAP, ETCD, free=1800), None, "1800 MiB free; an install as master needs 2042 there"),
+    (one(DOCKER, BOOTSTRAP, ETCD, free=2100), None, None),
+    (rows((DOCKER, 9000, 1400), (BOOTSTRAP, 9000, 9000)), None, "of /var/lib/docker has 1400 MiB free"),
+    (rows((DOCKER, 9000, 1600), (BOOTSTRAP, 9000, 100)), None, "of /var/lib/bootstrap-docker has 100 MiB free"),
+    (one(DOCKER, BOOTSTRAP, ETCD, free=100), RECORD, None),
+    (one(DOCKER, BOOTSTRAP, ETCD, free=63), RECORD, "is full: 63 of"),
+])  # fmt: skip
+def test_a_run_begins_only_where_it_can_end(told: str, record: dict[str, str] | None, says: str | None) -> None:
+    found = refused(told, record)
+    assert (found is None) == (says is None)
+    assert says is None or says in str(found)

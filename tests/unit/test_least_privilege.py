@@ -1,0 +1,25 @@
+"""A program gets the keys that it needs, and no other."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from deploys.phases import control_plane, pki
+from deploys.record import PKI
+
+from .harness import World
+
+
+@pytest.mark.parametrize("name", ["kube-scheduler", "kube-proxy"])
+def test_a_program_without_an_authority_has_its_own_key_mounted_and_no_other(name: str) -> None:
+    node = World().node()
+    pod = next(pod for pod in control_plane.static_pods(node) if pod.name == name)
+    mounted = [volume["hostPath"]["path"] for volume in yaml.safe_load(pod.manifest.content)["spec"]["volumes"]]
+    keys = [f"{c.path}.key" for c in pki.wanted(node)] + [p for p in pki.authority_files() if p.endswith(".key")]
+    seen = {key for key in keys if any(key == path or key.startswith(f"{path}/") for path in mounted)}
+    own = f"{PKI}/{name.removeprefix('kube-') if name == 'kube-scheduler' else name}/client.key"
+    assert seen == {own}
+    user = pod.reads[-1].content
+    assert f"client-key: {own}" in user
+    assert f"{PKI}/ca.crt" in mounted

@@ -1,0 +1,81 @@
+"""Nodes that left the inventory, machines that took the place of others, a master that is new under old workers."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploys.checks import members
+from deploys.facts.kubernetes import ClusterNodes, NodeState
+
+from . import machines
+from .harness import World
+
+MASTER = {"name": "m1", "role": "master", "address": "10.0.0.11"}
+WORKER = {"name": "w1", "role": "worker", "address": "10.0.0.12"}
+OLD = "0123456789abcdef0123456789abcdef"
+
+
+def world(nodes: dict[str, NodeState] | None, *, worker: bool = False, master: bool = True) -> World:
+    """Hosts that are nodes or not, and what the API knows."""
+    told = {
+        "m1": machines.found("m1", "10.0.0.11", record=MASTER if master else None, machine_id="a" * 32),
+        "w1": machines.found("w1", "10.0.0.12", record=WORKER if worker else None, machine_id="b" * 32),
+    }
+    return World(workers=["w1"], platforms=told, facts={ClusterNodes: nodes})
+
+
+@pytest.mark.parametrize(("machine", "address"), [(OLD, "10.0.0.12"), ("b" * 32, "10.0.0.99")])
+def test_a_machine_that_takes_the_name_of_one_at_work_is_refused(machine: str, address: str) -> None:
+    here = world({"w1": NodeState(True, machine, address)})
+    with here.on("w1"):
+        said = str(members.name_is_free(here.node("w1")))
+        assert members.takes_over(here.node("w1")) is None
+    assert f"another machine ({address}, machine id {machine}) is the node w1 and is Ready" in said
+    assert "kubectl delete node w1" in said
+
+
+def test_a_machine_that_takes_the_place_of_one_that_is_gone_is_told_so() -> None:
+    here = world({"w1": NodeState(False, OLD, "10.0.0.12")})
+    with here.on("w1"):
+        assert members.name_is_free(here.node("w1")) is None
+        said = str(members.takes_over(here.node("w1")))
+    assert OLD in said
+    assert "its name, its subnet, its pods" in said
+
+
+@pytest.mark.parametrize("here", [
+    world({"w1": NodeState(True, OLD, "10.0.0.12")}, worker=True),
+    world({"w1": NodeState(True, "b" * 32, "10.0.0.12")}),
+    world({"m1": NodeState(True)}),
+    world(None),
+    world({"w1": NodeState(True, OLD)}, master=False),
+], ids=["a node already", "the same machine, turned down", "a new node", "no answer", "no cluster yet"])  # fmt: skip
+def test_other_machines_are_let_in_without_a_word(here: World) -> None:
+    with here.on("w1"):
+        assert members.name_is_free(here.node("w1")) is None
+        assert members.takes_over(here.node("w1")) is None
+
+
+def test_a_cluster_is_not_made_anew_under_workers_of_another() -> None:
+    here = world(None, worker=True, master=False)
+    for name in ("m1", "w1"):
+        with here.on(name):
+            said = str(members.master_is_theirs(here.node(name)))
+        assert said.startswith("w1: in a cluster of which the master m1 has nothing")
+        assert "deploys/restore.py" in said
+    for whole in (world(None, worker=True), world(None, master=False)):
+        with whole.on("m1"):
+            assert members.master_is_theirs(whole.node("m1")) is None
+
+
+def test_nodes_that_left_the_inventory_are_told_with_what_to_do() -> None:
+    nodes = {name: NodeState(True, "", "10.0.0.9") for name in ("m1", "w1", "runs")} | {"gone": NodeState(False)}
+    here = world(nodes)
+    with here.on():
+        found = members.strangers([here.node("m1"), here.node("w1")])
+        assert set(found) == {"gone", "runs"}
+        assert "kubectl delete node gone" in found["gone"]
+        assert "10.0.0.9" in found["runs"]
+        assert "deploys/turndown.py" in found["runs"]
+        # the host that was not asked may be that node
+        assert members.strangers([here.node("m1")]) == {}

@@ -1,0 +1,125 @@
+"""What lay on a host before us in places that we use too: it is recorded first, and left by a turndown."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from deploys.facts.files import HostFiles
+from deploys.facts.leftovers import Leftovers
+from deploys.facts.platform import Found, Platform
+from deploys.operations.files import WRITE, File, archive
+from deploys.operations.leftovers import no_directories
+from deploys.record import ETCD_DATA, KUBELET, KUBERNETES, RECORD
+
+from .harness import Shell, World
+from .known import host_files, left
+from .test_scripts import below, found_below, program, sh, write
+
+
+def asked(root: Path) -> Found:
+    """What the platform fact says of a host whose root is here."""
+    script = below(root, Platform().command().get_raw_value())
+    return Platform().process([line.replace(str(root), "") for line in sh(script).stdout.splitlines()])
+
+
+def lies(root: Path, *paths: str) -> None:
+    """Make files, with their directories."""
+    for path in paths:
+        place = root / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("")
+
+
+def remaining(root: Path, path: str) -> list[str]:
+    """What is left below a path."""
+    return sorted(str(p.relative_to(root)) for p in (root / path.lstrip("/")).rglob("*"))
+
+
+def remove(root: Path, path: str) -> None:
+    """Remove a path by the product's own script."""
+    here = World(facts={Leftovers: left(paths=frozenset({path})), HostFiles: host_files()})
+    (step,) = here.run(no_directories, paths=[path])
+    assert isinstance(step, Shell)
+    ran = sh(below(root, step.text))
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_what_lies_in_the_places_of_any_kubernetes_is_told_where_no_record_is(tmp_path: Path) -> None:
+    lies(tmp_path, f"{ETCD_DATA}/default/member/x", "/run/flannel/theirs.env")
+    wanted = (f"{ETCD_DATA}", f"{ETCD_DATA}/default", "/run/flannel", "/run/flannel/theirs.env")
+    assert sorted(asked(tmp_path).there_before) == sorted(wanted)
+    lies(tmp_path, f"{RECORD}/before/paths")
+    assert asked(tmp_path).there_before == ()
+
+
+def test_the_data_of_debians_etcd_outlives_a_purge_of_ours(tmp_path: Path) -> None:
+    lies(
+        tmp_path, f"{ETCD_DATA}/default/member/x", f"{ETCD_DATA}/member/snap", f"{ETCD_DATA}/before-restore-1/member/x"
+    )
+    lies(tmp_path, f"{RECORD}/before/paths", f"{RECORD}/files")
+    (tmp_path / "var/lib/docker-multinode/before/paths").write_text(
+        f"{tmp_path}{ETCD_DATA}\n{tmp_path}{ETCD_DATA}/default\n"
+    )
+    (tmp_path / "var/lib/docker-multinode/files").write_text(f"{tmp_path}/etc/kubernetes/pki/etcd/ca.key\n")
+    assert ETCD_DATA in found_below(tmp_path).paths
+    remove(tmp_path, ETCD_DATA)
+    data = ETCD_DATA.lstrip("/")
+    assert remaining(tmp_path, ETCD_DATA) == [f"{data}/default", f"{data}/default/member", f"{data}/default/member/x"]
+    assert ETCD_DATA not in found_below(tmp_path).paths, "the next plan is empty"
+
+
+def test_a_directory_of_ours_goes_as_a_whole(tmp_path: Path) -> None:
+    lies(tmp_path, f"{ETCD_DATA}/member/snap")
+    remove(tmp_path, ETCD_DATA)
+    assert not (tmp_path / ETCD_DATA.lstrip("/")).exists()
+
+
+def test_another_kubernetes_is_told_by_its_files_and_not_by_what_a_reset_leaves(tmp_path: Path) -> None:
+    for directory in (f"{KUBERNETES}/manifests", f"{KUBELET}/pki"):
+        (tmp_path / directory.lstrip("/")).mkdir(parents=True)
+    assert asked(tmp_path).foreign_kubernetes == ()
+    lies(tmp_path, f"{KUBELET}/config.yaml")
+    assert asked(tmp_path).foreign_kubernetes == (f"{KUBELET}/config.yaml",)
+    lies(tmp_path, f"{KUBERNETES}/pki/etcd/ca.crt")
+    assert asked(tmp_path).foreign_kubernetes[0] == f"{KUBERNETES}/pki/etcd/ca.crt"
+
+
+def test_a_link_that_was_there_before_us_is_not_ours(tmp_path: Path) -> None:
+    lies(tmp_path, f"{RECORD}/node.json", f"{RECORD}/before/paths")
+    assert "flannel.1" in found_below(tmp_path).links
+    (tmp_path / "var/lib/docker-multinode/before/paths").write_text("/sys/class/net/flannel.1\n")
+    assert "flannel.1" not in found_below(tmp_path).links
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chown 0:0 needs root")
+def test_what_a_power_cut_left_half_written_is_swept_by_the_next_write(tmp_path: Path) -> None:
+    lies(tmp_path, f"{RECORD}/.new.1/etc/kubernetes/pki/ca.key", f"{RECORD}/.new.1.list", f"{RECORD}/.laid.2/x.key",
+         f"{RECORD}/.restore.3/snapshot.db", f"{RECORD}/backups/.new.4")  # fmt: skip
+    write(tmp_path, File("/etc/x", "1"))
+    place = RECORD.lstrip("/")
+    assert remaining(tmp_path, RECORD) == [f"{place}/backups", f"{place}/backups/.new.4", f"{place}/directories",
+                                           f"{place}/files"]  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chown 0:0 needs root")
+def test_a_write_that_lays_an_archive_leaves_what_it_reads_alone(tmp_path: Path) -> None:
+    lies(tmp_path, f"{RECORD}/.laid.2/x.key")
+    script = f"laid={tmp_path}{RECORD}/.laid.2; {below(tmp_path, WRITE.strip())}"
+    assert sh(script, archive([File(f"{tmp_path}/etc/x", "1")])).returncode == 0
+    assert (tmp_path / f"{RECORD}/.laid.2/x.key".lstrip("/")).exists()
+
+
+def test_routes_into_the_pod_network_by_other_nodes_are_ours_and_others_are_not(tmp_path: Path) -> None:
+    lies(tmp_path, f"{RECORD}/node.json")
+    (tmp_path / f"{RECORD}/subnet.env".lstrip("/")).write_text("FLANNEL_NETWORK=10.1.0.0/16\n")
+    routes = ("10.1.1.0/24 dev docker0 proto kernel", "10.1.2.0/24 via 10.0.0.12 dev eth0 ",
+              "10.1.3.0/24 via 10.1.3.0 dev flannel.1 onlink")  # fmt: skip
+    place = tmp_path / "bin"
+    program(place, "ip", f'[ "$2" != route ] || printf "%s\\n" {" ".join(repr(r) for r in routes)}')
+    for name in ("iptables-save", "ip6tables-save"):
+        program(place, name, "true")
+    ran = sh(below(tmp_path, Leftovers().command().get_raw_value()), path=str(place))
+    assert Leftovers().process(ran.stdout.splitlines()).routes == ("10.1.2.0/24 via 10.0.0.12 dev eth0",)
