@@ -1,5 +1,8 @@
 """Take a backup of the cluster on the first master: pyinfra inventory.py deploys/backup.py"""
 
-from deploys import backup
+import sys
+from pathlib import Path
 
-backup()
+here = Path(__file__).resolve().parent
+sys.path.insert(0, str(here.parent))  # it may be run from any directory, also from one with a deploys/ of its own
+__import__(here.name).backup()

@@ -1,5 +1,8 @@
 """Bring up masters and workers side by side: pyinfra inventory.py deploys/cluster.py"""
 
-from deploys import cluster
+import sys
+from pathlib import Path
 
-cluster()
+here = Path(__file__).resolve().parent
+sys.path.insert(0, str(here.parent))  # it may be run from any directory, also from one with a deploys/ of its own
+__import__(here.name).cluster()

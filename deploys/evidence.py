@@ -1,5 +1,8 @@
 """Collect what helps to find a fault into one archive: pyinfra inventory.py deploys/evidence.py -y"""
 
-from deploys import evidence
+import sys
+from pathlib import Path
 
-evidence()
+here = Path(__file__).resolve().parent
+sys.path.insert(0, str(here.parent))  # it may be run from any directory, also from one with a deploys/ of its own
+__import__(here.name).evidence()

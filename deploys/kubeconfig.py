@@ -1,5 +1,8 @@
 """Fetch a kubeconfig: pyinfra inventory.py deploys/kubeconfig.py --data kubeconfig_path=./kubeconfig"""
 
-from deploys import kubeconfig
+import sys
+from pathlib import Path
 
-kubeconfig()
+here = Path(__file__).resolve().parent
+sys.path.insert(0, str(here.parent))  # it may be run from any directory, also from one with a deploys/ of its own
+__import__(here.name).kubeconfig()

@@ -1,5 +1,8 @@
 """Bring up the masters: pyinfra inventory.py deploys/master.py"""
 
-from deploys import master
+import sys
+from pathlib import Path
 
-master()
+here = Path(__file__).resolve().parent
+sys.path.insert(0, str(here.parent))  # it may be run from any directory, also from one with a deploys/ of its own
+__import__(here.name).master()

@@ -1,5 +1,8 @@
 """Put the cluster's data back: pyinfra inventory.py deploys/restore.py --data restore_from=PATH"""
 
-from deploys import restore
+import sys
+from pathlib import Path
 
-restore()
+here = Path(__file__).resolve().parent
+sys.path.insert(0, str(here.parent))  # it may be run from any directory, also from one with a deploys/ of its own
+__import__(here.name).restore()

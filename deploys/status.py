@@ -1,5 +1,8 @@
 """Show the state of the cluster: pyinfra inventory.py deploys/status.py -y"""
 
-from deploys import status
+import sys
+from pathlib import Path
 
-status()
+here = Path(__file__).resolve().parent
+sys.path.insert(0, str(here.parent))  # it may be run from any directory, also from one with a deploys/ of its own
+__import__(here.name).status()

@@ -1,5 +1,8 @@
 """Take away what was made: pyinfra inventory.py deploys/turndown.py"""
 
-from deploys import turndown
+import sys
+from pathlib import Path
 
-turndown()
+here = Path(__file__).resolve().parent
+sys.path.insert(0, str(here.parent))  # it may be run from any directory, also from one with a deploys/ of its own
+__import__(here.name).turndown()

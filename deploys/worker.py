@@ -1,5 +1,8 @@
 """Bring up the workers: pyinfra inventory.py deploys/worker.py"""
 
-from deploys import worker
+import sys
+from pathlib import Path
 
-worker()
+here = Path(__file__).resolve().parent
+sys.path.insert(0, str(here.parent))  # it may be run from any directory, also from one with a deploys/ of its own
+__import__(here.name).worker()

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from pyinfra.api import DeployError
 
+from deploys import needs
 from deploys.phases import PHASES
 
 from .bad_input import PAIR
@@ -137,3 +139,23 @@ def test_a_worker_that_can_not_be_reached_keeps_no_other_host_from_its_plan(tmp_
     assert "Traceback" not in outcome.said
     found = json.JSONDecoder().raw_decode(outcome.said[outcome.said.index("{") :])[0]["plan"]
     assert {h for op in found for h in op["hosts_with_change"]} == {"@fake/m1", "@fake/w1"}
+
+
+def test_a_deploy_file_runs_from_any_directory_also_from_one_with_a_deploys_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "deploys").mkdir()
+    (tmp_path / "deploys/__init__.py").write_text("raise SystemExit('this is the wrong one')\n")
+    (tmp_path / "hosts.py").write_text(f"masters = [{master().row()!r}]\n")
+    ran = subprocess.run(
+        [sys.executable, "-c", "from pyinfra_cli.main import main; main()", "hosts.py", f"{ROOT}/deploys/cluster.py",
+         "--dry"],
+        cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
+        env={k: v for k, v in _environment({}).items() if k != "PYTHONPATH"},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert "Kubernetes | certificates | Make authorities" in ran.stderr
+
+
+def test_an_older_pyinfra_is_refused_by_a_sentence() -> None:
+    with pytest.raises(DeployError, match=r"this is pyinfra 3\.9; 3\.10 or newer is needed"):
+        needs.check("3.9")
+    needs.check("3.10.0")
