@@ -17,7 +17,7 @@ from .facts.daemons import DaemonsFact
 from .facts.leftovers import Leftovers
 from .facts.platform import Platform
 from .lock import one_run_at_a_time
-from .observe import ask_all, observe, this_host
+from .observe import UnreadableError, ask_all, observe, this_host
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
@@ -32,7 +32,10 @@ from .topology import Node, active_nodes, group, role_of, settings_of, the_first
 def _this_node() -> Node:
     mine = this_host()
     role_of(mine)  # says so when the host is in no group
-    return next(node for node in active_nodes() if node.host is mine)
+    node = next((node for node in active_nodes() if node.host is mine), None)
+    if node is None:  # it failed when it was asked, together with the others
+        raise UnreadableError(f"{mine.name} could not be asked: see the error above")
+    return node
 
 
 def _begin() -> None:

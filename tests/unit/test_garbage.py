@@ -153,7 +153,7 @@ def _check_commands(node: Node) -> None:
 WRITTEN = (
     "etcd_version", "flannel_version", "dns_domain", "dns_server_ip", "image_registry", "node_image", "binaries_url",
     "http_proxy", "https_proxy", "no_proxy", "node_name", "master_ip", "apiserver_extra_args", "kubelet_extra_args",
-    "controller_manager_extra_args", "scheduler_extra_args", "kube_proxy_extra_args", "etcd_extra_args",
+    "controller_manager_extra_args", "scheduler_extra_args", "etcd_extra_args",
 )  # fmt: skip
 """Settings whose text stands in files, units and commands."""
 
