@@ -41,9 +41,12 @@ def shown(value: object) -> str:
     """A value in a sentence: on one line, not longer than one likes to read, and without the name and password that
     may stand before a host."""
     try:
-        said = _USER.sub(r"\1…@", " ".join(repr(value).split()))
+        said = " ".join(repr(value).split())
     except (ValueError, RecursionError):  # a number of thousands of digits, a list nested without end
         said = f"a {type(value).__name__} that can't be written"
+    if len(said) > _LONGEST:  # looking for a password in it would take seconds, and what is cut off may be its end
+        return f"a {type(value).__name__} of {len(said)} characters"
+    said = _USER.sub(r"\1…@", said)
     return said if len(said) <= 120 else f"{said[:100]}… ({len(said)} characters)"
 
 
