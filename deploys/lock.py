@@ -15,6 +15,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import gevent
+from gevent.lock import BoundedSemaphore
+from pyinfra import logger
 from pyinfra.api import DeployError, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
@@ -39,6 +41,8 @@ if [ -d {RECORD} ]; then : > {PATH}; else rm -f {PATH} {BUSY}; fi
 
 _held: WeakKeyDictionary[State, dict[Host, tuple[str, Any]]] = WeakKeyDictionary()
 """Run → host → what its lock says, and what keeps it."""
+_refused: WeakKeyDictionary[State, DeployError] = WeakKeyDictionary()
+_taking = BoundedSemaphore()
 
 
 def held_as(host: Host) -> str:
@@ -92,18 +96,43 @@ def _beat(state: State) -> None:
                 continue  # that host's connection is gone, its operations say so
 
 
+def _hold(state: State) -> None:
+    """Take the locks of all hosts, once a run.
+
+    :raises DeployError: another run has one of them; also when asked again.
+    """
+    with _taking:
+        if state not in _held:
+            held, who = _held.setdefault(state, {}), _who()
+            try:
+                for host in sorted(state.inventory.get_active_hosts(), key=lambda h: h.name):
+                    if stdin := _acquire(state, host, who):
+                        held[host] = who, stdin
+            except DeployError as error:
+                _refused[state] = error
+            gevent.spawn(_beat, state)
+    if state in _refused:
+        raise _refused[state]
+
+
 class _Locking(BaseStateCallback):
     """Takes the locks before the first operation runs; a plan takes none."""
 
     @staticmethod
     def operation_start(state: State, op_hash: str) -> None:
-        if state in _held:
-            return
-        held, who = _held.setdefault(state, {}), _who()
-        for host in sorted(state.inventory.get_active_hosts(), key=lambda h: h.name):
-            if stdin := _acquire(state, host, who):
-                held[host] = who, stdin
-        gevent.spawn(_beat, state)
+        _hold(state)
+
+    @staticmethod
+    def operation_host_start(state: State, host: Host, op_hash: str) -> None:
+        """All that pyinfra tells with --serial and --no-wait, where it shows no error of ours either."""
+        try:
+            _hold(state)
+        except DeployError as error:
+            host.log_styled(str(error), fg="red", log_func=logger.error)
+            state.failed_hosts.add(host)
+            if isinstance(gevent.getcurrent(), gevent.Greenlet):
+                raise gevent.GreenletExit from error  # ends what runs for this host, and nothing is printed for it
+            raise
 
 
 def one_run_at_a_time(host: Host) -> None:

@@ -80,8 +80,9 @@ class Walk:
         self.cut_at.append(operation)
         with ThreadPoolExecutor() as pool:
             list(pool.map(_cut, self.hosts))
+        # a run that was through with its commands may end well; whether it tells the truth the next ones show
         _, rest = run.communicate(timeout=HUNG)
-        assert run.returncode != 0, f"cut at {operation}, the run says that it succeeded:\n{rest[-2000:]}"
+        assert run.returncode in (0, 1), f"cut at {operation}: exit code {run.returncode}"
         assert "Traceback" not in rest, f"cut at {operation}:\n{rest[-4000:]}"
 
 

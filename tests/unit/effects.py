@@ -92,7 +92,7 @@ EFFECTS: Mapping[str, Effect] = {
     "timeout_for_images": Effect(99, ("timeout 99 docker",), ("timeout 1800 docker",)),
     "timeout_for_drain": Effect(42, ("drain node w1, for at most 42 s",), ("at most 180 s",), entry="turndown",
                                 worker_alone=True),
-    "kubeconfig_path": Effect("/nowhere/config", ("/nowhere/config",), entry="kubeconfig"),
+    "kubeconfig_path": Effect("/tmp/their-config", ("/tmp/their-config",), entry="kubeconfig"),
     "kubeconfig_server": Effect("k8s.lan", ("https://k8s.lan:6443",), ("https://10.0.0.11:6443",), entry="kubeconfig",
                                 beside={"apiserver_cert_sans": "k8s.lan"}),
     "status_format": Effect("json", ('"nodes": [',), entry="status"),

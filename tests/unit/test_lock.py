@@ -15,7 +15,7 @@ from pyinfra.api import DeployError
 
 from deploys import lock
 
-from .harness import World
+from .harness import World, logged
 
 
 class EndOfTestError(Exception):
@@ -93,6 +93,28 @@ def test_a_host_that_failed_before_is_not_asked(monkeypatch: pytest.MonkeyPatch)
     here.state.active_hosts.discard(here.host("w1"))
     start(here, monkeypatch, "a")
     assert [len(c.commands) for c in clients.values() if c] == [1, 0]
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["--serial", "--no-wait"])
+def test_a_run_that_goes_host_by_host_is_refused_on_each(beside: bool) -> None:
+    here = world({"m1": Client("taken\nann@desk (process 7)\n"), "w1": Client()})
+    with here.on() as host:
+        lock.one_run_at_a_time(host)
+    for name in ("m1", "w1"):
+
+        def begin(name: str = name) -> None:
+            here.state.trigger_callbacks("operation_host_start", here.host(name), "a")
+
+        with logged() as log:
+            if beside:
+                job = gevent.spawn(begin)
+                job.join()
+                assert isinstance(job.value, gevent.GreenletExit)
+            else:
+                with pytest.raises(DeployError, match="ann@desk"):
+                    begin()
+        assert any("ann@desk (process 7)" in line for line in log)
+    assert here.state.failed_hosts == {here.host("m1"), here.host("w1")}
 
 
 def test_a_host_without_ssh_has_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,9 +100,8 @@ def test_before_the_master_is_up_there_is_nothing_to_fetch(tmp_path: Path) -> No
 def test_a_place_that_can_not_be_written_fails_this_host_only(tmp_path: Path) -> None:
     here = World(facts={HostFiles: FILES})
     (step,) = here.run(kubeconfig_fetched, path=str(tmp_path / "no/such/directory/c"), server=SERVER)
-    assert isinstance(step, Calls)
-    with patch.object(module, "pem", return_value=ADMIN.key), here.on() as host:
-        assert module._write(here.state, host, *step.arguments) is False
+    assert isinstance(step, Fails)
+    assert "no/such/directory is no directory of this machine" in step.reason
 
 
 def test_a_part_that_can_not_be_put_in_place_is_removed_with_its_key(tmp_path: Path) -> None:
