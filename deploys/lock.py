@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shlex
 import socket
 import time
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -34,20 +36,36 @@ BEAT = 20
 _HOLD = rf"""
 exec 9>>{PATH}; flock -n 9 || {{ echo taken; cat {PATH}; exit 1; }}
 {IDLE} || {{ echo taken; echo "a command that an earlier run started"; exit 1; }}
-printf '%s\n' "$1" > {PATH}; echo held
+quiet=$(($(date +%s) - $(stat -c %Y {PATH})))
+printf '%s\n' "$1" > {PATH}; echo "held $quiet"
 while [ "$(timeout {3 * BEAT} dd bs=1 count=1 2>/dev/null)" = . ]; do :; done
 if [ -d {RECORD} ]; then : > {PATH}; else rm -f {PATH} {BUSY}; fi
 """.strip()
 
-_held: WeakKeyDictionary[State, dict[Host, tuple[str, Any]]] = WeakKeyDictionary()
-"""Run → host → what its lock says, and what keeps it."""
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock that this run holds.
+
+    :param who: what it says.
+    :param quiet_since: no other run has changed that host since then, by time.monotonic().
+    :param line: what keeps it: the input of the process on the host.
+    """
+
+    who: str
+    quiet_since: float
+    line: Any
+
+
+_held: WeakKeyDictionary[State, dict[Host, Lock]] = WeakKeyDictionary()
+"""Run → host → its lock."""
 _refused: WeakKeyDictionary[State, DeployError] = WeakKeyDictionary()
 _taking = BoundedSemaphore()
 
 
-def held_as(host: Host) -> str:
-    """What the lock that this run has on a host says; empty where it has none."""
-    return _held.get(host.state, {}).get(host, ("", None))[0]
+def held(host: Host) -> Lock | None:
+    """The lock that this run has on a host."""
+    return _held.get(host.state, {}).get(host)
 
 
 def _who() -> str:
@@ -55,11 +73,11 @@ def _who() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()}), since {since}"
 
 
-def _acquire(state: State, host: Host, who: str) -> Any:
+def _acquire(state: State, host: Host, who: str) -> Lock | None:
     """Hold the lock of a host.
 
     :param who: what the lock says.
-    :returns: what keeps it: the input of the process on the host; None where there is no ssh.
+    :returns: the lock; None where there is no ssh.
     :raises DeployError: another run has it.
     """
     client = getattr(host.connector, "client", None)
@@ -74,8 +92,9 @@ def _acquire(state: State, host: Host, who: str) -> Any:
         answer = line.strip()
         if answer == "waiting":
             host.log("waits for what an earlier run, which ended, left at work")
-        if answer == "held":
-            return stdin
+        if found := re.fullmatch(r"held (\d+)", answer):
+            # in whole seconds; a file that is new, or that a turndown took away, says nothing of before
+            return Lock(who, time.monotonic() - max(int(found[1]) - 1, 0), stdin)
         if answer == "taken":
             raise DeployError(
                 f"{host.name}: another run is at work there: {stdout.readline().strip() or 'its name is not known'}. "
@@ -88,10 +107,10 @@ def _acquire(state: State, host: Host, who: str) -> Any:
 def _beat(state: State) -> None:
     while True:
         gevent.sleep(BEAT)
-        for _, stdin in _held.get(state, {}).values():
+        for lock in _held.get(state, {}).values():
             try:
-                stdin.write(".")
-                stdin.flush()
+                lock.line.write(".")
+                lock.line.flush()
             except OSError:
                 continue  # that host's connection is gone, its operations say so
 
@@ -103,11 +122,11 @@ def _hold(state: State) -> None:
     """
     with _taking:
         if state not in _held:
-            held, who = _held.setdefault(state, {}), _who()
+            locks, who = _held.setdefault(state, {}), _who()
             try:
                 for host in sorted(state.inventory.get_active_hosts(), key=lambda h: h.name):
-                    if stdin := _acquire(state, host, who):
-                        held[host] = who, stdin
+                    if lock := _acquire(state, host, who):
+                        locks[host] = lock
             except DeployError as error:
                 _refused[state] = error
             gevent.spawn(_beat, state)

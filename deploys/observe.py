@@ -1,11 +1,13 @@
 """What is known of a host in this run.
 
 pyinfra has no fact cache. Each bundle fact here is read once and stands until an operation of ours
-changed something on that host; so an unchanged host answers each concern once.
+changed something on that host; so an unchanged host answers each concern once. What a plan saw stands
+for the run that follows, while it is fresh and no other run was at work on the host.
 """
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -30,7 +32,7 @@ from pyinfra.api.operation import OperationMeta
 from . import progress
 from .busy import marked
 from .facts.sections import UNREAD
-from .lock import held_as
+from .lock import held
 from .plan import fail, overheard
 from .remote import prepare
 
@@ -44,11 +46,17 @@ class UnreadableError(DeployError):
     """A host could not be asked, so nothing may be decided for it."""
 
 
+FRESH = 30
+"""Seconds for which what a plan saw stands: it may be minutes old when the user says yes."""
+
+
 class _Known:
     def __init__(self) -> None:
         self.connecting = RLock()
         self.asking: defaultdict[Any, RLock] = defaultdict(RLock)  # several workers ask the first master the same
-        self.facts: dict[Any, Any] = {}
+        self.facts: dict[Any, tuple[float, Any]] = {}
+        """Question → when it was answered, by time.monotonic(), and how."""
+        self.executing = False
         self.age = 0
         """Goes up with each change of the host."""
         self.operations: list[OperationMeta] = []
@@ -75,11 +83,14 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
     """
     real = host or this_host()
     known = _of(real)
-    # what the plan saw may be minutes old when the user says yes
-    key = (fact, tuple(sorted(arguments.items())), state.is_executing)
+    if state.is_executing and not known.executing:
+        known.executing = True
+        _keep_fresh(real, known)
+    key = (fact, tuple(sorted(arguments.items())))
     with known.asking[key]:
         if key not in known.facts:
-            age, answer = known.age, _get(real, fact, arguments)
+            age, asked = known.age, time.monotonic()
+            answer = _get(real, fact, arguments)
             if real in real.state.failed_hosts:
                 # pyinfra goes on with the fact's default, which would read as "nothing is there"
                 raise UnreadableError(f"{real.name} could not be asked: see the error above")
@@ -90,8 +101,14 @@ def observe(fact: type[FactBase[T]], host: Host | None = None, **arguments: Any)
                 )
             if age != known.age:
                 return cast(T, answer)  # something changed there meanwhile: the next one asks again
-            known.facts[key] = answer
-        return known.facts[key]  # type: ignore[no-any-return]
+            known.facts[key] = asked, answer
+        return cast(T, known.facts[key][1])
+
+
+def _keep_fresh(host: Host, known: _Known) -> None:
+    lock, now = held(host), time.monotonic()
+    since = max(lock.quiet_since, now - FRESH) if lock else now
+    known.facts = {key: found for key, found in known.facts.items() if found[0] >= since}
 
 
 def _get(host: Host, fact: type[FactBase[T]], arguments: dict[str, Any]) -> T | None:
@@ -189,7 +206,7 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
         try:
             for command in function(*args, **kwargs):
                 if state.is_executing:
-                    yield marked(command, held_as(host))
+                    yield marked(command, lock.who if (lock := held(host)) else "")
                     forget(host)
                 else:
                     yield command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,7 +42,7 @@ class Line:
 class Client:
     """What ssh gives for a command: these lines."""
 
-    def __init__(self, out: str = "held\n", error: str = "", line: Line | None = None) -> None:
+    def __init__(self, out: str = "held 5\n", error: str = "", line: Line | None = None) -> None:
         self.out, self.error, self.line = out, error, line or Line()
         self.commands: list[str] = []
 
@@ -117,6 +118,14 @@ def test_a_run_that_goes_host_by_host_is_refused_on_each(beside: bool) -> None:
     assert here.state.failed_hosts == {here.host("m1"), here.host("w1")}
 
 
+def test_a_lock_tells_since_when_no_other_run_was_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, now = world({"m1": Client("Welcome!\nheld 40\n"), "w1": Client("held 0\n")}), time.monotonic()
+    start(here, monkeypatch, "a")
+    locks = [lock.held(here.host(name)) for name in ("m1", "w1")]
+    # by whole seconds: never one too early
+    assert [round(now - found.quiet_since) for found in locks if found] == [39, 0]
+
+
 def test_a_host_without_ssh_has_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     start(world({"m1": None}), monkeypatch, "a")
 
@@ -182,7 +191,7 @@ def test_what_is_sent_is_a_command_that_a_shell_runs(tmp_path: Path, monkeypatch
     pipe = subprocess.PIPE
     with subprocess.Popen(["sh", "-c", command], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as first:
         assert first.stdout is not None
-        assert first.stdout.readline() == "held\n"
+        assert first.stdout.readline().startswith("held ")
         second = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, input="")
         assert (second.stdout, second.stderr) == ('taken\no\'neil "$HOME"@desk (process 7), since `noon`\n', "")
         assert second.returncode == 1

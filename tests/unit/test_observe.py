@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import gevent
@@ -10,7 +11,8 @@ from pyinfra.api import DeployError, StringCommand
 from pyinfra.api.host import Host
 
 from deploys.facts.kernel import Kernel, KernelState
-from deploys.observe import Commands, UnreadableError, changes, observe, operation
+from deploys.lock import Lock
+from deploys.observe import FRESH, Commands, UnreadableError, changes, observe, operation
 from deploys.operations.changes import changed
 from deploys.plan import fail, unknown
 
@@ -44,14 +46,29 @@ def test_other_arguments_are_another_question() -> None:
     assert len(world.asked) == 2
 
 
-def test_what_the_plan_saw_is_asked_again_at_run_time() -> None:
-    world = World(facts={Kernel: KERNEL})
+@pytest.mark.parametrize(
+    ("ago", "quiet", "asked"),
+    [
+        pytest.param(5, 600, 1, id="fresh"),
+        pytest.param(FRESH + 5, 600, 2, id="the user took his time to say yes"),
+        pytest.param(5, 3, 2, id="another run ended meanwhile"),
+        pytest.param(0, None, 2, id="there is no lock, so another run may be at work"),
+    ],
+)
+def test_what_the_plan_saw_stands_for_the_run_while_it_is_fresh(
+    ago: int, quiet: int | None, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, now = World(facts={Kernel: KERNEL}), time.monotonic()
+    lock = None if quiet is None else Lock("ann@desk", now - quiet, None)
+    monkeypatch.setattr("deploys.observe.held", lambda host: lock)
     with world.on():
-        observe(Kernel)
+        with monkeypatch.context() as patch:
+            patch.setattr("deploys.observe.time.monotonic", lambda: now - ago)
+            observe(Kernel)
         world.state.is_executing = True
         observe(Kernel)
         observe(Kernel)
-    assert len(world.asked) == 2
+    assert len(world.asked) == asked
 
 
 def test_each_command_that_ran_makes_what_is_known_of_that_host_old() -> None:

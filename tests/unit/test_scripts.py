@@ -274,7 +274,7 @@ def hold(path: Path, who: str, patience: int = 3 * lock.BEAT) -> subprocess.Pope
 def taken_in_time(path: Path) -> None:
     """Another run gets the lock, once the kernel is through with the one before."""
     end = time.monotonic() + 30
-    while (answer := hold(path, "bob@sofa").communicate(timeout=30)[0]) != "held\n":
+    while not (answer := hold(path, "bob@sofa").communicate(timeout=30)[0]).startswith("held "):
         assert time.monotonic() < end, f"still held by {answer}"
         time.sleep(0.05)
 
@@ -284,7 +284,7 @@ def test_a_run_holds_its_lock_until_its_end_of_the_line_closes(tmp_path: Path) -
     first = hold(path, "ann@desk (process 7), since noon")
     assert first.stdout is not None
     assert first.stdin is not None
-    assert first.stdout.readline() == "held\n"
+    assert first.stdout.readline().startswith("held ")
     first.stdin.write("..")
     first.stdin.flush()
     second = hold(path, "bob@sofa")
@@ -292,16 +292,26 @@ def test_a_run_holds_its_lock_until_its_end_of_the_line_closes(tmp_path: Path) -
     assert second.returncode == 1
     first.communicate(timeout=30)
     third = hold(path, "bob@sofa")
-    assert third.communicate(timeout=30)[0] == "held\n"
+    assert third.communicate(timeout=30)[0].startswith("held ")
     # no record is here, so nothing of ours may stay
     assert not path.exists()
+
+
+def test_a_lock_says_for_how_long_no_run_was_at_work(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert hold(path, "ann").communicate(timeout=30)[0] == "held 0\n"  # nothing is known of before
+    path.touch()
+    os.utime(path, (time.time() - 50,) * 2)
+    said = hold(path, "ann").communicate(timeout=30)[0].split()
+    assert said[0] == "held"
+    assert 50 <= int(said[1]) <= 80
 
 
 def test_a_run_that_was_killed_leaves_no_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     first = hold(path, "ann@desk")
     assert first.stdout is not None
-    assert first.stdout.readline() == "held\n"
+    assert first.stdout.readline().startswith("held ")
     first.kill()
     first.communicate(timeout=30)
     # what reads its input has the lock too, and ends a moment after it
@@ -312,7 +322,7 @@ def test_a_run_of_which_nothing_is_heard_loses_its_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     first = hold(path, "ann@desk", patience=1)
     assert first.stdout is not None
-    assert first.stdout.readline() == "held\n"
+    assert first.stdout.readline().startswith("held ")
     assert first.wait(timeout=30) == 0  # its input is still open
     taken_in_time(path)
     first.communicate()
