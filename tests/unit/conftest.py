@@ -1,4 +1,5 @@
-"""Runs of the pyinfra command take a second each: they start with the session, beside the other tests."""
+"""What holds for all unit tests. Runs of the pyinfra command take a second each: they start with the session, beside
+the other tests."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from pyinfra.api.host import Host
 
 from .bad_input import Row
 from .runs import Outcome, through_cli
@@ -28,3 +30,13 @@ def cli_runs(
     with ThreadPoolExecutor(1) as pool:
         yield {row.title: pool.submit(start, row) for row in rows}
         pool.shutdown(cancel_futures=True)
+
+
+_GET_FACT = Host.get_fact
+
+
+@pytest.fixture(autouse=True)
+def _no_test_leaves_a_stand_in() -> Iterator[None]:
+    """A stand-in for pyinfra that outlives its test breaks another one, far away."""
+    yield
+    assert Host.get_fact is _GET_FACT

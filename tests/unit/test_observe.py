@@ -167,7 +167,7 @@ def test_the_last_host_that_answers_garbage_fails_by_a_sentence_too(monkeypatch:
         host.state.fail_hosts({host})  # type: ignore[no-untyped-call]
 
     here = World(executing=True)
-    with here.on() as host:
-        monkeypatch.setattr(Host, "get_fact", garbage)
+    with here.on() as host, monkeypatch.context() as patch:
+        patch.setattr(Host, "get_fact", garbage)
         with pytest.raises(UnreadableError, match="m1 could not be asked"):
             observe(Kernel, host)
