@@ -14,7 +14,7 @@ import pytest
 
 from tests.lab.paths import CHECKOUT
 
-from .report import Result, cell
+from .report import Case, Result, cell
 
 PATH = CHECKOUT / "README.md"
 BEGIN, END = "<!-- promises: written by `make test-all` and `make docs` -->", "<!-- end of promises -->"
@@ -79,47 +79,57 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             print("promise", mark.args[0], item.nodeid.partition("[")[0])
 
 
-def measured(results: Iterable[Result]) -> dict[str, str]:
-    """Of each promise, what its tests measured, one value for each Docker."""
+def told(results: Iterable[Result]) -> dict[str, str]:
+    """Of each promise, how its tests ended in each stage, and what they measured."""
+    ends: dict[str, dict[str, str]] = {}
     figures: dict[str, dict[str, list[str]]] = {}
     for result in results:
+        stage = result.name.rpartition(", ")[2]
         for case in result.cases:
-            for promise in case.promises:
+            for promise in case.promises if case.outcome != "skipped" else ():
+                stages = ends.setdefault(promise, {})
+                stages[stage] = "failed" if "failed" in (stages.get(stage), _verdict(case)) else "passed"
                 for name in case.figures:
                     values = figures.setdefault(promise, {}).setdefault(name, [])
-                    values.append(f"{result.figures[name]:g} ({result.name.rpartition(', ')[2]})")
-    return {
-        promise: "<br>".join(f"{name}: {', '.join(values)}" for name, values in found.items())
-        for promise, found in figures.items()
-    }
+                    values.append(f"{result.figures[name]:g} ({stage})")
+    return {promise: _cell(stages, figures.get(promise, {})) for promise, stages in ends.items()}
 
 
-def table(holders: Holders, measured: Mapping[str, str]) -> str:
+def _verdict(case: Case) -> str:
+    return "passed" if case.outcome == "passed" else "failed"
+
+
+def _cell(stages: Mapping[str, str], figures: Mapping[str, list[str]]) -> str:
+    verdicts = ", ".join(f"{verdict}: {stage}" for stage, verdict in stages.items())
+    return "<br>".join([verdicts, *(f"{name}: {', '.join(values)}" for name, values in figures.items())])
+
+
+def table(holders: Holders, told: Mapping[str, str]) -> str:
     """A row for each promise that a test holds."""
-    rows = ["| promise | what it means | test | measured |", "|---|---|---|---|"]
+    rows = ["| promise | what it means | test | last run |", "|---|---|---|---|"]
     for name, sentence in PROMISES.items():
         tests = "<br>".join(f"[{test.partition('::')[2]}]({test.partition('::')[0]})" for test in holders.get(name, ()))
         if tests:
-            rows.append(f"| {name} | {sentence} | {tests} | {cell(measured.get(name, ''))} |")
+            rows.append(f"| {name} | {sentence} | {tests} | {cell(told.get(name, ''))} |")
     return "\n".join(rows)
 
 
-def measured_in(page: str) -> dict[str, str]:
-    """What the table on a page says was measured."""
+def told_in(page: str) -> dict[str, str]:
+    """What the table on a page says of the last run."""
     rows = re.findall(r"^\| ([a-z0-9-]+) \|.*(?<!\\)\| ((?:[^|\\]|\\.)*) \|$", page, re.MULTILINE)
     return {name: figures.replace("\\|", "|") for name, figures in rows if name in PROMISES}
 
 
-def text(page: str, holders: Holders, measured: Mapping[str, str]) -> str:
+def text(page: str, holders: Holders, told: Mapping[str, str]) -> str:
     """The page with this table."""
-    new = table(holders, measured) + "\n"
+    new = table(holders, told) + "\n"
     return re.sub(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", lambda _: new, page, flags=re.DOTALL)
 
 
 def write(results: Iterable[Result] = ()) -> None:
-    """Write the table; what these stages did not measure stays as it is."""
+    """Write the table; a promise that these stages did not test stays as it is."""
     page = PATH.read_text()
-    PATH.write_text(text(page, holders(), {**measured_in(page), **measured(results)}))
+    PATH.write_text(text(page, holders(), {**told_in(page), **told(results)}))
     print(f"written: {PATH.relative_to(CHECKOUT)}", flush=True)
 
 
