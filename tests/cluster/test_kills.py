@@ -9,6 +9,7 @@ import pytest
 
 from tests.lab.hosts import Host
 
+from . import neighbours
 from .back import Figure, back
 from .cluster import Cluster
 from .waiting import until
@@ -86,7 +87,7 @@ def _kill(victim: Victim, hosts: tuple[Host, ...]) -> float:
 def _start_what_docker_left_down(victim: Victim, hosts: tuple[Host, ...]) -> None:
     if victim.bounces:
         for host in hosts:
-            host.run("docker start diary")
+            host.run(f"docker start {' '.join(neighbours.WITH_POLICY)}")
 
 
 @pytest.mark.parametrize(
