@@ -97,7 +97,7 @@ def _collected(cluster: Cluster, path: Path) -> Archive:
 
 
 @pytest.fixture(scope="module")
-def theirs(cluster: Cluster) -> Iterator[None]:
+def private_things(cluster: Cluster) -> Iterator[None]:
     """A container, a Secret and a ConfigMap of a user, with values that are nobody's business."""
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": THEIRS}, "stringData": {"x": IN_SECRET}}
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": THEIRS}, "data": {"x": IN_CONFIG}}
@@ -124,7 +124,7 @@ def sessions() -> list[Sessions]:
 
 @pytest.fixture(scope="module")
 def archive(
-    cluster: Cluster, theirs: None, sessions: list[Sessions], tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster, private_things: None, sessions: list[Sessions], tmp_path_factory: pytest.TempPathFactory
 ) -> Archive:
     """The archive of the cluster as it is."""
     cluster.wait_works()
@@ -223,7 +223,7 @@ def test_collecting_changed_nothing(cluster: Cluster, archive: Archive) -> None:
     assert_empty(cluster.product.plan())
 
 
-def test_a_host_without_docker_says_what_it_can(cluster: Cluster, theirs: None, tmp_path: Path) -> None:
+def test_a_host_without_docker_says_what_it_can(cluster: Cluster, private_things: None, tmp_path: Path) -> None:
     worker = cluster.workers[0]
     worker.run("systemctl stop docker.socket docker.service")
     try:
