@@ -90,7 +90,7 @@ class Rule:
 
 
 _ID = r"[0-9a-f]{64}"
-_ONE_CONTAINER = re.compile(r"-A PREROUTING -d \S+ ! -i \S+ -j DROP")
+_ONE_OF_MANY = re.compile(r"-A PREROUTING -d \S+ ! -i \S+ -j DROP|-A DOCKER[A-Z0-9-]* .*\bbr-[0-9a-f]{12} .*")
 
 RULES: tuple[Rule, ...] = (
     # ---- what a login changes
@@ -197,8 +197,9 @@ def _rules_of_table(lines: list[str]) -> list[str]:
 
 
 def _in_any_order(lines: list[str]) -> list[str]:
-    """With Docker's rules of one container each sorted: they are in the order in which containers happened to start."""
-    places = [place for place, line in enumerate(lines) if _ONE_CONTAINER.fullmatch(line)]
+    """With Docker's rules of one container or one network each sorted: they are in the order in which Docker happened
+    to come to them at its start (measured on 28.5.2 by plain stops and starts)."""
+    places = [place for place, line in enumerate(lines) if _ONE_OF_MANY.fullmatch(line)]
     result = list(lines)
     for place, line in zip(places, sorted(lines[place] for place in places), strict=True):
         result[place] = line
