@@ -155,7 +155,7 @@ def test_a_workers_disk_has_no_key_of_an_authority(cluster: Cluster) -> None:
 
 
 SEEN = "/dev/shm/seen"
-WRITES = "base64 -d | tar -xzpf"
+WRITES = "base64 -d | tar -xzpmf"
 """In the commands that write keys."""
 
 
