@@ -90,7 +90,10 @@ class Rule:
 
 
 _ID = r"[0-9a-f]{64}"
-_ONE_OF_MANY = re.compile(r"-A PREROUTING -d \S+ ! -i \S+ -j DROP|-A DOCKER[A-Z0-9-]* .*\bbr-[0-9a-f]{12} .*")
+_ONE_OF_MANY = re.compile(
+    r"-A PREROUTING -d \S+ ! -i \S+ -j DROP|-A DOCKER[A-Z0-9-]* .*\bbr-[0-9a-f]{12} .*|"
+    r"-A POSTROUTING -s \S+ ! -o (docker0|br-[0-9a-f]{12}) -j MASQUERADE"
+)
 
 RULES: tuple[Rule, ...] = (
     # ---- what a login changes
