@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from gevent.lock import BoundedSemaphore
+from paramiko import SSHException
 from pyinfra.api import StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
@@ -71,18 +72,22 @@ def run(host: Host, command: str, stdin: str | None = None) -> tuple[bool, str, 
     """Run a command as the user that the host's operations run as; nothing of it is printed, at any -v.
 
     :param stdin: what the command gets by standard input.
-    :returns: success, standard output, standard error.
+    :returns: success, standard output, standard error; where the connection breaks, that is what the error says.
     """
     with _sessions.setdefault(host, BoundedSemaphore(_SESSIONS)):
         if not host.connected:
             host.connect(raise_exceptions=True)
         prepare(host)
-        ok, output = host.run_shell_command(
-            StringCommand(command),
-            print_output=False,
-            print_input=False,
-            **{**connector_arguments(host), **({"_stdin": stdin} if stdin is not None else {})},
-        )
+        try:
+            ok, output = host.run_shell_command(
+                StringCommand(command),
+                print_output=False,
+                print_input=False,
+                **{**connector_arguments(host), **({"_stdin": stdin} if stdin is not None else {})},
+            )
+        except (SSHException, OSError, EOFError) as error:
+            # raised in an operation's function it would be shown as a traceback
+            return False, "", f"the connection to {host.name} broke: {error}"
     return ok, output.stdout, output.stderr
 
 
