@@ -88,11 +88,6 @@ def gateway(subnet: str) -> str:
     return f"{network[1]}/{network.prefixlen}"
 
 
-def variables(text: str) -> dict[str, str]:
-    """What a subnet.env says."""
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-
-
 def environment(network: str, subnet: str, mtu: int, ipmasq: bool) -> str:
     """The text of subnet.env, as flannel writes it (pkg/subnet/subnet.go WriteSubnetFile)."""
     return (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import shlex
 import tarfile
@@ -13,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 from typing_extensions import override
 
 from ..record import BACKUPS
-from .sections import END, UNREAD, first, split
+from .sections import END, Sectioned, Sections, first, json_object
 
 ABOUT, STATUS, SNAPSHOT = "backup.json", "status.json", "snapshot.db"
 FORMAT = "docker-multinode backup 1"
@@ -57,19 +56,11 @@ class Backup:
         )
 
 
-def _object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _backup(whole: bool, about: str, status: str, members: Iterable[str], others: Iterable[str] = ()) -> Backup:
-    said, names = _object(about), frozenset(members)
+    said, names = json_object(about) or {}, frozenset(members)
     known = isinstance(said.get("authorities"), dict) and bool(re.fullmatch(r"\d{8}T\d{6}Z", str(said.get("taken"))))
     ours = whole and said.get("format") == FORMAT and known and {ABOUT, STATUS, SNAPSHOT} <= names
-    return Backup(True, ours, said, _object(status), names, tuple(others))
+    return Backup(True, ours, said, json_object(status) or {}, names, tuple(others))
 
 
 def here(path: Path) -> Backup:
@@ -94,7 +85,7 @@ def here(path: Path) -> Backup:
     return _backup(True, texts[ABOUT], texts[STATUS], names)
 
 
-class BackupFile(FactBase[Backup]):
+class BackupFile(Sectioned[Backup]):
     """An archive of deploys/backup.py on a host."""
 
     @override
@@ -102,15 +93,9 @@ class BackupFile(FactBase[Backup]):
         return StringCommand(_SCRIPT.strip().replace("PATH", shlex.quote(path), 1))
 
     @override
-    def process(self, output: list[str]) -> Backup:
-        sections = split(output)
+    def read(self, sections: Sections) -> Backup:
         others = tuple(sections.get("others", []))
         if first(sections, "there") != "yes":
             return Backup(False, others=others)
         about, status = ("\n".join(sections.get(name, [])) for name in ("about", "status"))
         return _backup(first(sections, "whole") == "yes", about, status, sections.get("members", []), others)
-
-    @staticmethod
-    @override
-    def default() -> Backup:
-        return UNREAD  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import BEFORE, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET
-from .sections import END, Bundle, Sections, first, number, shown
+from .sections import END, Bundle, Sections, first, number, shown, variables
 
 LABEL = "io.docker-multinode.spec"
 """Label of every container of ours: its specification as JSON."""
@@ -161,12 +161,11 @@ _ADDRESS = re.compile(r"([0-9]+[.]){3}[0-9]+/[0-9]+")
 _DOCKER0 = re.compile(r"\d+: docker0\s+inet (\S+) .*")
 
 
-def _check(sections: Sections, unit: str) -> None:
+def _check(sections: Sections, unit: str, show: Mapping[str, str]) -> None:
     """Refuse what can't be the answer to what the host was asked.
 
     :raises FactProcessError: it is not.
     """
-    show = dict(line.split("=", 1) for line in sections.get(f"{unit} unit", []) if "=" in line)
     if show.get("ActiveState") not in _STATES:
         raise FactProcessError(f"systemctl show {unit} gave {shown(show.get('ActiveState'))} instead of its state")
     for name, line in (("images", _IMAGE_LINE), ("unfinished", _ID)):
@@ -188,9 +187,8 @@ def _docker0(lines: list[str]) -> str:
 
 
 def _daemon(sections: Sections, unit: str) -> DaemonState:
-    _check(sections, unit)
-    show = dict(line.split("=", 1) for line in sections.get(f"{unit} unit", []) if "=" in line)
-    environment = sections.get(f"{unit} environment", [])
+    show = variables(sections.get(f"{unit} unit", []))
+    _check(sections, unit, show)
     images = [line.split("|") for line in sections.get(f"{unit} images", [])]
     containers = [_container(line) for line in sections.get(f"{unit} containers", []) if line.strip()]
     return DaemonState(
@@ -198,7 +196,7 @@ def _daemon(sections: Sections, unit: str) -> DaemonState:
         enabled=show.get("UnitFileState") == "enabled",
         needs_reload=show.get("NeedDaemonReload") == "yes",
         command=tuple(word for word in sections.get(f"{unit} command", []) if word),
-        environment=dict(line.split("=", 1) for line in environment if "=" in line),
+        environment=variables(sections.get(f"{unit} environment", [])),
         forgotten=tuple(sorted(set(sections.get(f"{unit} forgotten", [])))),
         unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
         answers=f"{unit} answered" in sections,

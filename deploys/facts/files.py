@@ -13,7 +13,7 @@ from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import FILES, FLANNEL_RUN, KUBELET_CLIENT, OWN_PLACES
-from .sections import END, Bundle, Sections, number, shown
+from .sections import END, Bundle, Sections, number, shown, variables
 
 # Keys, and what else is for root alone, are never read: only that they are there, and their mode. Foreign files:
 # only their names.
@@ -114,5 +114,5 @@ class HostFiles(Bundle[Files]):
                 raise FactProcessError(f"the host's stat gave {shown(line)} instead of a file")
             mode, owner, path = found[1], found[2], found[4]
             files[path] = FileState(mode, owner, size, path in ours, contents.get(path), changed.get(path, 0))
-        env = dict(line.split("=", 1) for line in sections.get("subnet.env", []) if "=" in line)
+        env = variables(sections.get("subnet.env", []))
         return Files(files, env, "\n".join(sections.get("kubelet-client", [])))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, FactProcessError, StringCommand
+from pyinfra.api import FactProcessError, StringCommand
 from typing_extensions import override
 
 from ..managed_fields import Taken, conflicts
 from ..record import KUBERNETES
-from .sections import END, UNREAD, Bundle, Sectioned, Sections, number, shown, split
+from .sections import END, Bundle, Sectioned, Sections, json_object, number, shown
 
 KUBECTL = f"timeout 60 docker exec -i kubelet kubectl --kubeconfig {KUBERNETES}/super-admin.conf --request-timeout=20s"
 MANAGER = "docker-multinode"
@@ -52,11 +51,7 @@ class NodeState:
 
 
 def _labels(text: str) -> frozenset[str]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return frozenset()
-    return frozenset(f"{k}={v}" for k, v in found.items()) if isinstance(found, dict) else frozenset()
+    return frozenset(f"{k}={v}" for k, v in (json_object(text) or {}).items())
 
 
 def _asked(heading: str, what: str, rows: str) -> str:
@@ -148,7 +143,7 @@ class Objects(Sectioned[ObjectsState]):
         return ObjectsState(False, (), " ".join(diff[-2:]), (), taken=bool(conflicts(diff)), refused=refused)
 
 
-class TakenFields(FactBase["dict[int, tuple[Taken, ...]]"]):
+class TakenFields(Sectioned["dict[int, tuple[Taken, ...]]"]):
     """Fields that others have set, of the object with that place among the documents; each is asked by itself.
 
     ``kubectl diff`` stops at the first object with such a field, and does not say which it is.
@@ -161,14 +156,9 @@ class TakenFields(FactBase["dict[int, tuple[Taken, ...]]"]):
         calls = (f"ask {place} {text}" for place, text in enumerate(texts))
         return StringCommand(f'ask() {{ echo "== $1"; echo "$2" | base64 -d | {ask}; }}; {"; ".join(calls)}; {END}')
 
-    @staticmethod
     @override
-    def default() -> dict[int, tuple[Taken, ...]]:
-        return UNREAD  # type: ignore[no-any-return]
-
-    @override
-    def process(self, output: list[str]) -> dict[int, tuple[Taken, ...]]:
-        found = {number(name): conflicts(lines) for name, lines in split(output).items()}
+    def read(self, sections: Sections) -> dict[int, tuple[Taken, ...]]:
+        found = {number(name): conflicts(lines) for name, lines in sections.items()}
         return {place: taken for place, taken in found.items() if place is not None and taken}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ from ..record import (
     SUBNET_ENV,
 )
 from .plausible import ADDRESS, unreadable
-from .sections import END, Bundle, Sections, first, number
+from .sections import END, Bundle, Sections, first, json_object, number
 
 HIDDEN = "***@"
 """Stands in a URL where its name and password were."""
@@ -186,14 +185,6 @@ class Found:
         return next((i for i in self.interfaces if i.name == name), None)
 
 
-def _json(text: str, default: Any) -> Any:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return default
-    return found if isinstance(found, type(default)) else default
-
-
 def _file(sections: Sections, name: str) -> str:
     try:
         return base64.b64decode("".join(sections.get(name, []))).decode(errors="replace")
@@ -238,16 +229,6 @@ def _routes(lines: list[str]) -> tuple[tuple[str, ...], str]:
     return tuple(routes), default
 
 
-def _daemon_json(text: str) -> dict[str, Any] | None:
-    if not text:
-        return {}
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 class Platform(Bundle[Found]):
     """The machine as it is found; nothing of it depends on what a run does."""
 
@@ -257,7 +238,7 @@ class Platform(Bundle[Found]):
     def read(self, sections: Sections) -> Found:
         routes, default = _routes(sections["routes"])
         # docker may say something on its standard error before
-        version: dict[str, Any] = next((v for line in sections.get("docker-version", []) if (v := _json(line, {}))), {})
+        version = next((v for line in sections.get("docker-version", []) if (v := json_object(line))), {})
         daemon_json = _file(sections, "daemon.json").strip()
         listening = [s for s in sections["listening"] if len(s) == 4]
         return Found(
@@ -280,11 +261,11 @@ class Platform(Bundle[Found]):
             disks=_disks(sections["disks"]),
             listening=frozenset(int(p, 16) for p in listening if all(c in "0123456789ABCDEF" for c in p)),
             propagation={w[0]: w[1] for line in sections["propagation"] if len(w := line.split()) == 2},
-            daemon_json=_daemon_json(daemon_json),
+            daemon_json=json_object(daemon_json) if daemon_json else {},
             docker_flags=tuple(sections["docker-flags"]),
             dockerd=first(sections, "docker-command"),
-            record=_json(_file(sections, "record"), {}),
-            data=_json(_file(sections, "data-record"), {}),
+            record=json_object(_file(sections, "record")) or {},
+            data=json_object(_file(sections, "data-record")) or {},
             subnet_env="\n".join(sections["subnet.env"]),
             docker_unit=tuple(sections["docker-unit"]),
             foreign_kubernetes=tuple(sections["foreign-kubernetes"]),
@@ -294,7 +275,7 @@ class Platform(Bundle[Found]):
             docker_version=str(version.get("Version", "")),
             docker_api=str(version.get("ApiVersion", "")),
             docker_min_api=str(version.get("MinAPIVersion", "")),
-            docker_info=_json(first(sections, "docker-info"), {}),
-            containers=tuple(c for line in sections.get("containers", []) if (c := _json(line, {}))),
+            docker_info=json_object(first(sections, "docker-info")) or {},
+            containers=tuple(c for line in sections.get("containers", []) if (c := json_object(line))),
             unreadable=tuple(unreadable(sections, answers=bool(version))),
         )

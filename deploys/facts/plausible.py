@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 
 from ..record import NODE, SUBNET_ENV
-from .sections import Sections, first, number
+from .sections import Sections, first, json_object, number, variables
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4 = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
@@ -28,17 +27,10 @@ def _is_number(text: str) -> bool:
     return number(text) is not None
 
 
-def _object(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
 def record(text: str) -> bool:
     """Whether this is the text of a node's record."""
-    found = _object(text)
-    if not isinstance(found, dict):
+    found = json_object(text)
+    if found is None:
         return False
     words = [found.get(key, "") for key in ("name", "role", "address", "kubernetes", "master")]
     return all(isinstance(word, str) and word.isprintable() and len(word) < 300 for word in words)
@@ -46,7 +38,7 @@ def record(text: str) -> bool:
 
 def subnet_env(lines: Iterable[str]) -> bool:
     """Whether this is the text of a node's subnet.env."""
-    values = dict(line.split("=", 1) for line in lines if "=" in line)
+    values = variables(lines)
     try:
         network, subnet = (ipaddress.IPv4Interface(values[f"FLANNEL_{n}"]).network for n in ("NETWORK", "SUBNET"))
     except (KeyError, ValueError):
@@ -55,14 +47,13 @@ def subnet_env(lines: Iterable[str]) -> bool:
 
 
 def _info(text: str) -> bool:
-    found = _object(text)
-    root = found.get("DockerRootDir") if isinstance(found, dict) else None
+    root = (json_object(text) or {}).get("DockerRootDir")
     return isinstance(root, str) and bool(_DIRECTORY.fullmatch(root))
 
 
 def _container(text: str) -> bool:
-    found = _object(text)
-    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+    found = json_object(text)
+    if found is None or not isinstance(found.get("name"), str):
         return False
     return found["name"].isprintable() and isinstance(found.get("labels") or {}, dict)
 

@@ -6,6 +6,7 @@ would read as "not there".
 
 from __future__ import annotations
 
+import json
 import re
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -63,6 +64,20 @@ def first(sections: Sections, name: str) -> str:
     """The first line of a section, or an empty string."""
     lines = sections.get(name) or [""]
     return lines[0].strip()
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """A JSON object of the host's, None where it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def variables(lines: Iterable[str]) -> dict[str, str]:
+    """What lines like NAME=value say; others are left out."""
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def number(text: str) -> int | None:

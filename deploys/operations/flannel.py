@@ -14,6 +14,7 @@ from .. import subnets
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, LEASES, RESERVATIONS, EtcdSubnets, Subnets, subnet_key
 from ..facts.files import HostFiles
+from ..facts.sections import variables
 from ..observe import Commands, ask, forget, observe, operation, this_host
 from ..plan import fail, say, say_diff
 from ..record import FLANNEL_RUN, SUBNET_ENV
@@ -69,7 +70,7 @@ def _silent(known: Subnets, master: Host) -> bool:
 def recorded(text: str) -> str | None:
     """The subnet in a subnet.env, as a network: 10.1.3.1/24 → 10.1.3.0/24."""
     try:
-        return str(ipaddress.IPv4Interface(subnets.variables(text)["FLANNEL_SUBNET"]).network)
+        return str(ipaddress.IPv4Interface(variables(text.splitlines())["FLANNEL_SUBNET"]).network)
     except (KeyError, ValueError):
         return None  # preflight refuses one that can't be read with a sentence
 

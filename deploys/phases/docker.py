@@ -9,6 +9,7 @@ from packaging.version import InvalidVersion, Version
 
 from ..facts.daemons import LABEL, DaemonsFact
 from ..facts.leftovers import POD
+from ..facts.sections import variables
 from ..observe import observe
 from ..operations.daemons import Bounced, main_daemon, why_restart
 from ..operations.docker0 import main_daemon_restored
@@ -17,7 +18,6 @@ from ..operations.images import no_images
 from ..operations.leftovers import no_rules
 from ..record import SUBNET_ENV
 from ..render import render
-from ..subnets import variables
 from ..topology import Node
 from . import flannel
 from .bootstrap import proxies
@@ -99,7 +99,7 @@ def revision(node: Node) -> str:
 
 def bip(node: Node) -> str | None:
     """docker0's address according to the record; None before the first run."""
-    return variables(node.found.subnet_env).get("FLANNEL_SUBNET")
+    return variables(node.found.subnet_env.splitlines()).get("FLANNEL_SUBNET")
 
 
 def _rules(node: Node) -> list[str]:
