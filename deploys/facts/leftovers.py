@@ -28,8 +28,7 @@ from ..record import (
 from .daemons import LABEL
 from .sections import END, Bundle, Sections, shown
 
-_NODE = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", *SHARED_PLACES)
-PATHS = (RECORD, *_NODE, ETCD_DATA)
+NODE_PATHS = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", *SHARED_PLACES)
 
 POD = "io.kubernetes.docker.type"
 """Label that cri-dockerd gives to each container of a pod."""
@@ -47,7 +46,7 @@ _NAME_AND_SUBNETS = "{{.Name}}{{range .IPAM.Config}} {{.Subnet}}{{end}}"
 _SCRIPT = rf"""
 node=; [ ! -e {NODE} ] || node=yes
 paths=; [ ! -e {FILES} ] && [ ! -e {BEFORE} ] || paths={RECORD}
-[ -z "$node" ] || paths="$paths {" ".join(_NODE)}"
+[ -z "$node" ] || paths="$paths {" ".join(NODE_PATHS)}"
 ! grep -qsx {PKI}/etcd/ca.key {FILES} || paths="$paths {ETCD_DATA}"
 before=$(cat {BEFORE_PATHS} 2>/dev/null)
 old() {{ printf '%s\n' "$before" | grep -qxF "$1"; }}

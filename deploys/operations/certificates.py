@@ -92,8 +92,8 @@ def certificates(
     + restart: path of a certificate to daemon and container of the program that reads it at its start only
     """
     found, signers = observe(HostFiles), observe(HostFiles, authority)
-    if broken := _broken(signers, {c.signer for c in wanted}):
-        yield fail(f"{broken} on {authority.name} is no authority's certificate; put it back, from a backup if need be")
+    if broken := _broken(authority, signers, {c.signer for c in wanted}):
+        yield fail(broken)
         return
     stale = {c: reason for c in wanted if (reason := _stale(found, signers, c, renew))}
     modes = [c.path for c in wanted if c not in stale and _wrong_mode(found, c.path + ".key")]
@@ -154,10 +154,12 @@ def _stale(found: Files, signers: Files, certificate: Certificate, renew: bool) 
     return f"because {reason}" if reason else None
 
 
-def _broken(signers: Files, paths: set[str]) -> str | None:
-    """An authority's file that is there and is none: all that it signed would be made anew."""
-    files = (f"{path}.crt" for path in sorted(paths))
-    return next((f for f in files if signers.ours(f) and not x509.is_authority(signers.content(f))), None)
+def _broken(authority: Host, signers: Files, paths: set[str]) -> str | None:
+    """The sentence about an authority's file that is there and is none: all that it signed would be made anew."""
+    for file in (f"{path}.crt" for path in sorted(paths)):
+        if signers.ours(file) and not x509.is_authority(signers.content(file)):
+            return f"{file} on {authority.name} is no authority's certificate; put it back, from a backup if need be"
+    return None
 
 
 def _copies(found: Files, signers: Files, paths: set[str]) -> list[File]:
@@ -180,8 +182,8 @@ def kubelet_client(wanted: Certificate, authority: Host, days: int, container: s
     have = observe(HostFiles).kubelet_client
     signers = observe(HostFiles, authority)
     ca = signers.content(wanted.signer + ".crt")
-    if broken := _broken(signers, {wanted.signer}):
-        yield fail(f"{broken} on {authority.name} is no authority's certificate; put it back, from a backup if need be")
+    if broken := _broken(authority, signers, {wanted.signer}):
+        yield fail(broken)
         return
     bad = x509.why_not(have, wanted, ca, only_identity=True) if have else None
     reason = f"because {bad}" if bad else None if have else "which is not there"

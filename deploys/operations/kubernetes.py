@@ -12,7 +12,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 from pyinfra.api.state import State
 
-from ..facts.daemons import DaemonsFact
+from ..facts.daemons import PROGRAM, DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
 from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects, ObjectsState, TakenFields
@@ -74,12 +74,12 @@ def _against(manifest: str) -> tuple[str, ObjectsState]:
 
 
 def _api_answers(limit: int) -> str:
-    newest = "docker ps -aql --filter label=io.kubernetes.container.name=kube-apiserver"
+    apiserver = f"--filter label={PROGRAM}=kube-apiserver"
     return until(
         "the API to answer",
         f"{KUBECTL} get --raw /readyz </dev/null",
         limit,
-        f"docker ps -a --filter label=io.kubernetes.container.name=kube-apiserver; docker logs --tail 8 $({newest})",
+        f"docker ps -a {apiserver}; docker logs --tail 8 $(docker ps -aql {apiserver})",
         "docker logs of kube-apiserver's newest container, then of etcd: docker -H "
         f"unix://{BOOTSTRAP_SOCKET} logs etcd",
     )

@@ -10,7 +10,7 @@ from pyinfra.api import StringCommand
 
 from .. import busy
 from ..facts.files import HostFiles
-from ..facts.leftovers import Leftovers
+from ..facts.leftovers import POD, Leftovers
 from ..observe import Commands, observe, operation
 from ..plan import say
 from ..record import BEFORE_PATHS, RECORD
@@ -151,7 +151,7 @@ def no_pods() -> Commands:
         host.noop("no pods are there")
         return
     say(f"Will remove {len(there)} containers of pods:", *there)
-    yield StringCommand("docker ps -aq --filter label=io.kubernetes.docker.type | xargs -r docker rm -f -v >/dev/null")
+    yield StringCommand(f"docker ps -aq --filter label={POD} | xargs -r docker rm -f -v >/dev/null")
 
 
 @operation

@@ -14,7 +14,7 @@ from pyinfra.api.state import State
 
 from .. import transfer
 from ..facts.backups import SNAPSHOT, Backup, BackupFile
-from ..facts.daemons import DaemonsFact
+from ..facts.daemons import PROGRAM, DaemonsFact
 from ..facts.etcd import ETCDCTL
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
@@ -135,7 +135,7 @@ def etcd_restored(node: Node, path: str, backup: Backup, image: str, pods: Seque
         # the kubelet first: it would start the others again
         yield StringCommand(
             f"docker stop -t 20 kubelet >/dev/null; for p in {shlex.join(pods)}; do docker ps -q "
-            "--filter label=io.kubernetes.container.name=$p; done | xargs -r docker stop -t 20 >/dev/null"
+            f"--filter label={PROGRAM}=$p; done | xargs -r docker stop -t 20 >/dev/null"
         )
     if etcd:
         yield StringCommand(f"{docker('bootstrap')} stop -t 20 etcd >/dev/null")

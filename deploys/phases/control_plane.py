@@ -9,7 +9,9 @@ from functools import partial
 
 from pyinfra.api.operation import OperationMeta
 
+from ..facts.daemons import PROGRAM
 from ..facts.files import HostFiles
+from ..facts.leftovers import POD
 from ..observe import observe
 from ..operations.containers import Program, programs_restarted
 from ..operations.files import File, files
@@ -207,25 +209,20 @@ def static_pods(node: Node) -> list[StaticPod]:
     return [_apiserver(node), _controller_manager(node), _scheduler(node), proxy]
 
 
-def _configuration(node: Node) -> list[File]:
-    """What the programs read, and the administrators' kubeconfigs."""
+def configuration(node: Node, pods: Sequence[StaticPod]) -> list[File]:
+    """What the programs of these pods read, and the administrators' kubeconfigs."""
     users = {"admin": "kubernetes-admin", "super-admin": "kubernetes-super-admin"} if node.is_master else {}
     return [
-        *(file for pod in static_pods(node) for file in pod.reads),
+        *(file for pod in pods for file in pod.reads),
         *(_user(node, name, user) for name, user in users.items()),
     ]
-
-
-def wanted_files(node: Node) -> list[File]:
-    """All files of this phase on a node."""
-    return [*_configuration(node), *(pod.manifest for pod in static_pods(node))]
 
 
 def _unstick(pod: StaticPod, address: str) -> str:
     """A kubelet that has not heard of an API since it started keeps an apiserver that can't start, whatever its
     manifest says by now (measured on 1.37.2); started again, it reads the manifest first. One that has heard of it
     ends the pod of before within the grace period."""
-    sandbox = "docker ps -q --filter label=io.kubernetes.docker.type=podsandbox --filter"
+    sandbox = f"docker ps -q --filter label={POD}=podsandbox --filter"
     replaced = (
         f'[ -z "$({sandbox} label=component={pod.name})" ] || '
         f'[ -n "$({sandbox} label=annotation.{REVISION}={pod.revision})" ]'
@@ -239,13 +236,14 @@ def _unstick(pod: StaticPod, address: str) -> str:
 
 def images(node: Node) -> list[str]:
     """Images of the static pods of a node, and of what holds their namespaces."""
-    return [pause(node), *(component_image(node, pod.name) for pod in static_pods(node))]
+    names = (*MASTER_PODS, "kube-proxy") if node.is_master else ("kube-proxy",)
+    return [pause(node), *(component_image(node, name) for name in names)]
 
 
 def apply(node: Node) -> None:
     """Write the manifests, wait for each program that they name."""
     pods = static_pods(node)
-    files(name="Write configuration and kubeconfigs", wanted=_configuration(node))
+    files(name="Write configuration and kubeconfigs", wanted=configuration(node, pods))
     again = programs_restarted(name="Restart programs whose files were changed behind their back", programs=pods)
     wrote = files(name="Write static pods", wanted=[pod.manifest for pod in pods])
     wait(node, [again, wrote])
@@ -259,12 +257,12 @@ def wait(node: Node, when: Sequence[OperationMeta]) -> None:
         if name not in by_name:
             continue
         pod = by_name[name]
-        of_pod = f"--filter label=io.kubernetes.container.name={pod.name}"
+        of_pod = f"--filter label={PROGRAM}={pod.name}"
         wait_for(
             name=f"Wait for {pod.name}",
             what=f"{pod.name} to be healthy",
             # the pod's sandbox carries the revision: the program before would answer too
-            test="docker ps -q --no-trunc --filter label=io.kubernetes.docker.type=podsandbox "
+            test=f"docker ps -q --no-trunc --filter label={POD}=podsandbox "
             f"--filter label=annotation.{REVISION}={pod.revision} | grep -q . && "
             f"docker exec {KUBELET_CONTAINER} curl -fsk -m 5 {HEALTH[pod.name].format(address=node.address)}",
             limit=node.settings.timeout_for_services,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..facts.daemons import PROGRAM
 from ..observe import changes
 from ..operations.kubernetes import node_ready, node_removed, pods_network_verified, told, verified
 from ..topology import Node
@@ -32,7 +33,7 @@ def apply(node: Node) -> None:
             test=f"timeout 20 docker run --rm --dns {node.settings.dns_server_ip} {node_phase.image(node)} "
             f"getent hosts {name}",
             limit=limit,
-            evidence="docker ps --filter label=io.kubernetes.container.name=coredns --format '{{.Names}} {{.Status}}'",
+            evidence=f"docker ps --filter label={PROGRAM}=coredns --format '{{{{.Names}}}} {{{{.Status}}}}'",
             further="kubectl -n kube-system get pods -o wide -l k8s-app=kube-dns",
             when=when,
         )

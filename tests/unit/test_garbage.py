@@ -105,7 +105,9 @@ def _in_unit(text: str) -> dict[str, str]:
 
 def _check_files(node: Node) -> None:
     wanted = node.settings
-    files = {f.path: f.content for f in (*control_plane.wanted_files(node), *node_phase._files(node))}
+    static = control_plane.static_pods(node)
+    written = (*control_plane.configuration(node, static), *(pod.manifest for pod in static), *node_phase._files(node))
+    files = {f.path: f.content for f in written}
     for content in files.values():
         content.encode()
         assert {"apiVersion", "kind"} <= set(yaml.safe_load(content))

@@ -49,7 +49,9 @@ def test_every_template_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_file_of_kubernetes_parses(args: dict[str, str]) -> None:
     node = master(apiserver_extra_args=args, kube_proxy_extra_args=args, scheduler_extra_args=args,
                   controller_manager_extra_args=args, kubelet_extra_args=args)  # fmt: skip
-    files = [*control_plane.wanted_files(node), *node_phase._files(node)]
+    static = control_plane.static_pods(node)
+    configuration = control_plane.configuration(node, static)
+    files = [*configuration, *(pod.manifest for pod in static), *node_phase._files(node)]
     assert len(files) > 10
     for file in files:
         document = yaml.safe_load(file.content)

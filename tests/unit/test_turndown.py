@@ -13,7 +13,7 @@ from deploys import x509
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
-from deploys.facts.leftovers import PATHS, Leftovers
+from deploys.facts.leftovers import NODE_PATHS, Leftovers
 from deploys.operations.files import File
 from deploys.phases import PHASES, pki
 from deploys.record import BEFORE_PATHS, DATA, ETCD_DATA, IMAGES, OWN_PLACES, PKI, RECORD, SUBNET_ENV
@@ -27,6 +27,7 @@ from .test_effects import BEFORE as FRESH
 
 CA = x509.new_authority("kubernetes")
 ADMIN = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "kubernetes-admin"), CA, 1)
+PATHS = (RECORD, *NODE_PATHS, ETCD_DATA)
 CONTENTS = {IMAGES: "reg/pause:3\n", f"{PKI}/ca.crt": CA.certificate, f"{PKI}/admin.crt": ADMIN.certificate}
 EACH = pytest.mark.parametrize("name", ["m1", "w1"])
 KEPT = {f"{path}{ending}" for path in pki.AUTHORITIES for ending in (".crt", ".key")} | {
