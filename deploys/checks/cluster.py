@@ -74,7 +74,7 @@ def subnet_left(node: Node) -> str | None:
         names = ", ".join(sorted(known.reservations))
         return (
             f"{error}; etcd has reserved one each for {names}. Turn a node that is no longer needed down with "
-            f"purge_data=true, or delete {RESERVATIONS}/NODE in etcd where it is gone"
+            f"purge_data=true, or where it is gone delete its subnet's key below {RESERVATIONS}/ in etcd"
         )
     return None
 
