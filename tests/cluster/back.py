@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from . import neighbours
 from .cluster import Cluster, web
 from .product import assert_empty
+from .report import Figure
 from .waiting import until
-
-Figure = Callable[[str, float], None]
 
 
 def back(cluster: Cluster, figure: Figure, what: str, since: float = 0) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,8 +26,8 @@ from . import listing, neighbours, node_image
 from .cluster import Cluster
 from .listing import Listing
 from .neighbours import Answers
-from .product import Product, Run, log_sessions
-from .report import Report
+from .product import Product, Run, assert_empty, log_sessions
+from .report import Figure, Report
 
 DOCKERS = {"26": ("26", "26"), "28": ("28", "28"), "mixed": ("26", "28")}
 MASTER, WORKER, SPARE = os.environ.get("HOSTS", "n11,n12,n13").split(",")
@@ -108,7 +108,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def figure(pytestconfig: pytest.Config) -> Callable[[str, float], None]:
+def figure(pytestconfig: pytest.Config) -> Figure:
     """Keep a measured number in the report: figure("seconds until the worker is back", 12.3)."""
     return pytestconfig.stash[_REPORT].figure
 
@@ -222,7 +222,7 @@ def cluster(
     was_there: bool,
     theirs: dict[str, list[str]],
     during_install: dict[str, Answers],
-    figure: Callable[[str, float], None],
+    figure: Figure,
 ) -> Cluster:
     """A cluster of one master and one worker that works; what a test breaks, it mends."""
     cluster = Cluster(hosts[0], (hosts[1],), product)
@@ -239,3 +239,35 @@ def cluster(
     if not ready_made and not node_image.is_published(cluster.node_image()):
         node_image.publish(cluster.master, cluster.node_image())
     return cluster
+
+
+@pytest.fixture(scope="module")
+def whole_again(cluster: Cluster) -> Iterator[None]:
+    """Afterwards the cluster is as the other modules want it."""
+    yield
+    cluster.product.apply().check()
+    cluster.deploy_web()
+    cluster.wait_works()
+
+
+@pytest.fixture
+def set_back(cluster: Cluster) -> Iterator[None]:
+    """The settings of before, whatever the test did, and a cluster that works with them."""
+    yield
+    cluster.product.apply().check()
+    cluster.wait_works()
+    assert_empty(cluster.product.plan())
+
+
+@pytest.fixture(scope="module")
+def spare(lab: Lab) -> Iterator[Host]:
+    """A fresh host that belongs to no cluster, with the Docker that workers have."""
+    host = lab.host(SPARE, docker=DOCKERS[docker_choice()][1], fresh=True)
+    yield host
+    host.remove()
+
+
+@pytest.fixture(scope="module")
+def alone(lab: Lab, spare: Host, tmp_path_factory: pytest.TempPathFactory) -> Product:
+    """The product with the spare host as the only master."""
+    return Product(lab.inventory(tmp_path_factory.mktemp("spare") / "inventory.py", masters=[spare]))

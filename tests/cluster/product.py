@@ -20,6 +20,8 @@ from tests.lab.paths import APT_PROXY, BINARIES_URL, CHECKOUT, REGISTRY
 
 Data = Mapping[str, object]
 
+PURGE: Data = {"purge_data": True}
+
 LAB_DATA: dict[str, object] = {
     "image_registry": REGISTRY,
     "binaries_url": BINARIES_URL,
@@ -122,6 +124,22 @@ class Product:
     def words(self, data: Data | None = None) -> list[str]:
         """The settings as words of a command line."""
         return [f"--data={key}={_word(value)}" for key, value in {**self.data, **(data or {})}.items()]
+
+    def status(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """The command docker-multinode status."""
+        command = (sys.executable, "-m", "deploys.cli", "status", str(self.inventory), *options, *self.words())
+        return subprocess.run(
+            command, cwd=self.cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+
+    def told(self) -> tuple[int, dict[str, Any]]:
+        """Exit code and answer of docker-multinode status --json.
+
+        :raises AssertionError: it printed a traceback.
+        """
+        ran = self.status("--json")
+        assert "Traceback" not in ran.stderr
+        return ran.returncode, json.loads(ran.stdout)
 
     def argv(self, entry: str, *options: str, data: Data | None = None) -> tuple[str, ...]:
         """The command that runs deploys/ENTRY.py."""

@@ -6,10 +6,14 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.lab.paths import CHECKOUT
+
+Figure = Callable[[str, float], None]
+"""Keeps a measured number in the report: figure("seconds until the worker is back", 12.3)."""
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,11 @@ import pytest
 from tests.lab.lab import Lab
 
 from .cluster import BOOTSTRAP, Cluster
-from .product import Product, Run, assert_empty
+from .product import PURGE, Product, Run, assert_empty
+from .report import Figure
 from .test_security import _assert_absent
 
 BACKUPS = "/var/lib/docker-multinode/backups"
-PURGE = {"purge_data": True}
-
-Figure = Callable[[str, float], None]
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,10 +13,9 @@ from . import aging
 from .aging import CLIENT, PKI
 from .cluster import BOOTSTRAP, KUBECTL, Cluster
 from .product import Run, assert_empty
+from .report import Figure
 from .shown import certificates
 from .waiting import until
-
-Figure = Callable[[str, float], None]
 
 NEAR = {
     "master": ("apiserver", "apiserver-etcd-client", "etcd/server", "front-proxy-client", "scheduler/client", "admin"),
@@ -41,13 +36,7 @@ def _paths(names: tuple[str, ...]) -> set[str]:
 
 def _status(cluster: Cluster) -> dict[str, dict[str, Any]]:
     """Node → its part of the status; a pod whose image can't be had in the lab is no problem here."""
-    command = (sys.executable, "-m", "deploys.cli", "status", str(cluster.product.inventory), "--json")
-    ran = subprocess.run(
-        (*command, *cluster.product.words()),
-        cwd=cluster.product.cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "Traceback" not in ran.stderr
-    nodes = {node["node"]: node for node in json.loads(ran.stdout)["nodes"]}
+    nodes = {node["node"]: node for node in cluster.product.told()[1]["nodes"]}
     for node in nodes.values():
         node["problems"] = [problem for problem in node["problems"] if "headlamp" not in problem]
         node["lines"] = "\n".join(line for drift in node["drift"] for line in drift["plan"])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,9 +15,8 @@ from tests.lab.hosts import Host
 from . import neighbours
 from .cluster import BOOTSTRAP, KUBECTL, Cluster
 from .product import Run, assert_empty
+from .report import Figure
 from .waiting import until
-
-Figure = Callable[[str, float], None]
 
 MEANWHILE = "/mnt/meanwhile"
 ROOMY = "4g"
@@ -60,13 +57,7 @@ def _make_room(host: Host, path: str) -> None:
 
 
 def _status(cluster: Cluster, host: Host) -> dict[str, Any]:
-    command = (sys.executable, "-m", "deploys.cli", "status", str(cluster.product.inventory), "--json")
-    ran = subprocess.run(
-        (*command, *cluster.product.words()),
-        cwd=cluster.product.cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "Traceback" not in ran.stderr
-    found: dict[str, Any] = next(n for n in json.loads(ran.stdout)["nodes"] if n["node"] == host.name)
+    found: dict[str, Any] = next(n for n in cluster.product.told()[1]["nodes"] if n["node"] == host.name)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -15,6 +15,7 @@ from . import node_image
 from .cluster import BOOTSTRAP, Cluster
 from .conftest import DOCKERS, SPARE, docker_choice
 from .product import Data, Product, Run, assert_empty
+from .report import Figure
 from .waiting import until
 
 LIMIT = 20
@@ -30,10 +31,9 @@ def spare(lab: Lab, cluster: Cluster) -> Iterator[Host]:
 
 
 @pytest.fixture(scope="module")
-def alone(lab: Lab, spare: Host, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Product:
-    """The product on that host alone."""
-    path = lab.inventory(tmp_path_factory.mktemp("spare") / "inventory.py", masters=[spare])
-    return Product(path, dict(cluster.product.data))
+def alone(alone: Product, cluster: Cluster) -> Product:
+    """The product on that host alone, told what the cluster is told."""
+    return Product(alone.inventory, dict(cluster.product.data))
 
 
 def _fails(product: Product, *words: str, data: Data | None = None) -> Run:
@@ -107,7 +107,7 @@ def test_a_component_that_refuses_its_flags(alone: Product) -> None:
 
 
 def test_once_the_causes_are_gone_it_finishes_with_a_node_image_built_on_the_host(
-    spare: Host, alone: Product, figure: Callable[[str, float], None]
+    spare: Host, alone: Product, figure: Figure
 ) -> None:
     builds = Product(alone.inventory, {key: value for key, value in alone.data.items() if key != "node_image"})
     image = node_image.of_plan(builds.plan("master"))

@@ -10,10 +10,11 @@ import pytest
 
 from tests.lab.hosts import Host
 
-from .back import Figure, back
+from .back import back
 from .cluster import KUBECTL, Cluster, pod, web
 from .load import Load, requests
 from .product import assert_empty
+from .report import Figure
 from .test_drift import ETCDCTL
 from .test_kills import containers
 from .waiting import until

@@ -3,19 +3,16 @@ is in test_turndown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from . import neighbours
 from .cluster import Cluster
 from .neighbours import WITHOUT_POLICY, Answers
 from .product import assert_empty
+from .report import Figure
 from .waiting import until
 
 pytestmark = pytest.mark.promise("foreign-containers-survive")
-
-Figure = Callable[[str, float], None]
 
 
 def figures(what: str, found: dict[str, Answers], figure: Figure) -> None:

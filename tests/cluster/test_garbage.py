@@ -19,11 +19,10 @@ import pytest
 import yaml
 
 from tests.lab.hosts import Host
-from tests.lab.lab import Lab
 
 from . import listing
 from .cluster import ABSENT_IMAGES, Cluster
-from .conftest import DOCKERS, SPARE, docker_choice
+from .conftest import docker_choice
 from .product import Product, Run, assert_empty
 
 pytestmark = [
@@ -54,20 +53,6 @@ def garbage(seed: str, lines: int = 1000) -> bytes:
         b" ".join([*generator.choices(words, k=generator.randrange(1, 6)), generator.randbytes(8)]) + b"\n"
         for _ in range(lines)
     )
-
-
-@pytest.fixture(scope="module")
-def spare(lab: Lab) -> Iterator[Host]:
-    """A fresh host that lies."""
-    host = lab.host(SPARE, docker=DOCKERS[docker_choice()][0], fresh=True)
-    yield host
-    host.remove()
-
-
-@pytest.fixture(scope="module")
-def alone(lab: Lab, spare: Host, tmp_path_factory: pytest.TempPathFactory) -> Product:
-    """The product on that host alone."""
-    return Product(lab.inventory(tmp_path_factory.mktemp("garbage") / "inventory.py", masters=[spare]))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 
@@ -12,6 +11,7 @@ from tests.lab.hosts import Host
 from . import listing, neighbours, shown
 from .cluster import BOOTSTRAP, STATIC_PODS, Cluster
 from .product import Run, assert_empty, counted
+from .report import Figure
 from .waiting import until
 
 pytestmark = pytest.mark.core
@@ -46,7 +46,7 @@ def test_dns_is_ready(cluster: Cluster) -> None:
     cluster.kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s", timeout=90)
 
 
-def test_top_nodes_answers(cluster: Cluster, figure: Callable[[str, float], None]) -> None:
+def test_top_nodes_answers(cluster: Cluster, figure: Figure) -> None:
     def answers() -> bool:
         lines = cluster.kubectl("top", "nodes", "--no-headers").split("\n")
         return {line.split()[0] for line in lines if line} == {host.name for host in cluster.hosts}
@@ -101,7 +101,7 @@ def test_the_second_plan_is_empty(cluster: Cluster) -> None:
     assert_empty(cluster.product.plan())
 
 
-def test_the_second_apply_changes_nothing(cluster: Cluster, figure: Callable[[str, float], None]) -> None:
+def test_the_second_apply_changes_nothing(cluster: Cluster, figure: Figure) -> None:
     def look() -> list[object]:
         return [(listing.identity(listing.take(h)), listing.managed_files(h)) for h in cluster.hosts]
 

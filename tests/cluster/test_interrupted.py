@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -21,10 +21,10 @@ from tests.lab.hosts import Host
 from . import listing, neighbours
 from .cluster import Cluster
 from .listing import Listing
-from .product import Data, Product, assert_empty
+from .product import PURGE, Data, Product, assert_empty
+from .report import Figure
 from .waiting import until
 
-PURGE = {"purge_data": True}
 DELAYS = (0.0, 0.3, 1.0)
 """Seconds between the start of an operation and the end of its run, in turn: before its command, and amid it."""
 CUT_EACH = 6
@@ -32,7 +32,6 @@ CUT_EACH = 6
 HUNG = 300
 """Seconds after which a run that nobody disturbs any more counts as hung."""
 
-Figure = Callable[[str, float], None]
 _BEGUN = re.compile(r"Starting operation: (.+)")
 
 

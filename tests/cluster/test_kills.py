@@ -10,8 +10,9 @@ import pytest
 from tests.lab.hosts import Host
 
 from . import neighbours
-from .back import Figure, back
+from .back import back
 from .cluster import Cluster
+from .report import Figure
 from .waiting import until
 
 

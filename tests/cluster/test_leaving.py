@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,24 +13,15 @@ from tests.lab.hosts import Host
 from . import listing, neighbours
 from .cluster import Cluster, web
 from .listing import Listing
-from .product import Data, Run, assert_empty
+from .product import PURGE, Data, Run, assert_empty
+from .report import Figure
 from .waiting import until
 
-PURGE = {"purge_data": True}
 MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 DRAIN = 15
 """Seconds that the drain gets which never ends by itself."""
 
-Figure = Callable[[str, float], None]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def whole_again(cluster: Cluster) -> Iterator[None]:
-    """Afterwards the cluster is as the other modules want it."""
-    yield
-    cluster.product.apply().check()
-    cluster.deploy_web()
-    cluster.wait_works()
+pytestmark = pytest.mark.usefixtures("whole_again")
 
 
 def _joined(cluster: Cluster) -> Host:

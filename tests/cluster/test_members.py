@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +14,11 @@ from tests.lab.lab import Lab
 
 from .cluster import Cluster
 from .conftest import DOCKERS, SPARE, docker_choice
-from .product import Product, assert_empty
+from .product import PURGE, Product, assert_empty
+from .report import Figure
 from .waiting import until
 
-Figure = Callable[[str, float], None]
-
 NEW_MACHINE = "5ea1ed0fbad0c0de5ea1ed0fbad0c0de"
-PURGE = {"purge_data": True}
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +47,6 @@ def three(lab: Lab, cluster: Cluster, spare: Host, place: Path) -> Product:
     return Product(path, dict(cluster.product.data))
 
 
-def _status(product: Product) -> tuple[int, dict[str, Any]]:
-    command = (sys.executable, "-m", "deploys.cli", "status", str(product.inventory), "--json", *product.words())
-    ran = subprocess.run(
-        command, cwd=product.cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    assert "Traceback" not in ran.stderr
-    return ran.returncode, json.loads(ran.stdout)
-
-
 def _of(status: dict[str, Any], name: str) -> dict[str, Any]:
     return next(node for node in status["nodes"] if node["node"] == name)
 
@@ -81,7 +67,7 @@ def test_a_new_machine_in_place_of_the_master_makes_no_new_cluster_under_the_wor
         assert "Traceback" not in run.text
     assert spare.run("ls -d /etc/kubernetes /var/lib/docker-multinode", check=False).stdout == ""
     assert worker.read("/etc/kubernetes/pki/ca.crt") == authority
-    _, status = _status(product)
+    _, status = product.told()
     told = _of(status, spare.name)
     assert told["state"] == "absent"
     assert "was it replaced by a new machine?" in told["problems"][0]
@@ -93,21 +79,21 @@ def test_a_node_that_left_the_inventory_is_told_by_status_and_the_next_run(
 ) -> None:
     figure("seconds: a second worker joins", three.apply("worker", "--limit", spare.name).check().seconds)
     assert_empty(three.plan())
-    code, status = _status(cluster.product)
+    code, status = cluster.product.told()
     assert code >= 1
     assert status["not_in_inventory"] == [spare.name]
     assert f"it runs: put it ({spare.address}) back into the inventory" in status["table"]
     plan = cluster.product.plan()
     assert_empty(plan)
     assert f"{spare.name} is a node in the API, but not in the inventory: it runs" in plan.stderr
-    code, status = _status(three)
+    code, status = three.told()
     assert status["not_in_inventory"] == []
 
 
 def test_a_node_that_is_gone_for_good_keeps_no_run_from_its_end(cluster: Cluster, spare: Host) -> None:
     spare.power_off()
     until("the node to be given up", 120, lambda: not _ready(cluster))
-    _, status = _status(cluster.product)
+    _, status = cluster.product.told()
     assert f"take it out of the API: kubectl delete node {spare.name}" in status["table"]
     worker = cluster.workers[0]
     worker.run("rm /etc/kubernetes/pki/kube-proxy/client.crt")
@@ -137,7 +123,7 @@ def test_a_new_machine_takes_the_place_of_one_that_is_gone_and_is_told_so(
     begin = time.monotonic()
     until("the node to be given up", 120, lambda: not _ready(cluster))
     figure("seconds: until a machine that is gone is given up", time.monotonic() - begin)
-    _, status = _status(three)
+    _, status = three.told()
     told = _of(status, SPARE)
     assert told["state"] == "absent"
     said = f"this machine takes the place of node {SPARE}, which was another one"

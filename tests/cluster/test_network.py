@@ -13,21 +13,13 @@ from tests.lab.hosts import Host
 
 from .cluster import BOOTSTRAP, KUBECTL, Cluster, web
 from .product import assert_empty
+from .report import Figure
 from .test_drift import ETCDCTL
 
 PKI = "/etc/kubernetes/pki/etcd"
 SUBNETS = "/coreos.com/network/subnets"
 SECRETS = "/registry/secrets/"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
-
-
-@pytest.fixture
-def set_back(cluster: Cluster) -> Iterator[None]:
-    """The cluster of before, whatever the test did."""
-    yield
-    cluster.product.apply().check()
-    cluster.wait_works()
-    assert_empty(cluster.product.plan())
 
 
 def _image(cluster: Cluster, container: str) -> str:
@@ -208,7 +200,7 @@ def test_another_address_of_the_master(cluster: Cluster, set_back: None) -> None
         master.run(f"ip addr del {address}/24 dev {device}")
 
 
-def test_another_backend_of_flannel(cluster: Cluster, set_back: None, figure: Callable[[str, float], None]) -> None:
+def test_another_backend_of_flannel(cluster: Cluster, set_back: None, figure: Figure) -> None:
     """vxlan to host-gw and back; Docker 28 takes vxlan only, so this runs on 26 alone."""
     if cluster.master.docker != "26" or cluster.workers[0].docker != "26":
         pytest.skip("this Docker takes vxlan only")

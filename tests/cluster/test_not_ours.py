@@ -6,19 +6,12 @@ On the spare host, and on one Docker only where what is looked at does not depen
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-
-import pytest
 
 from tests.lab.hosts import Host
-from tests.lab.lab import Lab
 
 from . import listing
 from .cluster import BOOTSTRAP, BUSYBOX
-from .conftest import DOCKERS, SPARE, docker_choice
-from .product import Product, assert_empty
-
-PURGE = {"purge_data": True}
+from .product import PURGE, Product, assert_empty
 
 ONE_KERNEL = (r"^sysctls: .(kernel|vm)/",)
 """The lab's hosts share what no namespace has of its own: another host's kubelet sets it."""
@@ -74,21 +67,6 @@ docker run -d --name late --restart=always --network shop_default ours/used:1 sh
   'trap exit TERM; sleep infinity & wait' >/dev/null
 """
 """A node as far as its main Docker goes, whose owner made a network and a container since."""
-
-
-@pytest.fixture(scope="module")
-def spare(lab: Lab) -> Iterator[Host]:
-    """A fresh host, with the Docker that workers have."""
-    host = lab.host(SPARE, docker=DOCKERS[docker_choice()][1], fresh=True)
-    yield host
-    host.remove()
-
-
-@pytest.fixture(scope="module")
-def alone(lab: Lab, spare: Host, tmp_path_factory: pytest.TempPathFactory) -> Product:
-    """The product with the spare host as the only master."""
-    path = tmp_path_factory.mktemp("spare") / "inventory.py"
-    return Product(lab.inventory(path, masters=[spare], workers=[]))
 
 
 def test_another_kubernetes_is_refused_and_a_turndown_leaves_all_of_it(spare: Host, alone: Product) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import pytest
 
 from tests.lab.lab import Lab
@@ -11,21 +9,11 @@ from tests.lab.lab import Lab
 from . import listing, neighbours
 from .cluster import Cluster
 from .listing import Listing
-from .product import Product, assert_empty, counted
+from .product import PURGE, Product, assert_empty, counted
+from .report import Figure
 from .test_security import _assert_absent
 
-PURGE = {"purge_data": True}
-
-Figure = Callable[[str, float], None]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def whole_again(cluster: Cluster) -> Iterator[None]:
-    """Afterwards the cluster is as the other modules want it."""
-    yield
-    cluster.product.apply().check()
-    cluster.deploy_web()
-    cluster.wait_works()
+pytestmark = pytest.mark.usefixtures("whole_again")
 
 
 def test_a_worker_leaves_and_joins_again_alone(cluster: Cluster, before: dict[str, Listing], figure: Figure) -> None:

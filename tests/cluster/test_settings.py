@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from . import listing
 from .cluster import BOOTSTRAP, Cluster, web
 from .product import Data, Run, assert_empty
+from .report import Figure
 from .waiting import until
 
 
@@ -51,16 +51,7 @@ def _change(cluster: Cluster, data: Data) -> Change:
     return Change(plan, applied.seconds, restarted)
 
 
-@pytest.fixture
-def set_back(cluster: Cluster) -> Iterator[None]:
-    """The settings of before, and a cluster that works with them."""
-    yield
-    cluster.product.apply().check()
-    cluster.wait_works()
-    assert_empty(cluster.product.plan())
-
-
-def test_an_argument_of_the_apiserver(cluster: Cluster, set_back: None, figure: Callable[[str, float], None]) -> None:
+def test_an_argument_of_the_apiserver(cluster: Cluster, set_back: None, figure: Figure) -> None:
     change = _change(cluster, {"apiserver_extra_args": {"v": "1"}})
     figure("seconds: apply of a changed argument of the apiserver", change.seconds)
     assert [line.strip("+ ") for line in change.plan.moved] == ['- "--v=1"']

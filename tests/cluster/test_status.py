@@ -6,23 +6,11 @@ import getpass
 import json
 import socket
 import subprocess
-import sys
 
 import pytest
 
 from .cluster import Cluster
 from .product import Data, assert_empty
-
-
-def _status(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "deploys.cli", "status", str(cluster.product.inventory), *words]
-    return subprocess.run(
-        [*command, *cluster.product.words()],
-        cwd=cluster.product.cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
 
 
 def _begun(cluster: Cluster, words: str, data: Data | None = None) -> subprocess.Popen[str]:
@@ -42,7 +30,7 @@ def _begun(cluster: Cluster, words: str, data: Data | None = None) -> subprocess
 def test_a_cluster_that_is_as_it_should_be_is_healthy(cluster: Cluster) -> None:
     cluster.wait_works()
     assert_empty(cluster.product.plan())
-    run = _status(cluster, "--json")
+    run = cluster.product.status("--json")
     found = json.loads(run.stdout)
     assert [(n["node"], n["role"]) for n in found["nodes"]] == [
         (cluster.master.name, "master"),
@@ -62,7 +50,7 @@ def test_drift_is_told_with_the_lines_that_an_apply_would_change(cluster: Cluste
     worker = cluster.workers[0]
     worker.run("chmod 644 /etc/kubernetes/pki/kube-proxy/client.key")
     try:
-        run = _status(cluster)
+        run = cluster.product.status()
         assert run.returncode >= 1
         assert "an apply would: Issue certificates" in run.stdout
         assert "/etc/kubernetes/pki/kube-proxy/client.key" in run.stdout

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.lab.hosts import Host
@@ -12,16 +10,12 @@ from . import listing, neighbours
 from .cluster import BOOTSTRAP, Cluster
 from .listing import Listing
 from .neighbours import CONTAINERS
-from .product import assert_empty
+from .product import PURGE, assert_empty
+from .report import Figure
 from .test_foreign import figures
 from .waiting import until
 
 pytestmark = pytest.mark.core
-
-Figure = Callable[[str, float], None]
-
-
-PURGE = {"purge_data": True}
 
 
 def _whole(cluster: Cluster) -> None:
