@@ -90,10 +90,8 @@ class Rule:
 
 
 _ID = r"[0-9a-f]{64}"
-_ONE_OF_MANY = re.compile(
-    r"-A PREROUTING -d \S+ ! -i \S+ -j DROP|-A DOCKER[A-Z0-9-]* .*\bbr-[0-9a-f]{12} .*|"
-    r"-A POSTROUTING -s \S+ ! -o (docker0|br-[0-9a-f]{12}) -j MASQUERADE"
-)
+_OF_A_CONTAINER = re.compile(r"-A PREROUTING -d \S+ ! -i \S+ -j DROP")
+_OF_A_NETWORK = re.compile(r"-A (?P<chain>\S+) .*?\b(?P<bridge>docker0|br-[0-9a-f]{12})\b")
 
 RULES: tuple[Rule, ...] = (
     # ---- what a login changes
@@ -200,12 +198,19 @@ def _rules_of_table(lines: list[str]) -> list[str]:
 
 
 def _in_any_order(lines: list[str]) -> list[str]:
-    """With Docker's rules of one container or one network each sorted: they are in the order in which Docker happened
-    to come to them at its start (measured on 28.5.2 by plain stops and starts)."""
-    places = [place for place, line in enumerate(lines) if _ONE_OF_MANY.fullmatch(line)]
+    """With Docker's rules of containers sorted, and its rules of networks sorted by network within a chain, those of
+    one network as they are: Docker comes to containers and networks in any order at its start (measured on 26.1.5
+    and 28.5.2 by plain stops and starts)."""
+    places: dict[str, list[tuple[str, int]]] = {}
+    for place, line in enumerate(lines):
+        if _OF_A_CONTAINER.fullmatch(line):
+            places.setdefault("", []).append((line, place))
+        elif match := _OF_A_NETWORK.match(line):
+            places.setdefault(match["chain"], []).append((match["bridge"], place))
     result = list(lines)
-    for place, line in zip(places, sorted(lines[place] for place in places), strict=True):
-        result[place] = line
+    for group in places.values():
+        for (_, place), (_, source) in zip(group, sorted(group), strict=True):
+            result[place] = lines[source]
     return result
 
 

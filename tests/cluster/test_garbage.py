@@ -33,6 +33,8 @@ pytestmark = [
 COMMANDS = ("docker", "ip", "uname", "cat", "systemctl")
 """Programs that a run asks."""
 RECORD = "/var/lib/docker-multinode"
+TALKERS = "/root/.bashrc /etc/motd"
+"""What talks at a login."""
 NOISE = r"""
 echo "Willkommen auf $(hostname)!"; echo; printf '\033[31m3 Aktualisierungen\033[0m\n== \n== machine?\n{"Version": 1}\n'
 printf 'gr\374\337e\n\377\376\n'; echo "n99 True"; echo "-----BEGIN NOISE-----" ; echo held? >&2
@@ -119,16 +121,16 @@ def test_after_all_that_the_host_is_as_it_was(spare: Host, truth: listing.Listin
 @contextmanager
 def _noisy(host: Host) -> Iterator[None]:
     """A host whose login shells talk, in another language, with a banner and a message of the day."""
-    kept = host.run("cat /root/.bashrc; echo .").stdout.removesuffix(".\n")
-    host.write("/root/.bashrc", NOISE + kept)
+    host.run(f"for f in {TALKERS}; do cp -a $f $f.kept; done")
+    host.write("/root/.bashrc", NOISE + host.read("/root/.bashrc.kept"))
     host.write("/etc/motd", "NOISE " * 500 + "\n")
     host.write("/etc/ssh/sshd_config.d/20-noise.conf", "Banner /etc/motd\nPrintMotd yes\n")
     host.run("systemctl reload ssh")
     try:
         yield
     finally:
-        host.write("/root/.bashrc", kept)
-        host.run("rm -f /etc/motd /etc/ssh/sshd_config.d/20-noise.conf; systemctl reload ssh")
+        host.run(f"for f in {TALKERS}; do mv $f.kept $f; done; rm /etc/ssh/sshd_config.d/20-noise.conf")
+        host.run("systemctl reload ssh")
 
 
 def test_what_login_shells_print_does_not_matter(cluster: Cluster, tmp_path: Path) -> None:
