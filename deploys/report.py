@@ -183,4 +183,4 @@ def _absent(node: Node) -> tuple[list[str], str]:
 def _next(problems: list[str], drift: list[Foreseen]) -> str:
     if drift:
         return "look at the plan, then apply it: pyinfra INVENTORY deploys/cluster.py --diff"
-    return "look further: docs/troubleshooting.md" if problems else ""
+    return "collect what the hosts know: docker-multinode evidence INVENTORY" if problems else ""

@@ -180,7 +180,7 @@ def main_daemon(
 ) -> Commands:
     """
     Ensure that the main Docker runs on the pod network. If it does not come up so, the drop-in is
-    taken away and Docker is started as it was.
+    taken away and Docker is started without it.
 
     + node: whose subnet docker0 gets, by whose restart strategy
     + flags: what must stand in its command line
@@ -207,7 +207,7 @@ def main_daemon(
     state = restart.state.format(unit=MAIN)
     go_or_back = (
         f"{go} || {{ {{ echo 'docker does not come up on the pod network:'; {state}; "
-        f"echo 'docker is started again as it was; its drop-in is kept as {failed}'; }} >&2; {back}; false; }}"
+        f"echo 'starting it without our drop-in, which is kept as {failed}'; }} >&2; {back}; false; }}"
     )
     yield StringCommand(
         f"{keep}; {restart.reload}; {{ {bounced.around(go_or_back, restart)}; }} || exit 1; "
