@@ -14,6 +14,7 @@ from pathlib import Path
 from pyinfra.api.host import Host
 
 from .facts.sections import number, parts
+from .private import private_file
 from .remote import run
 
 PIECE = 3 << 20
@@ -45,19 +46,15 @@ def fetch(host: Host, path: str, place: Path) -> None:
     :raises OSError: it can't be read or written, or something is at that place.
     """
     commands, digest = _pieces(host, path)
-    part, seen = place.with_name(f".{place.name}.{os.getpid()}"), hashlib.sha256()
-    try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            for command in commands:
-                _, out, _ = run(host, command)
-                piece = base64.b64decode(_answer(out))
-                seen.update(piece)
-                file.write(piece)
+    seen = hashlib.sha256()
+    with private_file(place) as file:
+        for command in commands:
+            _, out, _ = run(host, command)
+            piece = base64.b64decode(_answer(out))
+            seen.update(piece)
+            file.write(piece)
         if seen.hexdigest() != digest:
             raise OSError(f"{path} did not arrive whole")
-        os.link(part, place)  # fails where something is, unlike a rename
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def send(host: Host, place: Path, path: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-import os
 import re
 import tarfile
 import time
@@ -23,6 +22,7 @@ from .. import x509
 from ..facts.evidence import CERTIFICATES, PATIENCE, answers, script
 from ..observe import Commands, operation
 from ..plan import say
+from ..private import private_file
 from ..redaction import redacted
 from ..remote import run
 
@@ -128,20 +128,6 @@ def _packed(members: Mapping[str, str], top: str) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read, at a place where nothing is.
-
-    :raises OSError: it can't be written.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-    except OSError:
-        path.unlink()  # half an archive helps nobody
-        raise
-
-
 def _collect(state: State, host: Host) -> bool:
     """Ask a host; the last one to answer asks those that could not be reached and writes the archive."""
     collection = _collections[state]
@@ -156,7 +142,8 @@ def _collect(state: State, host: Host) -> bool:
     in_order = {h: collection.texts[h] for h in state.inventory if h in collection.texts}
     path = collection.path
     try:
-        _write(path, _packed(_members(in_order), path.name.removesuffix(".gz").removesuffix(".tar")))
+        with private_file(path) as file:
+            file.write(_packed(_members(in_order), path.name.removesuffix(".gz").removesuffix(".tar")))
     except OSError as error:
         host.log_styled(f"{path} can't be written: {error.strerror}", fg="red", log_func=logger.error)
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from pathlib import Path
 
 import yaml
@@ -15,6 +14,7 @@ from pyinfra.api.state import State
 from ..facts.files import HostFiles
 from ..observe import Commands, observe, operation
 from ..plan import fail, say
+from ..private import private_file
 from ..record import PKI
 from ..remote import pem
 from ..render import render
@@ -71,15 +71,10 @@ def _write(state: State, host: Host, path: Path, ca: str, certificate: str, serv
         certificate=_data(certificate),
         key=_data(key),
     )
-    # made next to its place with the mode that it keeps: nobody else can read it at any time
-    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        part.replace(path)
+        with private_file(path, replace=True) as file:
+            file.write(text.encode())
     except OSError as error:
-        part.unlink(missing_ok=True)  # it holds the key
         host.log(f"{path} can't be written: {error.strerror}")
         return False
     return True
