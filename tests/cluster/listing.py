@@ -39,7 +39,8 @@ for d in docker docker-bootstrap; do
   part "$d containers"; [ -z "$c" ] || $d1 inspect --format '{{.Name}} {{.Config.Image}} {{.State.Status}}
 {{- range $k, $v := .NetworkSettings.Networks}} {{$k}}={{$v.IPAddress}}/{{$v.IPPrefixLen}} gateway {{$v.Gateway}}{{end}}
 {{- range .Mounts}} {{.Source}}:{{.Destination}}{{end}} {{.HostConfig.RestartPolicy.Name}} {{json .Config.Cmd}}' $c
-  part "$d identity"; [ -z "$c" ] || $d1 inspect --format '{{.Name}} {{.Id}} {{.State.StartedAt}} {{.RestartCount}}' $c
+  part "$d identity"; [ -z "$c" ] || $d1 inspect \
+    --format '{{.Name}} {{.Id}} {{.State.StartedAt}} {{.RestartCount}} {{.State.Status}}' $c
   echo "dockerd $pid $(stat -c %Y /proc/$pid)"
   part "$d images"; $d1 images -a --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'
   part "$d networks"; n=$($d1 network ls -q); $d1 network inspect --format \
@@ -228,8 +229,15 @@ def difference(before: Listing, after: Listing, without: Collection[str] = ()) -
 
 
 def identity(listing: Listing) -> dict[str, tuple[str, ...]]:
-    """Ids and start times of containers, pids of both daemons: what no restart leaves alone."""
-    return {name: tuple(sorted(lines)) for name, lines in listing.items() if name.endswith("identity")}
+    """Ids and start times of containers, pids of both daemons: what no restart leaves alone.
+
+    A kubelet's containers that have ended are not in it: they lie there until it collects them, at any minute.
+    """
+    return {
+        name: tuple(sorted(line for line in lines if not line.startswith("/k8s_") or line.endswith(" running")))
+        for name, lines in listing.items()
+        if name.endswith("identity")
+    }
 
 
 def managed_files(host: Host) -> list[str]:
