@@ -18,6 +18,7 @@ from pathlib import Path
 from pprint import pformat
 
 from deploys import x509
+from deploys.facts import access
 from deploys.x509 import Certificate, Pair
 from tests.cluster import shown
 from tests.cluster.cluster import BOOTSTRAP, Cluster
@@ -169,7 +170,7 @@ def _certificates(master: Host, count: int) -> Iterator[tuple[str, str]]:
         for path, pair in pairs.items():
             yield _place(to, f"{path}.crt"), pair.certificate
         for wanted in (
-            Certificate(f"{PKI}/etcd/flannel-client", f"{PKI}/etcd/ca", f"flannel:{to.name}"),
+            Certificate(f"{PKI}/etcd/flannel-client", f"{PKI}/etcd/ca", access.FLANNEL, (to.name,)),
             Certificate(f"{PKI}/kubelet", f"{PKI}/ca", kubelet, ("system:nodes",), names, ("server",)),
             Certificate(f"{PKI}/kube-proxy/client", f"{PKI}/ca", "system:kube-proxy"),
         ):

@@ -24,7 +24,7 @@ shift
 while [ $# -gt 0 ]; do
   name=$1 ip=$2; shift 2
   pki=$out/$name; mkdir -p "$pki/etcd"
-  certificate etcd/flannel-client etcd/ca "/CN=flannel:$name" clientAuth
+  certificate etcd/flannel-client etcd/ca "/O=$name/CN=flannel" clientAuth
   certificate kubelet ca "/O=system:nodes/CN=system:node:$name" serverAuth "DNS:$name,IP:$ip"
   certificate kubelet-client ca "/O=system:nodes/CN=system:node:$name" clientAuth
   certificate kube-proxy ca /CN=system:kube-proxy clientAuth

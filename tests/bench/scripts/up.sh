@@ -37,6 +37,14 @@ if [ "$role" = master ]; then
   etcdctl="$boot exec etcd etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt
     --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key"
   until_ $etcdctl endpoint health
+  $etcdctl role add flannel
+  $etcdctl role grant-permission --prefix flannel read /coreos.com/network/
+  $etcdctl role grant-permission --prefix flannel readwrite /coreos.com/network/subnets/
+  for user in root kube-apiserver-etcd-client kube-etcd-healthcheck-client flannel; do
+    $etcdctl user add --no-password $user
+    $etcdctl user grant-role $user "$([ $user = flannel ] && echo flannel || echo root)"
+  done
+  $etcdctl auth enable
   $etcdctl put /coreos.com/network/config '{"Network": "10.1.0.0/16", "SubnetLen": 24, "Backend": {"Type": "vxlan"}}'
 fi
 say flannel
