@@ -119,7 +119,7 @@ _LOGS = (
 _KUBERNETES = (
     Row("kubernetes/nodes.txt", "kubectl get nodes -o wide", seconds=30),
     Row("kubernetes/pods.txt", "kubectl get pods -A -o wide", lines=2000, seconds=30),
-    Row("kubernetes/events.txt", "kubectl get events -A --sort-by=.lastTimestamp", seconds=30),
+    Row("kubernetes/events.txt", "kubectl get events -A --sort-by=.lastTimestamp", lines=2000, seconds=30),
     Row("kubernetes/describe-nodes.txt", "kubectl describe nodes", lines=2000, seconds=30),
 )
 

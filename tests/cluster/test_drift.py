@@ -88,8 +88,9 @@ READ_AT_START = (
     Drift("worker", f"echo 'Environment={DRIFT}' >> {UNITS}/docker.service.d/zz-docker-multinode.conf && "
           "systemctl daemon-reload", (f"-Environment={DRIFT}", "let systemd read docker's unit again"),
           f"! systemctl show docker -p Environment | grep -q {DRIFT}"),
-    Drift("worker", f"echo 'configSyncPeriod: 9m0s' >> {CONFIG}/kube-proxy.yaml && docker stop "
-          "$(docker ps -q --filter label=io.kubernetes.container.name=kube-proxy)",
+    Drift("worker", f"echo 'configSyncPeriod: 9m0s' >> {CONFIG}/kube-proxy.yaml && "
+          "{ proxy() { docker ps -q --filter label=io.kubernetes.container.name=kube-proxy; }; docker stop $(proxy); "
+          "for i in $(seq 120); do [ -z \"$(proxy)\" ] || exit 0; sleep 1; done; exit 1; }",
           ("-configSyncPeriod: 9m0s", "restart kube-proxy"),
           _not_in_pod("kube-proxy", f"{CONFIG}/kube-proxy.yaml", "configSyncPeriod")),
     Drift("master", f"echo '  - path: /api' >> {CONFIG}/authentication.yaml",
