@@ -103,7 +103,7 @@ def belongings(host: Host) -> list[str]:
     script = (
         f"docker inspect --format '{{{{.Name}}}} {{{{.Id}}}} {{{{.Created}}}}' {' '.join(CONTAINERS)}; "
         "docker network inspect --format '{{.Name}} {{.Id}} {{json .IPAM.Config}}' own site_default; "
-        "docker volume inspect --format '{{.Name}} {{.CreatedAt}} {{.Mountpoint}}' diary; "
+        "docker volume inspect --format '{{.Name}} {{.Mountpoint}}' diary; "
         "head -n 1 /var/lib/docker/volumes/diary/_data/starts; "
         "for t in filter mangle; do iptables-save -t $t | grep -e '-[sd] 192.0.2'; done; "
         "systemctl is-enabled their-firewall their-agent; systemctl is-active their-firewall their-agent; true"
