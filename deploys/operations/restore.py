@@ -41,7 +41,7 @@ tar -czf - -C "$laid" . | base64 | ( {WRITE.strip()}
 UNPACK = f"""set -e; umask 077; a=$1 image=$2; shift 2
 t=$(mktemp -d {RECORD}/.restore.XXXXXX); trap 'rm -rf "$t"' EXIT
 tar -xzf "$a" -C "$t" {SNAPSHOT}
-mkdir -p -m 700 {ETCD_DATA}; rm -rf {ETCD_DATA}/restored
+mkdir -p {ETCD_DATA}; rm -rf {ETCD_DATA}/restored
 {docker("bootstrap")} run --rm --net=none -v "$t":/backup -v {ETCD_DATA}:{ETCD_DATA} "$image" \
 etcdutl snapshot restore /backup/{SNAPSHOT} --data-dir {ETCD_DATA}/restored "$@" >"$t/log" 2>&1 ||
 {{ echo "etcdutl can't restore $a:" >&2; tail -n 5 "$t/log" >&2; rm -rf {ETCD_DATA}/restored; exit 1; }}

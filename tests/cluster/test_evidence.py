@@ -68,7 +68,7 @@ PROMISED_OF_THE_MASTER = {
     "logs/kube-scheduler.log": "=== k8s_kube-scheduler",
     "kubernetes/nodes.txt": "Ready",
     "kubernetes/pods.txt": "kube-system",
-    "kubernetes/events.txt": " Normal ",
+    "kubernetes/events.txt": "LAST SEEN",
     "kubernetes/describe-nodes.txt": "Allocatable",
 }
 

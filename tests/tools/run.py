@@ -65,7 +65,7 @@ BUILD: tuple[Step, ...] = (
     (Stage("lab: build what is missing", ("python", "-m", "tests.lab", "build"), needs_lab=True),),
 )
 CORE: tuple[Step, ...] = ((_cluster("core, Docker 26", "26", "-m", "core"),),)
-SUITES: Step = tuple(_cluster(f"Docker {docker}", docker) for docker in HOSTS)
+SUITES: tuple[Stage, ...] = tuple(_cluster(f"Docker {docker}", docker) for docker in HOSTS)
 AT_ONCE = os.cpu_count() or 1
 """A cluster at work keeps about one core busy."""
 ALL: tuple[Step, ...] = tuple(SUITES[first : first + AT_ONCE] for first in range(0, len(SUITES), AT_ONCE))

@@ -40,9 +40,8 @@ if [ "$role" = master ]; then
   $etcdctl role add flannel
   $etcdctl role grant-permission --prefix flannel read /coreos.com/network/
   $etcdctl role grant-permission --prefix flannel readwrite /coreos.com/network/subnets/
-  for user in root kube-apiserver-etcd-client kube-etcd-healthcheck-client flannel; do
-    $etcdctl user add --no-password $user
-    $etcdctl user grant-role $user "$([ $user = flannel ] && echo flannel || echo root)"
+  for user in root:root kube-apiserver-etcd-client:root kube-etcd-healthcheck-client:root flannel:flannel; do
+    $etcdctl user add --no-password "${user%:*}"; $etcdctl user grant-role "${user%:*}" "${user#*:}"
   done
   $etcdctl auth enable
   $etcdctl put /coreos.com/network/config '{"Network": "10.1.0.0/16", "SubnetLen": 24, "Backend": {"Type": "vxlan"}}'
