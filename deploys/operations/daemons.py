@@ -205,9 +205,10 @@ def main_daemon(
     failed = f"{RECORD}/docker-drop-in.failed"
     back = f"mv -f {drop_in} {failed}; {restart.reload}; {go}"
     state = restart.state.format(unit=MAIN)
+    # said last: writing into a connection that broke would end the way back
     go_or_back = (
-        f"{go} || {{ {{ echo 'docker does not come up on the pod network:'; {state}; "
-        f"echo 'starting it without our drop-in, which is kept as {failed}'; }} >&2; {back}; false; }}"
+        f"{go} || {{ why=$({state}); {back}; printf '%s\\n' 'docker does not come up on the pod network:' \"$why\" "
+        f"'it was started without our drop-in, which is kept as {failed}' >&2; false; }}"
     )
     yield StringCommand(
         f"{keep}; {restart.reload}; {{ {bounced.around(go_or_back, restart)}; }} || exit 1; "

@@ -137,7 +137,7 @@ RULES: tuple[Rule, ...] = (
          "whether a container is plugged in", ""),
     Rule("links", r"[0-9a-f]{2}(:[0-9a-f]{2}){5}|link-netnsid \d+|\b(\w*timer|gc_timer|tcn_timer|hello_timer|"
          r"topology_change_timer) +[\d.]+|bridge_id \S+|designated_root \S+|root_id \S+|port_id \S+|port_no \S+|"
-         r"designated_\w+ \S+|if\d+\b", "random, or a clock", "*"),
+         r"designated_\w+ \S+|if\d+\b|fdb_n_learned \d+", "random, a clock, or what a bridge has heard of", "*"),
     Rule("processes", r" (docker-proxy|containerd-shim\S*|runc\S*|docker-init)$",
          "one a container; containers are a section of their own"),
     Rule("listening", r'127\.0\.0\.1:\d+ "containerd"$', "containerd's streaming server, on a random port"),
@@ -226,6 +226,16 @@ def difference(before: Listing, after: Listing, without: Collection[str] = ()) -
         lines = difflib.unified_diff(old.get(section, ()), new.get(section, ()), n=0, lineterm="")
         result += [f"{section}: {line}" for line in list(lines)[2:] if not line.startswith("@@")]
     return [line for line in result if not any(re.search(pattern, line) for pattern in without)]
+
+
+def assert_same(before: Listing, after: Listing, without: Collection[str] = ()) -> None:
+    """Nothing differs between two listings.
+
+    :param without: as of `difference`.
+    :raises AssertionError: it says every line in full; pytest itself would cut them.
+    """
+    left = difference(before, after, without)
+    assert not left, "\n".join(["the listings differ:", *left])
 
 
 def identity(listing: Listing) -> dict[str, tuple[str, ...]]:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
+from tests.lab.paths import REGISTRY
 
 from . import node_image
 from .cluster import BOOTSTRAP, Cluster
@@ -32,8 +33,11 @@ def spare(lab: Lab, cluster: Cluster) -> Iterator[Host]:
 
 @pytest.fixture(scope="module")
 def alone(alone: Product, cluster: Cluster) -> Product:
-    """The product on that host alone, told what the cluster is told."""
-    return Product(alone.inventory, dict(cluster.product.data))
+    """The product on that host alone, told what the cluster is told; with the ready-made node image, which is in the
+    lab's registry by now."""
+    image = cluster.node_image()
+    ready_made = image if image.startswith(REGISTRY) else node_image.in_registry(image)
+    return Product(alone.inventory, {**cluster.product.data, "node_image": ready_made})
 
 
 def _fails(product: Product, *words: str, data: Data | None = None) -> Run:

@@ -132,8 +132,10 @@ def test_docker_restarts_while_a_client_asks_a_service(role: str, cluster: Clust
 
 def _assert_served(load: Load, names: set[str]) -> None:
     begin, end = load.done[0].begin + 1, load.done[-1].end - 1
-    assert {request.answer for request in load.done if request.end < begin} == names
-    assert {request.answer for request in load.done if request.begin > end} == names
+    first = [request for request in load.done if request.end < begin]
+    last = [request for request in load.done if request.begin > end]
+    assert {request.answer for request in first} == names, first
+    assert {request.answer for request in last} == names, last
     assert load.silence < 60, "it hung"
 
 

@@ -115,7 +115,7 @@ def test_a_record_of_garbage_is_refused_and_named_and_no_path_in_it_is_followed(
 
 
 def test_after_all_that_the_host_is_as_it_was(spare: Host, truth: listing.Listing) -> None:
-    assert listing.difference(truth, listing.take(spare)) == []
+    listing.assert_same(truth, listing.take(spare))
 
 
 @contextmanager

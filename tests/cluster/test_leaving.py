@@ -40,10 +40,10 @@ def _assert_clean(cluster: Cluster, before: dict[str, Listing]) -> None:
     worker = cluster.workers[0]
     neighbours.run_errand(worker)
     until("the user's containers", 60, lambda: neighbours.run_on(worker))
-    assert listing.difference(before[worker.name], listing.take(worker)) == []
+    listing.assert_same(before[worker.name], listing.take(worker))
     assert_empty(cluster.product.plan("turndown", "--limit", worker.name, data=PURGE))
     _leaves(cluster)
-    assert listing.difference(before[worker.name], listing.take(worker)) == []
+    listing.assert_same(before[worker.name], listing.take(worker))
 
 
 def _nodes(cluster: Cluster) -> set[str]:

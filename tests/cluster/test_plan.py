@@ -20,7 +20,7 @@ def test_a_dry_run_changes_nothing_on_the_hosts(
     run = product.run("master", "--dry", "--diff")
     assert run.code == 0, run.tail()
     for host in hosts:
-        assert listing.difference(before[host.name], listing.take(host)) == []
+        listing.assert_same(before[host.name], listing.take(host))
 
 
 def test_a_plan_for_masters_is_about_masters_only(hosts: tuple[Host, Host], product: Product, first_plan: Run) -> None:

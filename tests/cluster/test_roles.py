@@ -24,7 +24,7 @@ def test_a_worker_leaves_and_joins_again_alone(cluster: Cluster, before: dict[st
         "seconds: turndown of a worker",
         cluster.product.apply("turndown", "--limit", worker.name, data=PURGE).check().seconds,
     )
-    assert listing.difference(before[worker.name], listing.take(worker)) == []
+    listing.assert_same(before[worker.name], listing.take(worker))
     assert {node["metadata"]["name"] for node in cluster.get("nodes")} == {cluster.master.name}
     run = cluster.product.apply("worker", "--limit", worker.name).check()
     figure("seconds: a worker joins by worker.py --limit", run.seconds)

@@ -198,10 +198,11 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     assert keep.endswith("|| echo '172.17.0.1/16' > /var/lib/docker-multinode/before/docker0")
     assert "systemctl restart docker" in rest.split("); { ", 1)[1].split(" || ")[0]
     failed = "/var/lib/docker-multinode/docker-drop-in.failed"
-    evidence, back = rest.split(f"our drop-in, which is kept as {failed}", 1)
+    evidence, back = rest.split(f"mv -f /d/zz.conf {failed}; systemctl daemon-reload; ", 1)
     assert "journalctl -u docker -n 60 --no-pager -o cat | grep -v level=info | tail -n 20" in evidence
-    assert f"mv -f /d/zz.conf {failed}; systemctl daemon-reload; " in back
-    assert "systemctl restart docker" in back.split("false; }")[0]
+    start, said = back.split("printf", 1)
+    assert "systemctl restart docker" in start, "before a broken connection can end what says so"
+    assert f"our drop-in, which is kept as {failed}" in said.split("false; }")[0]
     assert f"grep -qF ' {BIP} '" in rest
     said = here.says(main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=TWO)
     assert "Will restart the main Docker because it runs without --ip-masq=false --userland-proxy=false" in said
