@@ -156,6 +156,8 @@ def test_what_came_since_and_what_was_there_before_outlive_a_turndown_with_both_
         "docker-root",
         "default via",
         "DOCKER",
+        r"^containerd: .moby containers ",
+        r"^mounts: \+/(run/docker/netns/N|var/lib/docker/overlay2/N/merged) ",
     )
     listing.assert_same(before, listing.take(spare), own)
     has = spare.run("ip -4 -o addr show dev docker0").stdout.split()[3]
