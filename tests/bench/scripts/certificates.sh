@@ -23,11 +23,11 @@ openssl pkey -in "$cas/sa.key" -pubout -out "$cas/sa.pub"
 shift
 while [ $# -gt 0 ]; do
   name=$1 ip=$2; shift 2
-  pki=$out/$name; mkdir -p "$pki/etcd"
+  pki=$out/$name; mkdir -p "$pki/etcd" "$pki/kube-proxy" "$pki/scheduler"
   certificate etcd/flannel-client etcd/ca "/O=$name/CN=flannel" clientAuth
   certificate kubelet ca "/O=system:nodes/CN=system:node:$name" serverAuth "DNS:$name,IP:$ip"
   certificate kubelet-client ca "/O=system:nodes/CN=system:node:$name" clientAuth
-  certificate kube-proxy ca /CN=system:kube-proxy clientAuth
+  certificate kube-proxy/client ca /CN=system:kube-proxy clientAuth
   if [ "$name" != "$master" ]; then
     cp "$cas/ca.crt" "$pki/"; cp "$cas/etcd/ca.crt" "$pki/etcd/"; continue
   fi
@@ -45,5 +45,5 @@ while [ $# -gt 0 ]; do
   certificate admin ca "/O=kubeadm:cluster-admins/CN=kubernetes-admin" clientAuth
   certificate super-admin ca "/O=system:masters/CN=kubernetes-super-admin" clientAuth
   certificate controller-manager ca /CN=system:kube-controller-manager clientAuth
-  certificate scheduler ca /CN=system:kube-scheduler clientAuth
+  certificate scheduler/client ca /CN=system:kube-scheduler clientAuth
 done
