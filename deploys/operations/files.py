@@ -128,12 +128,13 @@ def foreign(found: Files, wanted: Iterable[File]) -> str | None:
 
 
 @operation
-def files(wanted: Sequence[File], absent: Sequence[str] = ()) -> Commands:
+def files(wanted: Sequence[File], absent: Sequence[str] = (), directories: Sequence[str] = ()) -> Commands:
     """
     Ensure these files are exactly so, owned by root, and those are gone.
 
     + wanted: the files as they should be; a secret one is not read, and written where another of them differs
     + absent: paths that must not be; only what we wrote is removed
+    + directories: made together with the files, though nothing lies in them yet
     """
     found = observe(HostFiles)
     if taken := foreign(found, wanted):
@@ -148,7 +149,7 @@ def files(wanted: Sequence[File], absent: Sequence[str] = ()) -> Commands:
     for path in gone:
         say(f"Will remove {path}")
     if changed:
-        yield write(changed)
+        yield write(changed, "".join(f"mkdirs {shlex.quote(path)}\n" for path in directories))
     if gone:
         yield remove_files(gone)
     if not changed and not gone:

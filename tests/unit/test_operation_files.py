@@ -26,6 +26,13 @@ def test_new_files_are_written_by_one_command_with_their_modes() -> None:
     assert command.written == {UNIT.path: Member("644", UNIT.content), KEY.path: Member("600", "SECRET")}
 
 
+def test_empty_directories_are_made_and_recorded_where_files_are_written() -> None:
+    (command,) = World(facts={HostFiles: host_files()}).run(files, wanted=[UNIT], directories=["/etc/a dir"])
+    assert isinstance(command, Shell)
+    assert command.text == f"{WRITE.strip()}\nmkdirs '/etc/a dir'"
+    assert World(facts={HostFiles: host_files(UNIT)}).run(files, wanted=[UNIT], directories=["/etc/a"]) == []
+
+
 def test_only_what_differs_is_written() -> None:
     have = host_files(UNIT, File("/etc/a", "old"))
     world = World(facts={HostFiles: have})
