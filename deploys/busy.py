@@ -23,6 +23,9 @@ WAIT_SECONDS = 300
 IDLE = f"exec 8>>{PATH}; {{ flock -n 8 || {{ echo waiting; flock -w {WAIT_SECONDS} 8; }}; }} && exec 8>&-"
 """Succeeds when nothing of an earlier run is at work any more; says ``waiting`` where it has to wait."""
 
+SETTLED = f"[ ! -e {PATH} ] || flock -w 60 {PATH} true"
+"""The same for a question, which holds no lock and makes no file: waits a minute, and goes on all the same."""
+
 
 _LOST = (
     "this run was not heard of for so long that its lock has ended, and another run may have begun; nothing more is "

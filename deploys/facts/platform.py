@@ -8,7 +8,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from ..busy import PATH as BUSY
+from ..busy import SETTLED
 from ..record import (
     BEFORE_PATHS,
     BOOTSTRAP_DATA,
@@ -35,9 +35,9 @@ _CONTAINER = (
 
 # Docker is only asked when its unit runs: a socket-activated one would be started by the question.
 # What stands before a URL's host may be a password, and what a fact reads is printed with -vvv.
-# It waits for a command that a run which ended has left at work: that may be restarting Docker.
+# What an ended run has left at work may be restarting Docker.
 _SCRIPT = rf"""
-[ ! -e {BUSY} ] || flock -w 60 {BUSY} true
+{SETTLED}
 export LC_ALL=C; hide='s,(:\\?/\\?/)[^" ]*@,\1***@,g'
 echo "== machine"; uname -m
 echo "== kernel"; uname -r

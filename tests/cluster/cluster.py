@@ -139,6 +139,11 @@ class Cluster:
         return {str(pod["metadata"]["name"]) for pod in pods if pod["status"]["phase"] == "Running"}
 
 
+def docker0(host: Host) -> str:
+    """The address of docker0, with prefix length."""
+    return host.run("ip -4 -o addr show dev docker0 | awk '{print $4}'").stdout.strip()
+
+
 def web(host: Host) -> str:
     """The web server's pod on a host."""
     return f"web-{host.name}"

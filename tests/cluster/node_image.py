@@ -22,8 +22,8 @@ def of_plan(plan: Run) -> str:
 
 
 def in_registry(image: str) -> str:
-    """Its reference in the lab's registry."""
-    return f"{REGISTRY}/{image}"
+    """Its reference in the lab's registry; one that is of it already stays."""
+    return image if image.startswith(f"{REGISTRY}/") else f"{REGISTRY}/{image}"
 
 
 def is_published(image: str) -> bool:

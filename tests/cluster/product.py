@@ -200,7 +200,7 @@ _VERBOSE = "LogLevel VERBOSE\n"
 def log_sessions(host: Host) -> None:
     """Let sshd write a line for each command; it says nothing of them by default."""
     host.write("/etc/ssh/sshd_config.d/10-count-sessions.conf", _VERBOSE)
-    host.run("systemctl restart ssh")  # ends when sshd listens; a reload does not
+    host.restart_ssh()
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import pytest
 
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
-from tests.lab.paths import REGISTRY
 
 from . import node_image
 from .cluster import BOOTSTRAP, Cluster
@@ -35,8 +34,7 @@ def spare(lab: Lab, cluster: Cluster) -> Iterator[Host]:
 def alone(alone: Product, cluster: Cluster) -> Product:
     """The product on that host alone, told what the cluster is told; with the ready-made node image, which is in the
     lab's registry by now."""
-    image = cluster.node_image()
-    ready_made = image if image.startswith(REGISTRY) else node_image.in_registry(image)
+    ready_made = node_image.in_registry(cluster.node_image())
     return Product(alone.inventory, {**cluster.product.data, "node_image": ready_made})
 
 

@@ -125,12 +125,12 @@ def _noisy(host: Host) -> Iterator[None]:
     host.write("/root/.bashrc", NOISE + host.read("/root/.bashrc.kept"))
     host.write("/etc/motd", "NOISE " * 500 + "\n")
     host.write("/etc/ssh/sshd_config.d/20-noise.conf", "Banner /etc/motd\nPrintMotd yes\n")
-    host.run("systemctl reload ssh")
+    host.restart_ssh()
     try:
         yield
     finally:
         host.run(f"for f in {TALKERS}; do mv $f.kept $f; done; rm /etc/ssh/sshd_config.d/20-noise.conf")
-        host.run("systemctl reload ssh")
+        host.restart_ssh()
 
 
 def test_what_login_shells_print_does_not_matter(cluster: Cluster, tmp_path: Path) -> None:

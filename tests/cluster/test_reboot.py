@@ -10,7 +10,7 @@ from tests.lab.hosts import Host
 
 from . import neighbours
 from .back import back
-from .cluster import Cluster
+from .cluster import Cluster, docker0
 from .report import Figure
 from .waiting import until
 
@@ -45,23 +45,19 @@ def test_both_reboot_and_the_worker_is_up_first(cluster: Cluster, figure: Figure
 
 @pytest.mark.promise("reboot-worker-master-gone")
 def test_the_worker_reboots_while_the_master_is_gone(cluster: Cluster, figure: Figure) -> None:
-    worker, address = cluster.workers[0], _bridge(cluster.workers[0])
+    worker, address = cluster.workers[0], docker0(cluster.workers[0])
     cluster.master.power_off()
     try:
         begin = time.monotonic()
         worker.reboot()
         until("the worker's own containers", 60, lambda: neighbours.run_on(worker))
         figure("seconds: reboot of the worker without a master, until its own containers run", time.monotonic() - begin)
-        assert _bridge(worker) == address
+        assert docker0(worker) == address
         # its pods as well: the kubelet has no API to ask, so Docker's restart policy has none to start, but
         # nothing may keep the host from serving what is its own
     finally:
         cluster.master.power_on()
     back(cluster, figure, "the master comes back after the worker's reboot")
-
-
-def _bridge(host: Host) -> str:
-    return host.run("ip -4 -o addr show dev docker0 | awk '{print $4}'").stdout.strip()
 
 
 def test_power_cut_of_both(cluster: Cluster, figure: Figure) -> None:

@@ -117,6 +117,10 @@ class Host:
         logs = docker("logs", "--tail", "20", self.container, check=False)
         raise LabError(f"{self.name} did not come up in {seconds:.0f} s: {said}\n{logs.stdout}{logs.stderr}")
 
+    def restart_ssh(self) -> None:
+        """Let sshd read its configuration again. It listens when this ends; a reload ends before."""
+        self.run("systemctl restart ssh")
+
     def wait_docker(self, seconds: float = 60) -> None:
         """Wait until the host's own Docker answers."""
         command = f"timeout {seconds:.0f} sh -c 'until docker version >/dev/null 2>&1; do sleep 0.1; done'"

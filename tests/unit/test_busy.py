@@ -74,3 +74,22 @@ def test_two_commands_of_one_run_do_not_wait_for_each_other(here: Path) -> None:
     second = subprocess.run(["sh", "-c", f"{busy.MARK} true"], timeout=10)
     first.kill()
     assert second.returncode == 0
+
+
+def test_a_question_waits_for_such_a_command_and_goes_on_where_it_does_not_end(here: Path) -> None:
+    script = busy.SETTLED.replace(busy.PATH, str(here)).replace("-w 60", "-w 20")
+
+    def ask(script: str) -> int:
+        return subprocess.run(["sh", "-c", script]).returncode
+
+    assert ask(script) == 0
+    assert not here.exists()
+    with subprocess.Popen(["sh", "-c", f"{busy.MARK} echo; read line"], text=True, stdin=-1, stdout=-1) as command:
+        assert command.stdin is not None
+        assert command.stdout is not None
+        command.stdout.readline()
+        assert ask(script.replace("-w 20", "-w 0.3")) == 1
+        with subprocess.Popen(["sh", "-c", f"{script}; echo settled"], text=True, stdout=-1) as question:
+            assert question.poll() is None
+            command.stdin.close()
+            assert question.communicate(timeout=20)[0] == "settled\n"
