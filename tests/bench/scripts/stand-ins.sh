@@ -2,15 +2,24 @@
 # On the worker: stand-ins.sh PORT…. /srv/stand-ins/PORT/{kubernetes,record,kubelet-pki,translate} are there.
 # Makes a mount namespace for each, and one sshd that listens on all the ports.
 set -euo pipefail
-cd /srv/stand-ins
-mountpoint -q . || { mount --bind . .; mount --make-private .; }
+
+# A process holds each namespace: a file can't be relied on, since Linux 6.18 gives ids by processor and refuses to
+# bind a namespace whose id is smaller than that of the one where it is done.
+hold() {
+  touch lock busy /run/docker-multinode.lock /run/docker-multinode.busy
+  unshare --mount --propagation private sh -ec "
+    mount --bind kubernetes /etc/kubernetes; mount --bind record /var/lib/docker-multinode
+    mount --bind kubelet-pki /var/lib/kubelet/pki
+    mount --bind lock /run/docker-multinode.lock; mount --bind busy /run/docker-multinode.busy
+    echo \$\$ >holder; exec sleep 7200" </dev/null >holder.log 2>&1 &
+  for _ in {1..100}; do [ -s holder ] && return; sleep 0.1; done
+  cat holder.log >&2
+  return 1
+}
+
 for port; do
-  ( cd "$port"
-    touch namespace lock busy /run/docker-multinode.lock /run/docker-multinode.busy
-    unshare --mount="$PWD/namespace" --propagation private sh -c "
-      mount --bind '$PWD/kubernetes' /etc/kubernetes; mount --bind '$PWD/record' /var/lib/docker-multinode
-      mount --bind '$PWD/kubelet-pki' /var/lib/kubelet/pki
-      mount --bind '$PWD/lock' /run/docker-multinode.lock; mount --bind '$PWD/busy' /run/docker-multinode.busy" )
+  cd "/srv/stand-ins/$port"
+  hold
 done
 { printf 'Port %s\n' "$@"
   echo 'ForceCommand /usr/local/sbin/stand-in'
