@@ -23,8 +23,9 @@ WAIT_SECONDS = 300
 IDLE = f"exec 8>>{PATH}; {{ flock -n 8 || {{ echo waiting; flock -w {WAIT_SECONDS} 8; }}; }} && exec 8>&-"
 """Succeeds when nothing of an earlier run is at work any more; says ``waiting`` where it has to wait."""
 
-SETTLED = f"[ ! -e {PATH} ] || flock -w 60 {PATH} true"
-"""The same for a question, which holds no lock and makes no file: waits a minute, and goes on all the same."""
+SETTLED = f"[ ! -e {PATH} ] || flock -n {PATH} true || {{ echo '== waited'; flock -w 60 {PATH} true; }}"
+"""The same for a question, which holds no lock and makes no file: waits a minute, and goes on all the same. Its answer
+has a part ``waited`` then."""
 
 
 _LOST = (

@@ -13,11 +13,14 @@ import shlex
 import socket
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import gevent
 from gevent.lock import BoundedSemaphore
+from gevent.pool import Group
+from paramiko import SSHException
 from pyinfra import logger
 from pyinfra.api import DeployError, StringCommand
 from pyinfra.api.host import Host
@@ -36,8 +39,8 @@ BEAT = 20
 _HOLD = rf"""
 exec 9>>{PATH}; flock -n 9 || {{ echo taken; cat {PATH}; exit 1; }}
 {IDLE} || {{ echo taken; echo "a command that an earlier run started"; exit 1; }}
-quiet=$(($(date +%s) - $(stat -c %Y {PATH})))
-printf '%s\n' "$1" > {PATH}; echo "held $quiet"
+times="$(date +%s.%N) $(stat -c %.9Y {PATH})"
+printf '%s\n' "$1" > {PATH}; echo "held $times"
 while [ "$(timeout {3 * BEAT} dd bs=1 count=1 2>/dev/null)" = . ]; do :; done
 if [ -d {RECORD} ]; then : > {PATH}; else rm -f {PATH} {BUSY}; fi
 """.strip()
@@ -92,9 +95,10 @@ def _acquire(state: State, host: Host, who: str) -> Lock | None:
         answer = line.strip()
         if answer == "waiting":
             host.log("waits for what an earlier run, which ended, left at work")
-        if found := re.fullmatch(r"held (\d+)", answer):
-            # in whole seconds; a file that is new, or that a turndown took away, says nothing of before
-            return Lock(who, time.monotonic() - max(int(found[1]) - 1, 0), stdin)
+        if found := re.fullmatch(r"held(?: (\d+\.\d+) (\d+\.\d+))?.*", answer):
+            # by the host's clock; a file that is new, or that a turndown took away, says nothing of before
+            quiet = float(found[1]) - float(found[2]) if found[1] else 0
+            return Lock(who, time.monotonic() - max(quiet, 0), stdin)
         if answer == "taken":
             raise DeployError(
                 f"{host.name}: another run is at work there: {stdout.readline().strip() or 'its name is not known'}. "
@@ -115,6 +119,16 @@ def _beat(state: State) -> None:
                 continue  # that host's connection is gone, its operations say so
 
 
+def _take(state: State, who: str, host: Host) -> None:
+    try:
+        if lock := _acquire(state, host, who):
+            _held[state][host] = lock
+    except DeployError as error:
+        _refused.setdefault(state, error)
+    except (SSHException, EOFError, OSError) as error:
+        _refused.setdefault(state, DeployError(f"{host.name}: the lock {PATH} can't be taken: {error}"))
+
+
 def _hold(state: State) -> None:
     """Take the locks of all hosts, once a run.
 
@@ -122,13 +136,12 @@ def _hold(state: State) -> None:
     """
     with _taking:
         if state not in _held:
-            locks, who = _held.setdefault(state, {}), _who()
-            try:
-                for host in sorted(state.inventory.get_active_hosts(), key=lambda h: h.name):
-                    if lock := _acquire(state, host, who):
-                        locks[host] = lock
-            except DeployError as error:
-                _refused[state] = error
+            _held[state], who = {}, _who()
+            hosts = sorted(state.inventory.get_active_hosts(), key=lambda h: h.name)
+            # of two runs at the same hosts one gets the first host's lock, and only that one goes on
+            for some in (hosts[:1], hosts[1:]):
+                if state not in _refused:
+                    Group().map(partial(_take, state, who), some)
             gevent.spawn(_beat, state)
     if state in _refused:
         raise _refused[state]

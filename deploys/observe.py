@@ -34,7 +34,7 @@ from .busy import marked
 from .facts.sections import UNREAD
 from .lock import held
 from .plan import fail, overheard
-from .remote import prepare
+from .remote import prepare, session
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -119,7 +119,8 @@ def _get(host: Host, fact: type[FactBase[T]], arguments: dict[str, Any]) -> T | 
         with nullcontext() if host.connected else _of(host).connecting:
             if host.connected:
                 prepare(host)
-            return host.get_fact(fact, **arguments)
+            with session(host):
+                return host.get_fact(fact, **arguments)
     except ConnectError as error:
         raise UnreadableError(f"{host.name} can't be reached: {error}") from error
     except PyinfraError as error:  # that was the last host, and pyinfra would end by a traceback

@@ -68,13 +68,18 @@ _SESSIONS = 5
 _sessions: WeakKeyDictionary[Host, BoundedSemaphore] = WeakKeyDictionary()
 
 
+def session(host: Host) -> BoundedSemaphore:
+    """Held while a command beside the operations runs on a host; some may run at the same time."""
+    return _sessions.setdefault(host, BoundedSemaphore(_SESSIONS))
+
+
 def run(host: Host, command: str, stdin: str | None = None) -> tuple[bool, str, str]:
     """Run a command as the user that the host's operations run as; nothing of it is printed, at any -v.
 
     :param stdin: what the command gets by standard input.
     :returns: success, standard output, standard error; where the connection breaks, that is what the error says.
     """
-    with _sessions.setdefault(host, BoundedSemaphore(_SESSIONS)):
+    with session(host):
         if not host.connected:
             host.connect(raise_exceptions=True)
         prepare(host)

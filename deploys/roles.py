@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from pyinfra import host, logger, state
-from pyinfra.api import DeployError, deploy
+from pyinfra.api import DeployError, FactBase, deploy
 from pyinfra.api.state import State
 
 from . import progress, restoring
 from .checks import members
+from .facts.access import EtcdAccess
 from .facts.daemons import DaemonsFact
+from .facts.etcd import EtcdSubnets
+from .facts.files import HostFiles
+from .facts.kernel import Kernel
+from .facts.kubernetes import ClusterNodes
 from .facts.leftovers import Leftovers
 from .facts.platform import Platform
 from .lock import one_run_at_a_time
-from .observe import UnreadableError, ask_all, observe, this_host
+from .observe import UnreadableError, ask, ask_all, forget, observe, this_host
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
@@ -27,6 +33,9 @@ from .remote import prepare
 from .report import NodeReport, report
 from .report_text import table
 from .topology import Node, active_nodes, group, role_of, settings_of, the_first_master
+
+_OF_ALL: tuple[type[FactBase[Any]], ...] = (Platform, DaemonsFact, HostFiles, Kernel)
+_OF_MASTER = (*_OF_ALL, EtcdSubnets, EtcdAccess, ClusterNodes)
 
 
 def _this_node() -> Node:
@@ -54,8 +63,18 @@ def _titled(title: str, step: Callable[[Node], None], node: Node) -> None:
     titled(node)
 
 
+def _look() -> None:
+    """Ask this host at once all that can be asked before it is known what it is."""
+    mine = this_host()
+    facts = _OF_MASTER if mine in group("master") else _OF_ALL
+    ask_all((fact, mine, {}) for fact in facts)
+    found = ask(Platform, mine)
+    if found and found.waited:
+        forget(mine)  # the other answers may be of before
+
+
 def _bring_up() -> None:
-    ask_all((fact, this_host(), {}) for fact in (Platform, DaemonsFact))
+    _look()
     node = _this_node()
     one_run_at_a_time(node.host)
     if node.is_first_master or state.print_noop_info:

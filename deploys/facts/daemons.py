@@ -32,10 +32,16 @@ _CONTAINER = '{"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Co
 
 _IMAGE = "{{.Repository}}:{{.Tag}}|{{.ID}}|{{.Repository}}@{{.Digest}}"
 
+_ROW = (
+    f'{{{{.ID}}}}|{{{{.Names}}}}|{{{{if .Label "{LABEL}"}}}}ours{{{{end}}}}|'
+    '{{if and (eq .State "running") (eq (.Label "io.kubernetes.pod.namespace") "kube-system")}}program{{end}}'
+)
+
 # A dockerd that starts on a full disk does not know its containers of before until it starts again: it registers one
 # by writing its config.v2.json anew (measured on 26.1.5). So only one that is older than the daemon can be such.
 # A daemon is asked only while its unit is active and never for longer than 20 s: a docker command at a
 # daemon that waits to start would hang, and one at a socket-activated daemon would start it.
+# Each docker command costs about 50 ms, so they are few, and both daemons are asked at the same time.
 _SCRIPT = rf"""
 one() {{ unit=$1 socket=$2
   echo "== $unit unit"; systemctl show $unit -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID 2>/dev/null
@@ -45,9 +51,10 @@ one() {{ unit=$1 socket=$2
   echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
   systemctl is-active --quiet $unit || return 0
   d="timeout 20 docker -H unix://$socket"
-  echo "== $unit names"; $d ps -a --format '{{{{.Names}}}}'
-  echo "== $unit containers"
-  c=$($d ps -aq --filter label={LABEL}) && {{ [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c; }} || return 0
+  rows=$($d ps -a --no-trunc --format '{_ROW}'); rc=$?
+  echo "== $unit names"; echo "$rows" | cut -s -d'|' -f2
+  echo "== $unit containers"; [ $rc = 0 ] || return 0
+  c=$(echo "$rows" | sed -n 's/|[^|]*|ours|.*//p'); [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c || return 0
   command=$(tr '\0' '\n' < /proc/$pid/cmdline)
   root=$(echo "$command" | sed -n 's/^--data-root=//p')
   [ -n "$root" ] || root=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
@@ -55,21 +62,21 @@ one() {{ unit=$1 socket=$2
   lost=$(find "${{root:-/var/lib/docker}}/containers" -mindepth 2 -maxdepth 2 -name config.v2.json \
     ! -newer "${{pidfile:-/var/run/docker.pid}}" -exec grep -l {LABEL} {{}} + 2>/dev/null)
   if [ -n "$lost" ]; then
-    known=$($d ps -aq --no-trunc) || return 0
     echo "== $unit forgotten"
     for f in $lost; do
-      id=${{f%/*}}; case "$known" in *"${{id##*/}}"*) ;; *) sed -n 's|.*"Name":"/\([^"]*\)".*|\1|p' "$f";; esac
+      id=${{f%/*}}; case "$rows" in *"${{id##*/}}"*) ;; *) sed -n 's|.*"Name":"/\([^"]*\)".*|\1|p' "$f";; esac
     done
   fi
   echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}' || return 0
-  echo "== $unit unfinished"; $d images -q --filter dangling=true --filter label={IMAGE_LABEL} || return 0
+  [ $unit = docker-bootstrap ] || {{ echo "== $unit unfinished"
+    $d images -q --filter dangling=true --filter label={IMAGE_LABEL} || return 0; }}
   echo "== $unit answered"
+  p=$(echo "$rows" | sed -n 's/|.*|program$//p')
+  [ -z "$p" ] || {{ echo "== programs"; $d inspect --format '{_PROGRAM}' $p; }}
 }}
-one docker-bootstrap {BOOTSTRAP_SOCKET}
-one docker /var/run/docker.sock
+one docker-bootstrap {BOOTSTRAP_SOCKET} &
+main=$(one docker /var/run/docker.sock); wait; printf '%s\n' "$main"
 echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
-echo "== programs"; ! systemctl is-active --quiet docker || timeout 20 docker ps -q --filter label={PROGRAM} \
-  --filter label=io.kubernetes.pod.namespace=kube-system | xargs -r timeout 20 docker inspect --format '{_PROGRAM}'
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
 echo "== docker0 before"; cat {BEFORE}/docker0 2>/dev/null
 {END}
@@ -214,7 +221,7 @@ class DaemonsFact(Bundle[Daemons]):
     @override
     def read(self, sections: Sections) -> Daemons:
         docker0, before = _docker0(sections["docker0"]), first(sections, "docker0 before")
-        programs = (line.rpartition(" ") for line in sections["programs"])
+        programs = (line.rpartition(" ") for line in sections.get("programs", []))
         return Daemons(
             _daemon(sections, "docker-bootstrap"),
             _daemon(sections, "docker"),

@@ -122,9 +122,9 @@ class Objects(Sectioned[ObjectsState]):
     def command(self, manifest: str) -> StringCommand:
         text = base64.b64encode(manifest.encode()).decode()
         return StringCommand(
+            f"echo '== labelled'; {KUBECTL} get {KINDS} -A -l {ADDON} -o jsonpath='{_LABELLED}' 2>/dev/null & "
             f"d=$(echo {text} | base64 -d | {KUBECTL} diff --server-side --field-manager={MANAGER} -f - 2>&1); "
-            'rc=$?; echo "== rc $rc"; echo "== diff"; echo "$d"; echo "== labelled"; '
-            f"[ $rc -gt 1 ] || {KUBECTL} get {KINDS} -A -l {ADDON} -o jsonpath='{_LABELLED}' 2>/dev/null; {END}"
+            f'rc=$?; wait; echo "== rc $rc"; echo "== diff"; echo "$d"; {END}'
         )
 
     @override

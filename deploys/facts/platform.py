@@ -182,6 +182,8 @@ class Found:
     """Running containers of the main daemon: name, restart, remove, labels."""
     unreadable: tuple[str, ...] = ()
     """Commands and files of the record whose text is not what it should be; nothing may be decided on it."""
+    waited: bool = False
+    """Whether the answer came only after something that an ended run had left at work."""
 
     def interface(self, name: str) -> Interface | None:
         """The interface of that name, if it has an address."""
@@ -281,4 +283,5 @@ class Platform(Bundle[Found]):
             docker_info=json_object(first(sections, "docker-info")) or {},
             containers=tuple(c for line in sections.get("containers", []) if (c := json_object(line))),
             unreadable=tuple(unreadable(sections, answers=bool(version))),
+            waited="waited" in sections,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from typing import Any
 
 import yaml
@@ -30,14 +31,18 @@ def images(node: Node) -> dict[str, str]:
 
 def manifest(node: Node) -> str:
     """All objects of ours as YAML, each with the label of its addon."""
-    values = {"dns_domain": node.settings.dns_domain, "dns_server_ip": node.settings.dns_server_ip}
-    documents = []
-    for addon, image in {"cluster": "", **images(node)}.items():
-        text = render(f"addons/{addon}.yaml.j2", image=image, **values)
-        for document in _with_revision(list(yaml.safe_load_all(text))):
-            document["metadata"].setdefault("labels", {})[ADDON] = addon
-            documents.append(yaml.safe_dump(document, sort_keys=False))
-    return "---\n".join(documents)
+    every = {"cluster": "", **images(node)}
+    wanted = node.settings
+    return "---\n".join(_objects(addon, every[addon], wanted.dns_domain, wanted.dns_server_ip) for addon in every)
+
+
+@cache  # a run asks several times, and YAML takes its time
+def _objects(addon: str, image: str, dns_domain: str, dns_server_ip: str) -> str:
+    text = render(f"addons/{addon}.yaml.j2", image=image, dns_domain=dns_domain, dns_server_ip=dns_server_ip)
+    documents = _with_revision(list(yaml.safe_load_all(text)))
+    for document in documents:
+        document["metadata"].setdefault("labels", {})[ADDON] = addon
+    return "---\n".join(yaml.safe_dump(document, sort_keys=False) for document in documents)
 
 
 def _with_revision(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:

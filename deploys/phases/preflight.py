@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pyinfra.api import DeployError
 
 from ..checks import cluster, disks, docker, machine, members
+from ..facts.access import EtcdAccess
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
@@ -88,10 +89,8 @@ def apply(node: Node) -> None:
 def _questions(node: Node) -> list[Question]:
     mine: list[Question] = [(fact, node.host, {}) for fact in (Kernel, HostFiles, DaemonsFact)]
     shared: list[Question] = [(fact, node.first_master, {}) for fact in (HostFiles, EtcdSubnets, ClusterNodes)]
-    objects: list[Question] = (
-        [(Objects, node.host, {"manifest": addons.manifest(node)})] if node.is_first_master else []
-    )
-    return [*mine, *shared, *objects]
+    masters: list[Question] = [(EtcdAccess, node.host, {}), (Objects, node.host, {"manifest": addons.manifest(node)})]
+    return [*mine, *shared, *(masters if node.is_first_master else [])]
 
 
 def remove(node: Node) -> None:

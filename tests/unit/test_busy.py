@@ -90,6 +90,7 @@ def test_a_question_waits_for_such_a_command_and_goes_on_where_it_does_not_end(h
         command.stdout.readline()
         assert ask(script.replace("-w 20", "-w 0.3")) == 1
         with subprocess.Popen(["sh", "-c", f"{script}; echo settled"], text=True, stdout=-1) as question:
-            assert question.poll() is None
+            assert question.stdout is not None
+            assert question.stdout.readline() == "== waited\n"
             command.stdin.close()
             assert question.communicate(timeout=20)[0] == "settled\n"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pyinfra.api import DeployError
 
-from deploys import needs
+from deploys import needs, roles
+from deploys.observe import observe
 from deploys.phases import PHASES
 
+from . import machines
 from .bad_input import PAIR
+from .harness import World
 from .runs import ROOT, H, Outcome, _environment, master, through_api, through_cli, worker
 
 
@@ -61,6 +65,17 @@ def test_each_phase_has_both_ways_and_a_title() -> None:
         assert phase.TITLE
     assert len({phase.TITLE for phase in PHASES}) == len(PHASES)
     assert PHASES[0].TITLE == "preflight"
+
+
+@pytest.mark.parametrize(("waited", "times"), [(False, 1), (True, 2)])
+def test_what_was_asked_while_an_ended_run_was_still_at_work_is_asked_again(waited: bool, times: int) -> None:
+    platform = replace(machines.found("m1", "10.0.0.11"), waited=waited)
+    here = World(platforms={"m1": platform}, facts={f: object() for f in roles._OF_MASTER})
+    with here.on() as host:
+        roles._look()
+        for fact in roles._OF_MASTER:
+            observe(fact, host)
+    assert here.asked.count("DaemonsFact of m1") == here.asked.count("EtcdSubnets of m1") == times
 
 
 def test_no_host_is_asked_more_than_ten_times_for_a_plan() -> None:

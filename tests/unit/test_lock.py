@@ -118,12 +118,15 @@ def test_a_run_that_goes_host_by_host_is_refused_on_each(beside: bool) -> None:
     assert here.state.failed_hosts == {here.host("m1"), here.host("w1")}
 
 
+SAID = {"new": "5000.200000000 4960.100000000", "back": "50.0 60.0", "whole": "50 40", "none": ""}
+"""Host → its clock and when the last run there ended; the last two don't know it to a part of a second."""
+
+
 def test_a_lock_tells_since_when_no_other_run_was_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    here, now = world({"m1": Client("Welcome!\nheld 40\n"), "w1": Client("held 0\n")}), time.monotonic()
+    here, now = world({name: Client(f"Welcome!\nheld {said}\n") for name, said in SAID.items()}), time.monotonic()
     start(here, monkeypatch, "a")
-    locks = [lock.held(here.host(name)) for name in ("m1", "w1")]
-    # by whole seconds: never one too early
-    assert [round(now - found.quiet_since) for found in locks if found] == [39, 0]
+    locks = [lock.held(here.host(name)) for name in SAID]
+    assert [round(now - found.quiet_since) for found in locks if found] == [40, 0, 0, 0]
 
 
 def test_a_host_without_ssh_has_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:

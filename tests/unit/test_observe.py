@@ -10,9 +10,10 @@ import pytest
 from pyinfra.api import DeployError, StringCommand
 from pyinfra.api.host import Host
 
+from deploys import remote
 from deploys.facts.kernel import Kernel, KernelState
 from deploys.lock import Lock
-from deploys.observe import FRESH, Commands, UnreadableError, changes, observe, operation
+from deploys.observe import FRESH, Commands, UnreadableError, ask_all, changes, observe, operation
 from deploys.operations.changes import changed
 from deploys.plan import fail, unknown
 
@@ -35,6 +36,26 @@ def test_a_fact_is_asked_once_in_a_plan() -> None:
     with world.on():
         assert observe(Kernel) is observe(Kernel)
     assert world.asked == ["Kernel of m1"]
+
+
+def test_questions_come_in_few_sessions_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    now: list[int] = []
+    most = 0
+
+    def get(*_: Any, keys: tuple[int]) -> KernelState:
+        nonlocal most
+        now.append(keys[0])
+        most = max(most, len(now))
+        gevent.sleep(0.01)
+        now.remove(keys[0])
+        return KERNEL
+
+    with world.on() as host, monkeypatch.context() as patch:
+        patch.setattr(Host, "get_fact", get)
+        host.connected = True
+        ask_all((Kernel, host, {"keys": (n,)}) for n in range(20))
+    assert most == remote._SESSIONS
 
 
 def test_other_arguments_are_another_question() -> None:

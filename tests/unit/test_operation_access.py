@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from deploys.facts.access import APISERVER, FLANNEL, HEALTH, USERS, WANTED, Access, EtcdAccess
+from deploys.facts.access import APISERVER, FLANNEL, HEALTH, WANTED, Access, EtcdAccess
 from deploys.facts.daemons import ContainerState, DaemonsFact
 from deploys.facts.etcd import ETCDCTL
 from deploys.operations.access import access_limited
@@ -34,10 +34,10 @@ def test_what_etcd_says_of_a_cluster_is_how_it_should_be() -> None:
 
 
 def test_an_etcd_that_knows_nobody_and_one_that_does_not_answer() -> None:
-    silent = edited("etcd-access", dict.fromkeys(("authentication", "role", *(f"user {u}" for u in USERS)), ""))
+    silent = edited("etcd-access", dict.fromkeys(("users", "authentication"), ""))
     assert EtcdAccess().process(silent) == replace(NOBODY, answers=False)
     fresh = [line for line in silent if line]
-    fresh.insert(1, "Authentication Status: false")
+    fresh.insert(fresh.index("== authentication") + 1, "Authentication Status: false")
     assert EtcdAccess().process(fresh) == NOBODY
 
 

@@ -32,7 +32,7 @@ class Hosts:
         self.seen.append({"host": host.name, "command": command.get_raw_value(), **arguments})
         self.now[host.name] = self.now.get(host.name, 0) + 1
         self.most[host.name] = max(self.most.get(host.name, 0), self.now[host.name])
-        gevent.sleep(0.1)  # on a busy machine the others need time to come
+        gevent.sleep(0.2)  # on a busy machine the others need time to come
         self.now[host.name] -= 1
         return self.answer
 

@@ -39,6 +39,7 @@ def test_every_template_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         return told(self, name, *args)
 
     monkeypatch.setattr(jinja2.Environment, "get_template", recording)
+    addons._objects.cache_clear()
     assert through_api("cluster", PAIR).code == 0
     have = {str(p.relative_to(ROOT / "templates")) for p in (ROOT / "templates").rglob("*.j2")}
     # this one holds a key, so it is rendered at run time only: see test_operation_kubeconfig.py
