@@ -177,8 +177,11 @@ def test_the_daemons_fact_tells_ours_the_cluster_s_and_other_containers_apart(tm
     ran = sh(below(tmp_path, DaemonsFact().command().get_raw_value()), path=str(programs))
     assert (ran.returncode, ran.stderr) == (0, "")
     found = DaemonsFact().process(ran.stdout.splitlines())
-    assert (set(found.main.containers), found.main.others) == ({"kubelet"}, {"db", "web/db", "k8s_proxy", "k8s_web"})
-    assert (set(found.bootstrap.containers), found.bootstrap.others) == ({"etcd"}, set())
+    assert (set(found.main.containers), set(found.main.others)) == (
+        {"kubelet"},
+        {"db", "web/db", "k8s_proxy", "k8s_web"},
+    )
+    assert (set(found.bootstrap.containers), set(found.bootstrap.others)) == ({"etcd"}, set())
     assert set(found.programs) == {"kube-proxy"}
     assert (found.main.unfinished, found.bootstrap.unfinished) == (("123456",), ())
     assert found.main.answers
