@@ -16,15 +16,14 @@ from ..plan import say
 from ..record import BEFORE_PATHS, RECORD
 from .files import EMPTY_DIRECTORIES, File, announce, write
 
-# the jumps to our chains first, then the chains; rules of others in the same tables are not touched
-_NO_CHAINS = """
+# the jumps to our chains first, then all chains of a table in one call; rules of others there are not touched
+_NO_CHAINS = r"""
 for c in iptables ip6tables; do for t in $($c-save 2>/dev/null | sed -n 's/^[*]//p'); do
-  chains=$($c-save -t $t | awk '/^:(PATTERN)/{print substr($1,2)}')
-  $c-save -t $t | awk '/^-A/ && / -[jg] (PATTERN)/' | sed 's/^-A/-D/; s/[$`]/\\&/g' |
+  $c-save -t $t | awk '/^-A/ && !/^-A (PATTERN)/ && / -[jg] (PATTERN)/' | sed 's/^-A/-D/; s/[$`]/\\&/g' |
     while read -r rule; do eval "$c -w -t $t $rule"; done
-  for chain in $chains; do $c -w -t $t -F $chain; done
-  for chain in $chains; do $c -w -t $t -X $chain; done
-done; done; true
+  $c-save -t $t | awk -v t=$t '/^:(PATTERN)/{f = f "-F " substr($1,2) "\n"; x = x "-X " substr($1,2) "\n"}
+    END{if (f) print "*" t "\n" f x "COMMIT"}' | $c-restore -w -n || exit 1
+done; done
 """.strip()
 
 

@@ -226,6 +226,7 @@ SAVED = """*nat
 :KUBE-MARK-MASQ - [0:0]
 :DOCKER - [0:0]
 -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A PREROUTING -m comment --comment "costs $5 `here`" -g KUBE-MARK-MASQ
 -A PREROUTING -j DOCKER
 -A KUBE-SERVICES -j KUBE-MARK-MASQ
 COMMIT
@@ -238,12 +239,17 @@ def test_chains_go_after_the_rules_that_jump_to_them_and_others_stay(tmp_path: P
     program(place, "iptables-save", f"cat {tmp_path}/saved")
     program(place, "ip6tables-save", "true")
     program(place, "iptables", f'echo "$*" >> {log}')
+    program(place, "iptables-restore", f"cat >> {log}")
+    program(place, "ip6tables-restore", "cat")
     here = World(facts={Leftovers: left(chains=("nat KUBE-SERVICES",))})
     (step,) = here.run(no_chains, prefixes=("KUBE-",))
     assert isinstance(step, Shell)
     assert sh(step.text, path=str(place)).returncode == 0
     done = [line.removeprefix("-w -t nat ") for line in log.read_text().splitlines()]
-    assert "-D PREROUTING -m comment --comment kubernetes service portals -j KUBE-SERVICES" in done
+    assert done[:2] == [
+        "-D PREROUTING -m comment --comment kubernetes service portals -j KUBE-SERVICES",
+        "-D PREROUTING -m comment --comment costs $5 `here` -g KUBE-MARK-MASQ",
+    ]
     assert done.index("-F KUBE-SERVICES") < done.index("-X KUBE-SERVICES")
     assert done.index("-F KUBE-MARK-MASQ") < done.index("-X KUBE-SERVICES")
     assert {"-X KUBE-SERVICES", "-X KUBE-MARK-MASQ"} <= set(done)
