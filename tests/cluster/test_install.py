@@ -36,10 +36,13 @@ def test_both_nodes_are_ready_at_the_newest_version(cluster: Cluster) -> None:
 def test_the_control_plane_is_static_pods(cluster: Cluster) -> None:
     wanted = {f"{name}-{cluster.master.name}" for name in STATIC_PODS}
     wanted |= {f"kube-proxy-{host.name}" for host in cluster.hosts}
-    pods = {pod["metadata"]["name"]: pod for pod in cluster.get("pods", "-n", "kube-system")}
-    assert wanted <= set(pods)
-    sources = {pods[name]["metadata"]["annotations"]["kubernetes.io/config.source"] for name in wanted}
-    assert sources == {"file"}
+
+    def sources() -> dict[str, str]:
+        pods = {pod["metadata"]["name"]: pod for pod in cluster.get("pods", "-n", "kube-system")}
+        return {n: pods[n]["metadata"]["annotations"]["kubernetes.io/config.source"] for n in wanted & set(pods)}
+
+    # the kubelet tells the API of them once its node is there
+    until("the API to know the static pods", 60, lambda: sources() == dict.fromkeys(wanted, "file"))
 
 
 def test_dns_is_ready(cluster: Cluster) -> None:
