@@ -25,8 +25,10 @@ from .report import Result
 
 HOSTS = {"26": "n11,n12,n13", "28": "n61,n62,n63", "mixed": "n71,n72,n73"}
 """What the hosts of a cluster test run, one Docker version or one host with each; and the hosts' names."""
-BETWEEN_TWO = ("plan", "install", "foreign", "paths", "settings", "drift", "roles", "reboot", "faults", "turndown")
+BETWEEN_TWO = ("plan", "install", "foreign", "paths", "roles", "reboot", "faults", "turndown")
 """Modules of cluster tests in which a host with another Docker at its side may make a difference."""
+ONCE = {"26": ("certificates", "evidence", "members"), "28": ("backup", "garbage", "leaving", "status")}
+"""Modules about what is the same with every Docker (the API, etcd, answers that are read): each runs with one."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,19 @@ def _pytest(name: str, *words: str, docker: str = "") -> Stage:
 
 
 def _cluster(name: str, docker: str, *words: str) -> Stage:
-    modules = [f"tests/cluster/test_{m}.py" for m in BETWEEN_TWO] if docker == "mixed" else ["tests/cluster"]
-    return _pytest(f"cluster tests, {name}", *modules, *words, docker=docker)
+    return _pytest(f"cluster tests, {name}", *words, docker=docker)
+
+
+def _suite(docker: str) -> Stage:
+    """All cluster tests that are to run with this Docker."""
+    if docker == "mixed":
+        return _cluster("Docker mixed", docker, *(_module(name) for name in BETWEEN_TWO))
+    elsewhere = (name for other, names in ONCE.items() if other != docker for name in names)
+    return _cluster(f"Docker {docker}", docker, "tests/cluster", *(f"--ignore={_module(name)}" for name in elsewhere))
+
+
+def _module(name: str) -> str:
+    return f"tests/cluster/test_{name}.py"
 
 
 LINT: tuple[Step, ...] = (
@@ -64,8 +77,8 @@ PACKAGE: tuple[Step, ...] = ((_pytest("package tests", "tests/package"),),)
 BUILD: tuple[Step, ...] = (
     (Stage("lab: build what is missing", ("python", "-m", "tests.lab", "build"), needs_lab=True),),
 )
-CORE: tuple[Step, ...] = ((_cluster("core, Docker 26", "26", "-m", "core"),),)
-SUITES: tuple[Stage, ...] = tuple(_cluster(f"Docker {docker}", docker) for docker in HOSTS)
+CORE: tuple[Step, ...] = ((_cluster("core, Docker 26", "26", "tests/cluster", "-m", "core"),),)
+SUITES: tuple[Stage, ...] = tuple(_suite(docker) for docker in HOSTS)
 AT_ONCE = os.cpu_count() or 1
 """A cluster at work keeps about one core busy."""
 ALL: tuple[Step, ...] = tuple(SUITES[first : first + AT_ONCE] for first in range(0, len(SUITES), AT_ONCE))
