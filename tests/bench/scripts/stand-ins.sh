@@ -1,6 +1,6 @@
 #!/bin/bash
 # On the worker: stand-ins.sh PORT…. /srv/stand-ins/PORT/{kubernetes,record,kubelet-pki,translate} are there.
-# Makes a mount namespace for each, and one sshd that listens on all the ports.
+# Makes a mount namespace for each, and sshds that listen on all the ports.
 set -euo pipefail
 
 # A process holds each namespace: a file can't be relied on, since Linux 6.18 gives ids by processor and refuses to
@@ -21,12 +21,22 @@ for port; do
   cd "/srv/stand-ins/$port"
   hold
 done
-{ printf 'Port %s\n' "$@"
-  echo 'ForceCommand /usr/local/sbin/stand-in'
-  echo 'MaxStartups 500'
-  echo 'PidFile /run/stand-ins.pid'
-  echo 'Include /etc/ssh/sshd_config.d/*.conf'
-  echo 'UsePAM yes'
-} > /etc/ssh/stand-ins.conf
-[ ! -e /run/stand-ins.pid ] || kill "$(cat /run/stand-ins.pid)"
-/usr/sbin/sshd -f /etc/ssh/stand-ins.conf
+
+# serve NAME PORT…: an sshd, which listens on 16 sockets at most
+serve() {
+  local name=stand-ins-$1
+  shift
+  { printf 'Port %s\n' "$@"
+    echo 'AddressFamily inet'
+    echo 'ForceCommand /usr/local/sbin/stand-in'
+    echo 'MaxStartups 500'
+    echo "PidFile /run/$name.pid"
+    echo 'Include /etc/ssh/sshd_config.d/*.conf'
+    echo 'UsePAM yes'
+  } > "/etc/ssh/$name.conf"
+  /usr/sbin/sshd -f "/etc/ssh/$name.conf"
+}
+
+for ((first = 1; first <= $#; first += 16)); do
+  serve "$first" "${@:first:16}"
+done
