@@ -23,9 +23,10 @@ WAIT_SECONDS = 300
 IDLE = f"exec 8>>{PATH}; {{ flock -n 8 || {{ echo waiting; flock -w {WAIT_SECONDS} 8; }}; }} && exec 8>&-"
 """Succeeds when nothing of an earlier run is at work any more; says ``waiting`` where it has to wait."""
 
-SETTLED = f"[ ! -e {PATH} ] || flock -n {PATH} true || {{ echo '== waited'; flock -w 60 {PATH} true; }}"
+_AT_REST = f"[ ! -e {PATH} ] || [ -s {LOCK} ] || flock -n {PATH} true"
+SETTLED = f"{_AT_REST} || {{ echo '== waited'; flock -w 60 {PATH} true; }}"
 """The same for a question, which holds no lock and makes no file: waits a minute, and goes on all the same. Its answer
-has a part ``waited`` then."""
+has a part ``waited`` then. What a run does that is still there is not waited for: its lock tells who it is."""
 
 
 _LOST = (

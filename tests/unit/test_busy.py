@@ -77,7 +77,8 @@ def test_two_commands_of_one_run_do_not_wait_for_each_other(here: Path) -> None:
 
 
 def test_a_question_waits_for_such_a_command_and_goes_on_where_it_does_not_end(here: Path) -> None:
-    script = busy.SETTLED.replace(busy.PATH, str(here)).replace("-w 60", "-w 20")
+    lock = here.with_name("lock")
+    script = busy.SETTLED.replace(busy.PATH, str(here)).replace(busy.LOCK, str(lock)).replace("-w 60", "-w 20")
 
     def ask(script: str) -> int:
         return subprocess.run(["sh", "-c", script]).returncode
@@ -89,6 +90,9 @@ def test_a_question_waits_for_such_a_command_and_goes_on_where_it_does_not_end(h
         assert command.stdout is not None
         command.stdout.readline()
         assert ask(script.replace("-w 20", "-w 0.3")) == 1
+        lock.write_text("ann@desk\n")  # her run is still there
+        assert ask(script) == 0
+        lock.write_text("")
         with subprocess.Popen(["sh", "-c", f"{script}; echo settled"], text=True, stdout=-1) as question:
             assert question.stdout is not None
             assert question.stdout.readline() == "== waited\n"
