@@ -7,6 +7,7 @@ from typing import Any
 
 import gevent
 import pytest
+from paramiko import SSHException
 from pyinfra.api import DeployError, StringCommand
 from pyinfra.api.host import Host
 
@@ -17,7 +18,7 @@ from deploys.observe import FRESH, Commands, UnreadableError, ask_all, changes, 
 from deploys.operations.changes import changed
 from deploys.plan import fail, unknown
 
-from .harness import Fails, Meta, Shell, World, plain
+from .harness import Fails, Meta, Shell, World, logged, plain
 
 KERNEL = KernelState(frozenset(), {}, {})
 
@@ -192,3 +193,17 @@ def test_the_last_host_that_answers_garbage_fails_by_a_sentence_too(monkeypatch:
         patch.setattr(Host, "get_fact", garbage)
         with pytest.raises(UnreadableError, match="m1 could not be asked"):
             observe(Kernel, host)
+
+
+@pytest.mark.parametrize("error", [EOFError(), OSError("gone"), SSHException("Channel closed.")])
+def test_a_connection_that_breaks_is_a_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: Any, **__: Any) -> None:
+        raise error
+
+    here = World()
+    with here.on() as host, monkeypatch.context() as patch, logged() as said:
+        patch.setattr(Host, "get_fact", breaks)
+        ask_all([(Kernel, host, {})])
+        with pytest.raises(UnreadableError, match=f"m1 could not be asked: the connection broke.*{error}"):
+            observe(Kernel, host)
+    assert not [line for line in said if "Traceback" in line]
