@@ -8,6 +8,7 @@ set -euo pipefail
 hold() {
   touch lock busy /run/docker-multinode.lock /run/docker-multinode.busy
   unshare --mount --propagation private sh -ec "
+    mount --make-rshared / # as the host's, but apart from it
     mount --bind kubernetes /etc/kubernetes; mount --bind record /var/lib/docker-multinode
     mount --bind kubelet-pki /var/lib/kubelet/pki
     mount --bind lock /run/docker-multinode.lock; mount --bind busy /run/docker-multinode.busy
