@@ -20,7 +20,6 @@ from weakref import WeakKeyDictionary
 import gevent
 from gevent.lock import BoundedSemaphore
 from gevent.pool import Group
-from paramiko import SSHException
 from pyinfra import logger
 from pyinfra.api import DeployError, StringCommand
 from pyinfra.api.host import Host
@@ -31,7 +30,7 @@ from .busy import IDLE
 from .busy import LOCK as PATH
 from .busy import PATH as BUSY
 from .record import RECORD
-from .remote import connector_arguments
+from .remote import BROKEN, connector_arguments
 
 BEAT = 20
 """Seconds between two signs of life; the host waits for three of them."""
@@ -95,7 +94,7 @@ def _acquire(state: State, host: Host, who: str) -> Lock | None:
         answer = line.strip()
         if answer == "waiting":
             host.log("waits for what an earlier run, which ended, left at work")
-        if found := re.fullmatch(r"held(?: (\d+\.\d+) (\d+\.\d+))?.*", answer):
+        if found := re.fullmatch(r"held(?: (\d+\.\d+) (\d+\.\d+)| \S+ \S+)?", answer):
             # by the host's clock; a file that is new, or that a turndown took away, says nothing of before
             quiet = float(found[1]) - float(found[2]) if found[1] else 0
             return Lock(who, time.monotonic() - max(quiet, 0), stdin)
@@ -125,7 +124,7 @@ def _take(state: State, who: str, host: Host) -> None:
             _held[state][host] = lock
     except DeployError as error:
         _refused.setdefault(state, error)
-    except (SSHException, EOFError, OSError) as error:
+    except BROKEN as error:
         _refused.setdefault(state, DeployError(f"{host.name}: the lock {PATH} can't be taken: {error}"))
 
 

@@ -19,7 +19,6 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import gevent
 from gevent.lock import RLock
-from paramiko import SSHException
 from pyinfra import host as current_host
 from pyinfra import inventory, state
 from pyinfra.api import DeployError, FactBase
@@ -35,7 +34,7 @@ from .busy import marked
 from .facts.sections import UNREAD
 from .lock import held
 from .plan import fail, overheard
-from .remote import prepare, session
+from .remote import BROKEN, prepare, session
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -126,7 +125,7 @@ def _get(host: Host, fact: type[FactBase[T]], arguments: dict[str, Any]) -> T | 
         raise UnreadableError(f"{host.name} can't be reached: {error}") from error
     except PyinfraError as error:  # that was the last host, and pyinfra would end by a traceback
         raise UnreadableError(f"{host.name} could not be asked: see the error above") from error
-    except (SSHException, OSError, EOFError) as error:
+    except BROKEN as error:
         why = f": {error}" if str(error) else ""
         raise UnreadableError(f"{host.name} could not be asked: the connection broke{why}") from error
 

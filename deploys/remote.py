@@ -15,6 +15,9 @@ from pyinfra.api import StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
 
+BROKEN = (SSHException, OSError, EOFError)
+"""What is raised where a connection breaks."""
+
 
 def connector_arguments(host: Host) -> dict[str, Any]:
     """How commands of this run's operations are run on a host: sudo, shell, environment."""
@@ -90,7 +93,7 @@ def run(host: Host, command: str, stdin: str | None = None) -> tuple[bool, str, 
                 print_input=False,
                 **{**connector_arguments(host), **({"_stdin": stdin} if stdin is not None else {})},
             )
-        except (SSHException, OSError, EOFError) as error:
+        except BROKEN as error:
             # raised in an operation's function it would be shown as a traceback
             return False, "", f"the connection to {host.name} broke: {error}"
     return ok, output.stdout, output.stderr

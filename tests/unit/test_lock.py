@@ -42,7 +42,7 @@ class Line:
 class Client:
     """What ssh gives for a command: these lines."""
 
-    def __init__(self, out: str = "held 5\n", error: str = "", line: Line | None = None) -> None:
+    def __init__(self, out: str = "held 50.5 45.5\n", error: str = "", line: Line | None = None) -> None:
         self.out, self.error, self.line = out, error, line or Line()
         self.commands: list[str] = []
 
