@@ -15,11 +15,6 @@ from pyinfra.api.state import State
 from . import progress, restoring
 from .checks import members
 from .facts.access import EtcdAccess
-from .facts.daemons import DaemonsFact
-from .facts.etcd import EtcdSubnets
-from .facts.files import HostFiles
-from .facts.kernel import Kernel
-from .facts.kubernetes import ClusterNodes
 from .facts.leftovers import Leftovers
 from .facts.platform import Platform
 from .lock import one_run_at_a_time
@@ -27,15 +22,15 @@ from .observe import UnreadableError, ask, ask_all, forget, observe, this_host
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
-from .phases import PHASES, pki
+from .phases import PHASES, pki, preflight
 from .record import PKI, RECORD
 from .remote import prepare
 from .report import NodeReport, report
 from .report_text import table
 from .topology import Node, active_nodes, group, role_of, settings_of, the_first_master
 
-_OF_ALL: tuple[type[FactBase[Any]], ...] = (Platform, DaemonsFact, HostFiles, Kernel)
-_OF_MASTER = (*_OF_ALL, EtcdSubnets, EtcdAccess, ClusterNodes)
+_OF_ALL: tuple[type[FactBase[Any]], ...] = (Platform, *preflight.OF_EACH)
+_OF_MASTER = (*_OF_ALL, *preflight.OF_MASTER, EtcdAccess)
 
 
 def _this_node() -> Node:

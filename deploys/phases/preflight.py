@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from pyinfra.api import DeployError
+from pyinfra.api import DeployError, FactBase
 
 from ..checks import cluster, disks, docker, machine, members
 from ..facts.access import EtcdAccess
@@ -63,6 +64,12 @@ RESTORE_CHECKS: tuple[Check, ...] = tuple(
 REMOVE_CHECKS: tuple[Check, ...] = (machine.root, machine.readable, docker.docker_restart_back)
 
 
+OF_EACH: tuple[type[FactBase[Any]], ...] = (DaemonsFact, HostFiles, Kernel)
+"""What a run asks each host, besides what machine it is."""
+OF_MASTER: tuple[type[FactBase[Any]], ...] = (EtcdSubnets, ClusterNodes)
+"""What it asks the first master for every node."""
+
+
 def refuse(node: Node, checks: tuple[Check, ...]) -> None:
     """Stop the run where one of these checks has something to say.
 
@@ -87,10 +94,11 @@ def apply(node: Node) -> None:
 
 
 def _questions(node: Node) -> list[Question]:
-    mine: list[Question] = [(fact, node.host, {}) for fact in (Kernel, HostFiles, DaemonsFact)]
-    shared: list[Question] = [(fact, node.first_master, {}) for fact in (HostFiles, EtcdSubnets, ClusterNodes)]
-    masters: list[Question] = [(EtcdAccess, node.host, {}), (Objects, node.host, {"manifest": addons.manifest(node)})]
-    return [*mine, *shared, *(masters if node.is_first_master else [])]
+    mine: list[Question] = [(fact, node.host, {}) for fact in OF_EACH]
+    shared: list[Question] = [(HostFiles, node.first_master, {}), *((f, node.first_master, {}) for f in OF_MASTER)]
+    if not node.is_first_master:
+        return [*mine, *shared]
+    return [*mine, *shared, (EtcdAccess, node.host, {}), (Objects, node.host, {"manifest": addons.manifest(node)})]
 
 
 def remove(node: Node) -> None:
