@@ -24,7 +24,7 @@ USERS: Mapping[str, tuple[str, ...]] = {ROOT: (ROOT,), APISERVER: (ROOT,), HEALT
 """User → its roles."""
 
 # All at the same time, each answer in one piece: an execution in a container takes some tenths of a second.
-_SCRIPT = f"""
+_SCRIPT = rf"""
 ask() {{ [ ! -S {BOOTSTRAP_SOCKET} ] || {ETCDCTL} "$@" 2>/dev/null; }}
 whole() {{ a=$(ask "$@"); [ -z "$a" ] || printf '%s\n' "$a"; }}
 echo "== users"; for user in {" ".join(USERS)}; do whole user get $user & done; whole role get {FLANNEL} &

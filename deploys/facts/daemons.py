@@ -71,11 +71,11 @@ one() {{ unit=$1 socket=$2
   [ $unit = docker-bootstrap ] || {{ echo "== $unit unfinished"
     $d images -q --filter dangling=true --filter label={IMAGE_LABEL} || return 0; }}
   echo "== $unit answered"
-  p=$(echo "$rows" | sed -n 's/|.*|program$//p')
-  [ -z "$p" ] || {{ echo "== programs"; $d inspect --format '{_PROGRAM}' $p; }}
 }}
 one docker-bootstrap {BOOTSTRAP_SOCKET} &
-main=$(one docker /var/run/docker.sock); wait; printf '%s\n' "$main"
+main=$(one docker /var/run/docker.sock
+echo "== programs"; p=$(echo "$rows" | sed -n 's/|.*|program$//p'); [ -z "$p" ] || $d inspect --format '{_PROGRAM}' $p)
+wait; printf '%s\n' "$main"
 echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
 echo "== docker0 before"; cat {BEFORE}/docker0 2>/dev/null
@@ -221,7 +221,7 @@ class DaemonsFact(Bundle[Daemons]):
     @override
     def read(self, sections: Sections) -> Daemons:
         docker0, before = _docker0(sections["docker0"]), first(sections, "docker0 before")
-        programs = (line.rpartition(" ") for line in sections.get("programs", []))
+        programs = (line.rpartition(" ") for line in sections["programs"])
         return Daemons(
             _daemon(sections, "docker-bootstrap"),
             _daemon(sections, "docker"),
