@@ -19,10 +19,9 @@ from pprint import pformat
 
 from deploys import x509
 from deploys.facts import access
-from deploys.facts.daemons import PROGRAM
 from deploys.x509 import Certificate, Pair
 from tests.cluster import shown
-from tests.cluster.cluster import BOOTSTRAP, Cluster
+from tests.cluster.cluster import BOOTSTRAP, Cluster, started_anew
 from tests.cluster.product import Product, Run, assert_empty
 from tests.cluster.waiting import until
 from tests.lab.hosts import Host
@@ -125,9 +124,7 @@ def settle(cluster: Cluster, product: Product, count: int) -> None:
     _write(host, dict(_certificates(cluster.master, count)))
     _join(cluster, worker, count)
     # what reads these files at its start has to be younger than they are
-    proxy = f"docker ps -q --filter label={PROGRAM}=kube-proxy"
-    host.run(f"docker restart -t 5 kubelet && docker stop $({proxy})")
-    until("kube-proxy to run again", 120, lambda: host.run(proxy).stdout)
+    host.run(f"docker restart -t 5 kubelet && {started_anew('kube-proxy')}")
     until("all nodes to be Ready", 120, cluster.ready)
     assert_empty(product.plan())
 

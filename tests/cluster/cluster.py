@@ -139,6 +139,19 @@ class Cluster:
         return {str(pod["metadata"]["name"]) for pod in pods if pod["status"]["phase"] == "Running"}
 
 
+def container_of(program: str) -> str:
+    """A command that prints the id of a program's container, while it runs."""
+    return f"docker ps -q --filter label=io.kubernetes.container.name={program}"
+
+
+def started_anew(program: str) -> str:
+    """Stop a program and wait until the kubelet has started it: then it has read what its files say now."""
+    return (
+        f"docker stop $({container_of(program)}) && "
+        f'for i in $(seq 120); do [ -z "$({container_of(program)})" ] || exit 0; sleep 1; done; exit 1'
+    )
+
+
 def docker0(host: Host) -> str:
     """The address of docker0, with prefix length."""
     return host.run("ip -4 -o addr show dev docker0 | awk '{print $4}'").stdout.strip()

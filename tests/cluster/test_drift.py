@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from .cluster import BOOTSTRAP, KUBECTL, Cluster
+from .cluster import BOOTSTRAP, KUBECTL, Cluster, container_of, started_anew
 from .conftest import WORKER
 from .product import assert_empty
 
@@ -71,21 +71,8 @@ def _not_in_process(unit: str) -> str:
     return f"! tr '\\0' '\\n' < /proc/$(systemctl show {unit} -p MainPID --value)/environ | grep -qx {DRIFT}"
 
 
-def _container(program: str) -> str:
-    """A command that prints the id of a program's container, while it runs."""
-    return f"docker ps -q --filter label=io.kubernetes.container.name={program}"
-
-
 def _not_in_pod(program: str, path: str, text: str) -> str:
-    return f"! grep -qF '{text}' /proc/$(docker inspect -f '{{{{.State.Pid}}}}' $({_container(program)}))/root{path}"
-
-
-def _started_anew(program: str) -> str:
-    """Stop a program and wait until the kubelet has started it: then it has read what its files say now."""
-    return (
-        f"docker stop $({_container(program)}) && "
-        f'for i in $(seq 120); do [ -z "$({_container(program)})" ] || exit 0; sleep 1; done; exit 1'
-    )
+    return f"! grep -qF '{text}' /proc/$(docker inspect -f '{{{{.State.Pid}}}}' $({container_of(program)}))/root{path}"
 
 
 CONFIG = "/etc/kubernetes"
@@ -100,7 +87,7 @@ READ_AT_START = (
     Drift("worker", f"echo 'Environment={DRIFT}' >> {UNITS}/docker.service.d/zz-docker-multinode.conf && "
           "systemctl daemon-reload", (f"-Environment={DRIFT}", "let systemd read docker's unit again"),
           f"! systemctl show docker -p Environment | grep -q {DRIFT}"),
-    Drift("worker", f"echo 'configSyncPeriod: 9m0s' >> {CONFIG}/kube-proxy.yaml && {_started_anew('kube-proxy')}",
+    Drift("worker", f"echo 'configSyncPeriod: 9m0s' >> {CONFIG}/kube-proxy.yaml && {started_anew('kube-proxy')}",
           ("-configSyncPeriod: 9m0s", "restart kube-proxy"),
           _not_in_pod("kube-proxy", f"{CONFIG}/kube-proxy.yaml", "configSyncPeriod")),
     Drift("master", f"echo '  - path: /api' >> {CONFIG}/authentication.yaml",
