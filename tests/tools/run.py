@@ -51,16 +51,14 @@ def _pytest(name: str, *words: str, docker: str = "") -> Stage:
     return Stage(name, command, environment, needs_lab=bool(docker))
 
 
-def _cluster(name: str, docker: str, *words: str) -> Stage:
-    return _pytest(f"cluster tests, {name}", *words, docker=docker)
-
-
 def _suite(docker: str) -> Stage:
     """All cluster tests that are to run with this Docker."""
     if docker == "mixed":
-        return _cluster("Docker mixed", docker, *(_module(name) for name in BETWEEN_TWO))
-    elsewhere = (name for other, names in ONCE.items() if other != docker for name in names)
-    return _cluster(f"Docker {docker}", docker, "tests/cluster", *(f"--ignore={_module(name)}" for name in elsewhere))
+        words = [_module(name) for name in BETWEEN_TWO]
+    else:
+        elsewhere = (name for other, names in ONCE.items() if other != docker for name in names)
+        words = ["tests/cluster", *(f"--ignore={_module(name)}" for name in elsewhere)]
+    return _pytest(f"cluster tests, Docker {docker}", *words, docker=docker)
 
 
 def _module(name: str) -> str:
@@ -77,7 +75,7 @@ PACKAGE: tuple[Step, ...] = ((_pytest("package tests", "tests/package"),),)
 BUILD: tuple[Step, ...] = (
     (Stage("lab: build what is missing", ("python", "-m", "tests.lab", "build"), needs_lab=True),),
 )
-CORE: tuple[Step, ...] = ((_cluster("core, Docker 26", "26", "tests/cluster", "-m", "core"),),)
+CORE: tuple[Step, ...] = ((_pytest("cluster tests, core, Docker 26", "tests/cluster", "-m", "core", docker="26"),),)
 SUITES: tuple[Stage, ...] = tuple(_suite(docker) for docker in HOSTS)
 AT_ONCE = os.cpu_count() or 1
 """A cluster at work keeps about one core busy."""
