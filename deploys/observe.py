@@ -152,10 +152,10 @@ def ask_all(questions: Iterable[Question]) -> None:
     gevent.joinall([gevent.spawn(quietly, *question) for question in questions])
 
 
-def forget(host: Host) -> None:
-    """Drop what is known of a host, because something changed there."""
+def forget(host: Host, *facts: type[FactBase[Any]]) -> None:
+    """Drop what is known of a host, because something changed there; where facts are named, only what they said."""
     known = _of(host)
-    known.facts.clear()
+    known.facts = {key: found for key, found in known.facts.items() if facts and key[0] not in facts}
     known.age += 1
 
 
@@ -202,7 +202,17 @@ def _foresee(function: Callable[..., Commands], *args: Any, name: str, **kwargs:
 
 def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
     """A pyinfra operation that forgets what was observed after each command that it ran."""
+    return _operation(function, forget)
 
+
+def removal(function: Callable[P, Commands]) -> PyinfraOperation[P]:
+    """A pyinfra operation that only takes things away. What was observed stands, so that a turndown need not look
+    again after each: no later one asks for what this one took, and its commands bear that a thing is gone already.
+    """
+    return _operation(function, lambda host: None)
+
+
+def _operation(function: Callable[P, Commands], changed: Callable[[Host], None]) -> PyinfraOperation[P]:
     @pyinfra_operation()
     @wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> Commands:
@@ -211,7 +221,7 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
             for command in function(*args, **kwargs):
                 if state.is_executing:
                     yield marked(command, lock.who if (lock := held(host)) else "")
-                    forget(host)
+                    changed(host)
                 else:
                     yield command
         except UnreadableError as error:

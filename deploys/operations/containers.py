@@ -12,7 +12,7 @@ from pyinfra.api import StringCommand
 
 from ..facts.daemons import LABEL, PROGRAM, ContainerState, DaemonsFact
 from ..facts.files import HostFiles
-from ..observe import Commands, observe, operation
+from ..observe import Commands, observe, operation, removal
 from ..plan import fail, say, say_diff
 from ..record import BOOTSTRAP_SOCKET
 from .files import File, differs, unread
@@ -153,7 +153,7 @@ def programs_restarted(programs: Sequence[Program]) -> Commands:
         host.noop("every program runs with the files that it should")
 
 
-@operation
+@removal
 def no_container(daemon: str, container: str) -> Commands:
     """
     Ensure that a container of ours is gone.

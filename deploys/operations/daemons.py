@@ -14,7 +14,7 @@ from ..facts.daemons import Daemons, DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
-from ..observe import Commands, observe, operation
+from ..observe import Commands, observe, operation, removal
 from ..plan import say
 from ..platforms import RestartStrategy
 from ..record import BEFORE, BOOTSTRAP_DATA, NODE, RECORD
@@ -126,7 +126,7 @@ def bootstrap_daemon_started(restart: RestartStrategy, unit: str) -> Commands:
     yield StringCommand(f"{restart.reload}; {restart.start.format(unit=BOOTSTRAP)} 2>/dev/null || {_NO_TASKS}")
 
 
-@operation
+@removal
 def no_bootstrap_daemon(restart: RestartStrategy) -> Commands:
     """
     Ensure that the bootstrap daemon is stopped and not enabled.

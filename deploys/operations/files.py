@@ -14,7 +14,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 
 from ..facts.files import Files, FileState, HostFiles
-from ..observe import Commands, observe, operation
+from ..observe import Commands, observe, operation, removal
 from ..plan import fail, say, say_diff
 from ..record import DIRECTORIES, FILES, RECORD
 
@@ -128,12 +128,11 @@ def foreign(found: Files, wanted: Iterable[File]) -> str | None:
 
 
 @operation
-def files(wanted: Sequence[File], absent: Sequence[str] = (), directories: Sequence[str] = ()) -> Commands:
+def files(wanted: Sequence[File], directories: Sequence[str] = ()) -> Commands:
     """
-    Ensure these files are exactly so, owned by root, and those are gone.
+    Ensure these files are exactly so, owned by root.
 
     + wanted: the files as they should be; a secret one is not read, and written where another of them differs
-    + absent: paths that must not be; only what we wrote is removed
     + directories: made together with the files, though nothing lies in them yet
     """
     found = observe(HostFiles)
@@ -143,14 +142,26 @@ def files(wanted: Sequence[File], absent: Sequence[str] = (), directories: Seque
     changed = [f for f in wanted if differs(found.ours(f.path), f)]
     if changed:
         changed = [f for f in wanted if f.secret or f in changed]
-    gone = [path for path in absent if found.ours(path)]
     for file in changed:
         announce(found.ours(file.path), file)
-    for path in gone:
-        say(f"Will remove {path}")
     if changed:
         yield write(changed, "".join(f"mkdirs {shlex.quote(path)}\n" for path in directories))
-    if gone:
-        yield remove_files(gone)
-    if not changed and not gone:
+    else:
         host.noop(f"{len(wanted)} files are as they should be")
+
+
+@removal
+def no_files(paths: Sequence[str]) -> Commands:
+    """
+    Ensure that files of ours are gone; one that we did not write stays.
+
+    + paths: theirs
+    """
+    found = observe(HostFiles)
+    there = [path for path in paths if found.ours(path)]
+    if not there:
+        host.noop("these files are not there")
+        return
+    for path in there:
+        say(f"Will remove {path}")
+    yield remove_files(there)

@@ -14,6 +14,7 @@ from .. import subnets
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, LEASES, RESERVATIONS, EtcdSubnets, Subnets, subnet_key
 from ..facts.files import HostFiles
+from ..facts.kubernetes import ClusterNodes
 from ..facts.sections import variables
 from ..observe import Commands, ask, forget, observe, operation, this_host
 from ..plan import fail, say, say_diff
@@ -26,7 +27,7 @@ from .files import File, announce, differs, write
 
 def _on_master(state: State, host: Host, master: Host, command: str, doing: str) -> bool:
     ok, out, err = run(master, command)
-    forget(master)
+    forget(master, EtcdSubnets, ClusterNodes)
     if not ok:
         host.log(f"{doing} on {master.name} failed: {(err or out).strip()}")
     return ok

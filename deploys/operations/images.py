@@ -11,7 +11,7 @@ from pyinfra.api import StringCommand
 from ..facts.daemons import IMAGE_LABEL, DaemonsFact
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
-from ..observe import Commands, observe, operation
+from ..observe import Commands, observe, operation, removal
 from ..plan import say
 from ..record import IMAGES
 from .containers import docker
@@ -98,7 +98,7 @@ def remembered(images: Sequence[str]) -> Commands:
     yield write([record])
 
 
-@operation
+@removal
 def no_images() -> Commands:
     """
     Ensure that the images that came by us are gone from the main daemon; those stay of which others have made

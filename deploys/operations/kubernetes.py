@@ -17,7 +17,7 @@ from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
 from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects, ObjectsState, TakenFields
 from ..managed_fields import leave
-from ..observe import Commands, ask, forget, observe, operation
+from ..observe import Commands, ask, forget, observe, operation, removal
 from ..plan import say, unknown
 from ..record import BOOTSTRAP_SOCKET, NODE
 from ..remote import run
@@ -212,7 +212,7 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
 
 def _drained(state: State, host: Host, master: Host, command: str, node: str) -> bool:
     ok, out, err = run(master, command)
-    forget(master)
+    forget(master, EtcdSubnets, ClusterNodes)
     stuck = dict.fromkeys(line for line in out.splitlines() if line.startswith(("error", "There are pending")))
     if stuck:
         host.log(f"node {node} is not drained in time, the run goes on without its pods' consent:")
@@ -223,7 +223,7 @@ def _drained(state: State, host: Host, master: Host, command: str, node: str) ->
     return ok
 
 
-@operation
+@removal
 def node_removed(node: Node, limit: int) -> Commands:
     """
     Drain a node and delete its object, where the API answers and stays: a master takes its API along.

@@ -11,7 +11,7 @@ from pyinfra.api import StringCommand
 from .. import busy
 from ..facts.files import HostFiles
 from ..facts.leftovers import POD, Leftovers
-from ..observe import Commands, observe, operation
+from ..observe import Commands, observe, operation, removal
 from ..plan import say
 from ..record import BEFORE_PATHS, RECORD
 from .files import EMPTY_DIRECTORIES, File, announce, write
@@ -37,7 +37,7 @@ else gone "$p"; fi; done
 """.strip()
 
 
-@operation
+@removal
 def no_directories(paths: Sequence[str]) -> Commands:
     """
     Ensure that paths of ours are gone. What is mounted below them is unmounted first, never emptied. A path that is
@@ -82,7 +82,7 @@ def _inside(path: str, mounts: Sequence[str]) -> list[str]:
     return [f"  unmounted before: {mount}" for mount in mounts if mount.startswith(f"{path}/")]
 
 
-@operation
+@removal
 def no_links(links: Sequence[str]) -> Commands:
     """
     Ensure that network links of ours are gone.
@@ -94,10 +94,12 @@ def no_links(links: Sequence[str]) -> Commands:
         host.noop("these links are not there")
         return
     say(f"Will delete the links {', '.join(there)}")
-    yield StringCommand("; ".join(f"ip link delete {link}" for link in there))
+    yield StringCommand(
+        f"for l in {' '.join(there)}; do [ ! -e /sys/class/net/$l ] || ip link delete $l || exit 1; done"
+    )
 
 
-@operation
+@removal
 def no_routes() -> Commands:
     """
     Ensure that routes to other nodes' subnets are gone: with host-gw flannel leaves them (backend/route_network.go).
@@ -110,7 +112,7 @@ def no_routes() -> Commands:
     yield StringCommand("; ".join(f"ip -4 route delete {route}" for route in there))
 
 
-@operation
+@removal
 def no_chains(prefixes: Sequence[str]) -> Commands:
     """
     Ensure that iptables chains of ours and the rules that jump there are gone; nothing is flushed.
@@ -126,7 +128,7 @@ def no_chains(prefixes: Sequence[str]) -> Commands:
     yield StringCommand(_NO_CHAINS.replace("PATTERN", "|".join(prefixes)))
 
 
-@operation
+@removal
 def no_rules() -> Commands:
     """
     Ensure that single iptables rules of ours, in chains of others, are gone.
@@ -140,7 +142,7 @@ def no_rules() -> Commands:
     yield StringCommand("; ".join(shlex.join(["iptables", "-w", "-t", t, "-D", *rule]) for t, _, *rule in rules))
 
 
-@operation
+@removal
 def no_pods() -> Commands:
     """
     Ensure that the containers that the kubelet made are gone.
@@ -153,7 +155,7 @@ def no_pods() -> Commands:
     yield StringCommand(f"docker ps -aq --filter label={POD} | xargs -r docker rm -f -v >/dev/null")
 
 
-@operation
+@removal
 def no_record() -> Commands:
     """
     Ensure that the record is gone, and with it the directories that we made, where they are empty by now.

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..facts.platform import HIDDEN
 from ..operations.daemons import BOOTSTRAP, NAMESPACES, bootstrap_daemon, no_bootstrap_daemon
-from ..operations.files import File, files
+from ..operations.files import File, files, no_files
 from ..operations.images import pulled
 from ..operations.leftovers import no_directories, no_links
 from ..record import (
@@ -117,11 +117,7 @@ def apply(node: Node) -> None:
 def remove(node: Node) -> None:
     """Stop it; its images go with it, etcd's data does not lie there."""
     no_bootstrap_daemon(name="Stop the bootstrap daemon", restart=node.restart)
-    files(
-        name="Remove the bootstrap daemon's unit",
-        wanted=(),
-        absent=(unit_path(node), BOOTSTRAP_CONFIG),
-    )
+    no_files(name="Remove the bootstrap daemon's unit", paths=(unit_path(node), BOOTSTRAP_CONFIG))
     no_links(name="Remove the bootstrap daemon's bridge", links=(BRIDGE,))
     no_directories(
         name="Remove the bootstrap daemon's images",

@@ -14,7 +14,7 @@ from ..facts.files import HostFiles
 from ..facts.leftovers import POD
 from ..observe import observe
 from ..operations.containers import Program, programs_restarted
-from ..operations.files import File, files
+from ..operations.files import File, files, no_files
 from ..operations.wait import wait_for
 from ..record import KUBE_PROXY, KUBERNETES, MANIFESTS, PKI, SCHEDULER
 from ..render import render
@@ -279,4 +279,4 @@ def remove(node: Node) -> None:
     """Take the manifests away; the kubelet then stops the pods, or the node phase does."""
     mine = observe(HostFiles, node.host).below(KUBERNETES)  # by the record: the node may have had another role
     others = (f"{PKI}/", f"{KUBERNETES}/kubelet.")
-    files(name="Remove static pods and kubeconfigs", wanted=(), absent=[p for p in mine if not p.startswith(others)])
+    no_files(name="Remove static pods and kubeconfigs", paths=[p for p in mine if not p.startswith(others)])

@@ -13,7 +13,7 @@ from ..facts.sections import variables
 from ..observe import observe
 from ..operations.daemons import Bounced, main_daemon, why_restart
 from ..operations.docker0 import main_daemon_restored
-from ..operations.files import File, files
+from ..operations.files import File, files, no_files
 from ..operations.images import no_images
 from ..operations.leftovers import no_rules
 from ..record import SUBNET_ENV
@@ -179,7 +179,7 @@ def apply(node: Node) -> None:
 def remove(node: Node) -> None:
     """Take the drop-in away, start Docker as it was, with docker0's old address; then images go, with purge_data."""
     path = drop_in_path(node)
-    files(name="Remove docker's drop-in", wanted=(), absent=(path,))
+    no_files(name="Remove docker's drop-in", paths=(path,))
     command = command_of(node.found.docker_unit, path) or f"{node.found.dockerd} -H fd://"
     main_daemon_restored(
         name="Run the main Docker as before", node=node, command=command, drop_in=path, bounced=bounced(node)

@@ -6,7 +6,7 @@ import json
 
 from ..operations.containers import Spec, container, docker, no_container
 from ..operations.daemons import bootstrap_daemon_started
-from ..operations.files import files
+from ..operations.files import no_files
 from ..operations.flannel import network_configured, subnet_recorded, subnet_released, subnet_taken
 from ..operations.leftovers import no_chains, no_directories, no_links, no_routes
 from ..operations.wait import wait_for
@@ -92,4 +92,4 @@ def remove(node: Node) -> None:
     no_directories(name="Remove flannel's run-time files", paths=(FLANNEL_RUN,))
     if node.settings.purge_data:
         subnet_released(name="Give the node's subnet back", node=node)
-        files(name="Remove the recorded subnet", wanted=(), absent=(SUBNET_ENV,))
+        no_files(name="Remove the recorded subnet", paths=(SUBNET_ENV,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ..facts.kernel import BOOT_SYSCTLS, MODULES, SYSCTLS
-from ..operations.files import File, files
+from ..operations.files import File, files, no_files
 from ..operations.kept import kept
 from ..operations.kernel import kernel, kernel_restored
 from ..operations.leftovers import no_record, paths_recorded
@@ -50,11 +50,7 @@ def remove(node: Node) -> None:
     """Put the sysctls back to what the record says, and say what stays."""
     data = tuple(pki.authority_files()) if pki.has_authorities(node) else ()
     kept(name="Say what stays", data=data, purge=node.settings.purge_data)
-    files(
-        name="Remove modules and sysctls for the next boot",
-        wanted=(),
-        absent=(MODULES_FILE, SYSCTL_FILE, NODE),
-    )
+    no_files(name="Remove modules and sysctls for the next boot", paths=(MODULES_FILE, SYSCTL_FILE, NODE))
     kernel_restored(name="Put sysctls back")
     if node.settings.purge_data:
         no_record(name="Remove the record")

@@ -8,7 +8,7 @@ from ..facts.daemons import IMAGE_LABEL
 from ..operations.certificates import kubelet_client
 from ..operations.containers import Spec, container, no_container
 from ..operations.daemons import main_daemon_started
-from ..operations.files import File, files
+from ..operations.files import File, files, no_files
 from ..operations.images import built, pulled, remembered
 from ..operations.leftovers import no_chains, no_directories, no_pods
 from ..operations.wait import wait_for
@@ -201,7 +201,7 @@ def remove(node: Node) -> None:
     no_container(name="Remove the kubelet", daemon="main", container=NAME)
     no_pods(name="Remove the pods")
     no_chains(name="Remove Kubernetes' iptables chains", prefixes=("KUBE-",))
-    files(name="Remove the kubelet's configuration", wanted=(), absent=(CONFIG, KUBECONFIG))
+    no_files(name="Remove the kubelet's configuration", paths=(CONFIG, KUBECONFIG))
     no_directories(
         name="Remove what the kubelet wrote",
         paths=(

@@ -30,7 +30,7 @@ from ..facts import access
 from ..facts.files import HostFiles
 from ..observe import observe
 from ..operations.certificates import authorities, certificates
-from ..operations.files import files
+from ..operations.files import no_files
 from ..record import KUBE_PROXY, PKI, SCHEDULER
 from ..topology import Node
 from ..x509 import Certificate
@@ -114,4 +114,4 @@ def remove(node: Node) -> None:
     """Certificates go; the authorities only with the data, for an etcd without its CA is lost."""
     found = observe(HostFiles, node.host)
     kept = authority_files() if has_authorities(node) and not node.settings.purge_data else []
-    files(name="Remove certificates", wanted=(), absent=[path for path in found.below(PKI) if path not in kept])
+    no_files(name="Remove certificates", paths=[path for path in found.below(PKI) if path not in kept])

@@ -12,9 +12,10 @@ from pyinfra.api import DeployError, StringCommand
 from pyinfra.api.host import Host
 
 from deploys import remote
+from deploys.facts.daemons import DaemonsFact
 from deploys.facts.kernel import Kernel, KernelState
 from deploys.lock import Lock
-from deploys.observe import FRESH, Commands, UnreadableError, ask_all, changes, observe, operation
+from deploys.observe import FRESH, Commands, UnreadableError, ask_all, changes, forget, observe, operation, removal
 from deploys.operations.changes import changed
 from deploys.plan import fail, unknown
 
@@ -30,6 +31,14 @@ def touching(times: int) -> Commands:
     for _ in range(times):
         yield StringCommand("true")
         observe(Kernel)
+
+
+@removal
+def taking_away() -> Commands:
+    """Look, then take something away."""
+    observe(Kernel)
+    yield StringCommand("true")
+    observe(Kernel)
 
 
 def test_a_fact_is_asked_once_in_a_plan() -> None:
@@ -103,6 +112,24 @@ def test_each_command_that_ran_makes_what_is_known_of_that_host_old() -> None:
     with world.on("w1"):
         observe(Kernel)
     assert len(world.asked) == 4
+
+
+def test_what_was_seen_stands_where_things_are_only_taken_away() -> None:
+    world = World(facts={Kernel: KERNEL}, executing=True)
+    world.run(taking_away)
+    assert world.asked == ["Kernel of m1"]
+
+
+def test_only_what_a_changed_thing_says_may_be_forgotten() -> None:
+    world = World(facts={Kernel: KERNEL})
+    with world.on() as host:
+        observe(Kernel)
+        forget(host, DaemonsFact)
+        observe(Kernel)
+        assert len(world.asked) == 1
+        forget(host, DaemonsFact, Kernel)
+        observe(Kernel)
+    assert len(world.asked) == 2
 
 
 def test_a_plan_changes_nothing_so_what_is_known_stays() -> None:

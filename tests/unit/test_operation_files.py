@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploys.facts.files import HostFiles
-from deploys.operations.files import WRITE, File, files
+from deploys.operations.files import WRITE, File, files, no_files
 
 from .harness import Fails, Member, Shell, World
 from .known import altered, host_files
@@ -14,7 +14,7 @@ KEY = File("/etc/kubernetes/pki/ca.key", "SECRET", "600", secret=True)
 
 def test_nothing_to_do_is_no_command_and_says_so() -> None:
     world = World(facts={HostFiles: host_files(UNIT, KEY)})
-    assert world.run(files, wanted=[UNIT, KEY], absent=["/gone"]) == []
+    assert world.run(files, wanted=[UNIT, KEY]) == []
     assert world.noops == ["2 files are as they should be"]
 
 
@@ -51,7 +51,7 @@ def test_a_changed_mode_or_owner_is_mended() -> None:
 
 def test_absent_files_of_ours_are_removed_and_struck_from_the_record() -> None:
     world = World(facts={HostFiles: host_files(UNIT, foreign=["/etc/theirs"])})
-    commands = world.run(files, wanted=(), absent=[UNIT.path, "/etc/theirs", "/never"])
+    commands = world.run(no_files, paths=[UNIT.path, "/etc/theirs", "/never"])
     assert commands == [
         Shell(
             "rm -f -- /etc/systemd/system/x.service; [ ! -f /var/lib/docker-multinode/files ] || "
@@ -82,7 +82,7 @@ def test_the_plan_shows_a_new_file_in_full_but_never_a_secret() -> None:
 
 def test_the_plan_shows_which_lines_change() -> None:
     have = host_files(File(UNIT.path, "[Unit]\nA=0\n"))
-    said = World(facts={HostFiles: have}).says(files, wanted=[UNIT], absent=[])
+    said = World(facts={HostFiles: have}).says(files, wanted=[UNIT])
     assert f"Will change {UNIT.path}" in said
     assert "-A=0\n" in said
     assert "+A=1" in said
@@ -91,9 +91,9 @@ def test_the_plan_shows_which_lines_change() -> None:
 
 def test_the_plan_names_a_mode_that_is_mended_and_a_file_that_goes() -> None:
     have = altered(host_files(UNIT, KEY), KEY.path, mode="644")
-    said = World(facts={HostFiles: have}).says(files, wanted=[KEY], absent=[UNIT.path])
-    assert f"Will set {KEY.path} from 0:0 644 to 0:0 600" in said
-    assert f"Will remove {UNIT.path}" in said
+    world = World(facts={HostFiles: have})
+    assert f"Will set {KEY.path} from 0:0 644 to 0:0 600" in world.says(files, wanted=[KEY])
+    assert f"Will remove {UNIT.path}" in world.says(no_files, paths=[UNIT.path])
 
 
 def test_without_diff_nothing_is_printed() -> None:
