@@ -26,9 +26,12 @@ IMAGE_LABEL = "io.docker-multinode.node-image"
 PROGRAM = "io.kubernetes.container.name"
 """Label of a pod's container: the name that the manifest gives it."""
 
-_PROGRAM = f'{{{{index .Config.Labels "{PROGRAM}"}}}} {{{{.State.StartedAt}}}}'
-
-_CONTAINER = '{"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}'
+_CONTAINER = (
+    f'{{{{if index .Config.Labels "{LABEL}"}}}}'
+    '{"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}'
+    f'{{{{else}}}}program {{{{index .Config.Labels "{PROGRAM}"}}}} {{{{.State.StartedAt}}}}{{{{end}}}}'
+)
+"""A container of ours as JSON, one of a pod with its name and when it was started."""
 
 _IMAGE = "{{.Repository}}:{{.Tag}}|{{.ID}}|{{.Repository}}@{{.Digest}}"
 
@@ -41,7 +44,8 @@ _ROW = (
 # by writing its config.v2.json anew (measured on 26.1.5). So only one that is older than the daemon can be such.
 # A daemon is asked only while its unit is active and never for longer than 20 s: a docker command at a
 # daemon that waits to start would hang, and one at a socket-activated daemon would start it.
-# Each docker command costs about 50 ms, so they are few, and both daemons are asked at the same time.
+# Each docker command costs about 50 ms, so they are few, and both daemons are asked at the same time. A container that
+# ends between two of them is not there; a daemon that ends fails the next one.
 _SCRIPT = rf"""
 one() {{ unit=$1 socket=$2
   echo "== $unit unit"; systemctl show $unit -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID 2>/dev/null
@@ -54,7 +58,9 @@ one() {{ unit=$1 socket=$2
   rows=$($d ps -a --no-trunc --format '{_ROW}'); rc=$?
   echo "== $unit names"; echo "$rows" | cut -s -d'|' -f2
   echo "== $unit containers"; [ $rc = 0 ] || return 0
-  c=$(echo "$rows" | sed -n 's/|[^|]*|ours|.*//p'); [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c || return 0
+  c=$(echo "$rows" | sed -n 's/|[^|]*|\(ours|.*\||program\)$//p')
+  found=; [ -z "$c" ] || found=$($d inspect --format '{_CONTAINER}' $c) || [ $? = 1 ] || return 0
+  echo "$found" | grep '^{{'; programs=$(echo "$found" | sed -n 's/^program //p')
   command=$(tr '\0' '\n' < /proc/$pid/cmdline)
   root=$(echo "$command" | sed -n 's/^--data-root=//p')
   [ -n "$root" ] || root=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
@@ -67,14 +73,13 @@ one() {{ unit=$1 socket=$2
       id=${{f%/*}}; case "$rows" in *"${{id##*/}}"*) ;; *) sed -n 's|.*"Name":"/\([^"]*\)".*|\1|p' "$f";; esac
     done
   fi
-  echo "== $unit images"; $d images --digests --no-trunc --format '{_IMAGE}' || return 0
-  [ $unit = docker-bootstrap ] || {{ echo "== $unit unfinished"
-    $d images -q --filter dangling=true --filter label={IMAGE_LABEL} || return 0; }}
+  echo "== $unit images"; images=$($d images --digests --no-trunc --format '{_IMAGE}') || return 0; echo "$images"
+  case "$images" in *"<none>:<none>|"*) echo "== $unit unfinished"
+    $d images -q --filter dangling=true --filter label={IMAGE_LABEL} || return 0;; esac
   echo "== $unit answered"
 }}
 one docker-bootstrap {BOOTSTRAP_SOCKET} &
-main=$(one docker /var/run/docker.sock
-echo "== programs"; p=$(echo "$rows" | sed -n 's/|.*|program$//p'); [ -z "$p" ] || $d inspect --format '{_PROGRAM}' $p)
+main=$(programs=; one docker /var/run/docker.sock; echo "== programs"; echo "$programs")
 wait; printf '%s\n' "$main"
 echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null

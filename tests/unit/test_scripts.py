@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pyinfra.api import StringCommand
+from pyinfra.api import FactProcessError, StringCommand
 
 from deploys import lock
 from deploys.facts.daemons import DaemonsFact
@@ -158,9 +158,10 @@ case "$*" in
 *docker-bootstrap.sock*" ps "*) echo "e|etcd|ours|";;
 *" ps "*) printf '%s\\n' 'k|kubelet|ours|' 'd|db,web/db||' 'p|k8s_proxy||program' 'w|k8s_web||';;
 *" inspect "*" e") echo '{"name":"/etcd","state":{"Running":true},"labels":null}';;
-*" inspect "*" k") echo '{"name":"/kubelet","state":{"Running":true},"labels":null}';;
-*" inspect "*" p") echo 'kube-proxy 2026-11-23T01:35:41.5Z';;
-*" images --digests "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234";;
+*" inspect "*" k p") echo '{"name":"/kubelet","state":{"Running":true},"labels":null}'
+  echo 'program kube-proxy 2026-11-23T01:35:41.5Z';;
+*docker-bootstrap.sock*" images --digests "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234";;
+*" images --digests "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234"; echo "<none>:<none>|sha256:1235|<none>@<none>";;
 *" images -q "*) echo 123456;;
 *) echo "unexpected: $*" >&2; exit 1;;
 esac
@@ -170,13 +171,17 @@ case "$*" in *--value*) echo $PPID;; show*) echo ActiveState=active;; esac
 """
 
 
-def test_the_daemons_fact_tells_ours_the_cluster_s_and_other_containers_apart(tmp_path: Path) -> None:
-    programs = tmp_path / "bin"
-    program(programs, "docker", DOCKER)
-    program(programs, "systemctl", SYSTEMCTL)
-    ran = sh(below(tmp_path, DaemonsFact().command().get_raw_value()), path=str(programs))
+def asked_daemons(place: Path, docker: str) -> list[str]:
+    """What the fact's script prints where both daemons are active and this is the docker command."""
+    program(place / "bin", "docker", docker)
+    program(place / "bin", "systemctl", SYSTEMCTL)
+    ran = sh(below(place, DaemonsFact().command().get_raw_value()), path=str(place / "bin"))
     assert (ran.returncode, ran.stderr) == (0, "")
-    found = DaemonsFact().process(ran.stdout.splitlines())
+    return ran.stdout.splitlines()
+
+
+def test_the_daemons_fact_tells_ours_the_cluster_s_and_other_containers_apart(tmp_path: Path) -> None:
+    found = DaemonsFact().process(asked_daemons(tmp_path, DOCKER))
     assert (set(found.main.containers), set(found.main.others)) == (
         {"kubelet"},
         {"db", "web/db", "k8s_proxy", "k8s_web"},
@@ -186,6 +191,18 @@ def test_the_daemons_fact_tells_ours_the_cluster_s_and_other_containers_apart(tm
     assert (found.main.unfinished, found.bootstrap.unfinished) == (("123456",), ())
     assert found.main.answers
     assert found.bootstrap.answers
+
+
+def test_a_pod_that_ends_while_the_daemon_is_asked_is_not_there_and_hides_no_container(tmp_path: Path) -> None:
+    ends = DOCKER.replace("  echo 'program kube-proxy 2026-11-23T01:35:41.5Z';;", "  exit 1;;")
+    found = DaemonsFact().process(asked_daemons(tmp_path, ends))
+    assert (set(found.main.containers), set(found.programs), found.main.answers) == ({"kubelet"}, set(), True)
+
+
+def test_a_daemon_that_hangs_when_it_is_asked_for_its_containers_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    hangs = DOCKER.replace("  echo 'program kube-proxy 2026-11-23T01:35:41.5Z';;", "  exit 124;;")
+    with pytest.raises(FactProcessError, match="docker does not answer"):
+        DaemonsFact().process(asked_daemons(tmp_path, hangs))
 
 
 def pull(place: Path, docker: str) -> subprocess.CompletedProcess[str]:
