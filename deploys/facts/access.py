@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from typing_extensions import override
 
-from ..record import BOOTSTRAP_SOCKET
-from .etcd import ETCDCTL, FLANNEL_PREFIX, LEASES
+from .etcd import ASK, FLANNEL_PREFIX, LEASES
 from .sections import END, Bundle, Sections, first
 
 APISERVER, HEALTH, FLANNEL = "kube-apiserver-etcd-client", "kube-etcd-healthcheck-client", "flannel"
@@ -23,9 +22,9 @@ READS, WRITES = (f"{FLANNEL_PREFIX}/",), (f"{LEASES}/",)
 USERS: Mapping[str, tuple[str, ...]] = {ROOT: (ROOT,), APISERVER: (ROOT,), HEALTH: (ROOT,), FLANNEL: (FLANNEL,)}
 """User → its roles."""
 
-# All at the same time, each answer in one piece: an execution in a container takes some tenths of a second.
+# All at the same time, each answer in one piece
 _SCRIPT = rf"""
-ask() {{ [ ! -S {BOOTSTRAP_SOCKET} ] || {ETCDCTL} "$@" 2>/dev/null; }}
+{ASK}
 whole() {{ a=$(ask "$@"); [ -z "$a" ] || printf '%s\n' "$a"; }}
 echo "== users"; for user in {" ".join(USERS)}; do whole user get $user & done; whole role get {FLANNEL} &
 status=$(ask auth status); wait

@@ -79,7 +79,8 @@ one() {{ unit=$1 socket=$2
   echo "== $unit answered"
 }}
 one docker-bootstrap {BOOTSTRAP_SOCKET} &
-main=$(programs=; one docker /var/run/docker.sock; echo "== programs"; echo "$programs")
+main=$(programs=; one docker /var/run/docker.sock
+echo "== programs"; echo "$programs")
 wait; printf '%s\n' "$main"
 echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null

@@ -12,6 +12,7 @@ from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import BOOTSTRAP_SOCKET, PKI
+from . import inside
 from .sections import END, Bundle, Sections, shown
 
 FLANNEL_PREFIX = "/coreos.com/network"
@@ -23,10 +24,12 @@ nodes can't reserve one subnet. A key of our own: flannel 0.28 turns each subnet
 lease of 24 hours when it starts (pkg/subnet/etcd/local_manager.go)."""
 
 TLS = f"--cacert {PKI}/etcd/ca.crt --cert {PKI}/etcd/healthcheck-client.crt --key {PKI}/etcd/healthcheck-client.key"
-ETCDCTL = (
-    f"timeout 20 docker -H unix://{BOOTSTRAP_SOCKET} exec -i etcd etcdctl --command-timeout=10s "
-    f"--endpoints https://127.0.0.1:2379 {TLS}"
-)
+_COMMAND = f"etcdctl --command-timeout=10s --endpoints https://127.0.0.1:2379 {TLS}"
+ETCDCTL = f"timeout 20 docker -H unix://{BOOTSTRAP_SOCKET} exec -i etcd {_COMMAND}"
+"""As operations run it."""
+ASK = f"""{inside.find("etcd", "bootstrap")}
+ask() {{ {inside.program(_COMMAND, 20)} "$@" 2>/dev/null; }}"""
+"""As facts run it: ``ask get /key``, with no output where etcd does not run."""
 
 
 def subnet_key(prefix: str, subnet: str) -> str:
@@ -64,11 +67,10 @@ class Subnets:
             return ""
 
 
-_ASK = f"{ETCDCTL} get --prefix -w json"
 _SCRIPT = f"""
-ask() {{ [ ! -S {BOOTSTRAP_SOCKET} ] || {_ASK} "$1" 2>/dev/null; }}
-echo "== flannel"; ask {FLANNEL_PREFIX}/
-echo "== reservations"; ask {RESERVATIONS}/
+{ASK}
+echo "== flannel"; ask get --prefix -w json {FLANNEL_PREFIX}/
+echo "== reservations"; ask get --prefix -w json {RESERVATIONS}/
 {END}
 """
 

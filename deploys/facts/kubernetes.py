@@ -12,9 +12,14 @@ from typing_extensions import override
 
 from ..managed_fields import Taken, conflicts
 from ..record import KUBERNETES
+from . import inside
 from .sections import END, Bundle, Sectioned, Sections, json_object, number, shown
 
-KUBECTL = f"timeout 60 docker exec -i kubelet kubectl --kubeconfig {KUBERNETES}/super-admin.conf --request-timeout=20s"
+_COMMAND = f"kubectl --kubeconfig {KUBERNETES}/super-admin.conf --request-timeout=20s"
+KUBECTL = f"timeout 60 docker exec -i kubelet {_COMMAND}"
+"""As operations run it."""
+_FIND, _ASK = inside.find("kubelet", "main"), inside.program(_COMMAND, 60)
+"""As facts run it."""
 MANAGER = "docker-multinode"
 ADDON = "docker-multinode.io/addon"
 """Label of every object of ours: the addon that it belongs to."""
@@ -56,7 +61,8 @@ def _labels(text: str) -> frozenset[str]:
 
 def _asked(heading: str, what: str, rows: str) -> str:
     return f"""
-echo "== {heading}"; {KUBECTL} get {what} -o jsonpath='{rows}' 2>/dev/null && echo "== answered"
+{_FIND}
+echo "== {heading}"; {_ASK} get {what} -o jsonpath='{rows}' 2>/dev/null && echo "== answered"
 {END}
 """
 
@@ -122,8 +128,8 @@ class Objects(Sectioned[ObjectsState]):
     def command(self, manifest: str) -> StringCommand:
         text = base64.b64encode(manifest.encode()).decode()
         return StringCommand(
-            f"echo '== labelled'; {KUBECTL} get {KINDS} -A -l {ADDON} -o jsonpath='{_LABELLED}' 2>/dev/null & "
-            f"d=$(echo {text} | base64 -d | {KUBECTL} diff --server-side --field-manager={MANAGER} -f - 2>&1); "
+            f"{_FIND}; echo '== labelled'; {_ASK} get {KINDS} -A -l {ADDON} -o jsonpath='{_LABELLED}' 2>/dev/null & "
+            f"d=$(echo {text} | base64 -d | {_ASK} diff --server-side --field-manager={MANAGER} -f - 2>&1); "
             f'rc=$?; wait; echo "== rc $rc"; echo "== diff"; echo "$d"; {END}'
         )
 
@@ -151,10 +157,12 @@ class TakenFields(Sectioned["dict[int, tuple[Taken, ...]]"]):
 
     @override
     def command(self, documents: Sequence[str]) -> StringCommand:
-        ask = f"{KUBECTL} apply --server-side --dry-run=server --field-manager={MANAGER} -f - 2>&1 >/dev/null"
+        ask = f"{_ASK} apply --server-side --dry-run=server --field-manager={MANAGER} -f - 2>&1 >/dev/null"
         texts = (base64.b64encode(document.encode()).decode() for document in documents)
         calls = (f"ask {place} {text}" for place, text in enumerate(texts))
-        return StringCommand(f'ask() {{ echo "== $1"; echo "$2" | base64 -d | {ask}; }}; {"; ".join(calls)}; {END}')
+        return StringCommand(
+            f'{_FIND}; ask() {{ echo "== $1"; echo "$2" | base64 -d | {ask}; }}; {"; ".join(calls)}; {END}'
+        )
 
     @override
     def read(self, sections: Sections) -> dict[int, tuple[Taken, ...]]:

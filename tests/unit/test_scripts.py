@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
+import socket
 import stat
 import subprocess
 import time
@@ -13,6 +15,7 @@ import pytest
 from pyinfra.api import FactProcessError, StringCommand
 
 from deploys import lock
+from deploys.facts import inside
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel, KernelState
@@ -203,6 +206,18 @@ def test_a_daemon_that_hangs_when_it_is_asked_for_its_containers_is_not_taken_fo
     hangs = DOCKER.replace("  echo 'program kube-proxy 2026-11-23T01:35:41.5Z';;", "  exit 124;;")
     with pytest.raises(FactProcessError, match="docker does not answer"):
         DaemonsFact().process(asked_daemons(tmp_path, hangs))
+
+
+@needs_root
+def test_a_program_of_a_container_runs_where_the_container_runs_and_nowhere_else(tmp_path: Path) -> None:
+    place, docker = tmp_path / "bin", socket.socket(socket.AF_UNIX)
+    with docker, contextlib.chdir(tmp_path):  # a socket's path may not be long
+        docker.bind("docker.sock")
+    asked = inside.find("kubelet", "main").replace("/var/run/docker.sock", f"{tmp_path}/docker.sock")
+    for pid, rc, out in ((os.getpid(), 0, "it runs\n"), (0, 125, ""), ("", 125, "")):
+        program(place, "docker", f"echo {pid}")
+        ran = sh(f"{asked}; {inside.program('echo it runs', 5)} 2>/dev/null", path=str(place))
+        assert (ran.returncode, ran.stdout) == (rc, out)
 
 
 def pull(place: Path, docker: str) -> subprocess.CompletedProcess[str]:
