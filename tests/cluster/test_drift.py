@@ -136,7 +136,11 @@ def test_a_field_that_someone_else_took_is_named_and_left(cluster: Cluster) -> N
 def test_a_new_pod_gets_the_resolv_conf_that_the_host_has_now(cluster: Cluster) -> None:
     """A DHCP client replaces the file by a rename."""
     worker = cluster.workers[0]
-    before = worker.run("cat /etc/resolv.conf; umount /etc/resolv.conf").stdout
+    kept = "/run/resolv.conf.mounted"
+    # a file that is a mount, as the lab's is, can't be replaced
+    away = f"touch {kept}; mount --bind /etc/resolv.conf {kept}; umount /etc/resolv.conf"
+    back = f"mount --bind {kept} /etc/resolv.conf; umount {kept}; rm {kept}"
+    before = worker.run(f"cat /etc/resolv.conf; {away}").stdout
     rename = "cat > /etc/resolv.conf.new && mv /etc/resolv.conf.new /etc/resolv.conf"
     client = {"name": "client", "image": cluster.node_image(), "command": ["sleep", "3600"]}
     spec = {"nodeName": worker.name, "dnsPolicy": "Default", "containers": [client]}
@@ -146,7 +150,7 @@ def test_a_new_pod_gets_the_resolv_conf_that_the_host_has_now(cluster: Cluster) 
         cluster.kubectl("wait", "--for=condition=Ready", "--timeout=50s", "pod", "resolving")
         assert "search moved.lan" in cluster.in_pod(worker, "resolving", "cat /etc/resolv.conf")
     finally:
-        worker.run(rename, input=before)
+        worker.run(f"{rename}; {back}", input=before)
         cluster.delete("pod", "resolving")
 
 

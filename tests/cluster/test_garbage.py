@@ -22,13 +22,9 @@ from tests.lab.hosts import Host
 
 from . import listing
 from .cluster import ABSENT_IMAGES, Cluster
-from .conftest import docker_choice
 from .product import Product, Run, assert_empty
 
-pytestmark = [
-    pytest.mark.promise("thousand-lines-of-garbage"),
-    pytest.mark.skipif(docker_choice() != "26", reason="the same on every Docker"),
-]
+pytestmark = pytest.mark.promise("thousand-lines-of-garbage")
 
 COMMANDS = ("docker", "ip", "uname", "cat", "systemctl")
 """Programs that a run asks."""
