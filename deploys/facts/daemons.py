@@ -60,7 +60,7 @@ one() {{ unit=$1 socket=$2
   echo "== $unit containers"; [ $rc = 0 ] || return 0
   c=$(echo "$rows" | sed -n 's/|[^|]*|\(ours|.*\||program\)$//p')
   found=; [ -z "$c" ] || found=$($d inspect --format '{_CONTAINER}' $c) || [ $? = 1 ] || return 0
-  echo "$found" | grep '^{{'; programs=$(echo "$found" | sed -n 's/^program //p')
+  printf '%s\n' "$found" | grep '^{{'; programs=$(printf '%s\n' "$found" | sed -n 's/^program //p')
   command=$(tr '\0' '\n' < /proc/$pid/cmdline)
   root=$(echo "$command" | sed -n 's/^--data-root=//p')
   [ -n "$root" ] || root=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)

@@ -161,7 +161,8 @@ case "$*" in
 *docker-bootstrap.sock*" ps "*) echo "e|etcd|ours|";;
 *" ps "*) printf '%s\\n' 'k|kubelet|ours|' 'd|db,web/db||' 'p|k8s_proxy||program' 'w|k8s_web||';;
 *" inspect "*" e") echo '{"name":"/etcd","state":{"Running":true},"labels":null}';;
-*" inspect "*" k p") echo '{"name":"/kubelet","state":{"Running":true},"labels":null}'
+*" inspect "*" k p")
+  printf '%s\\n' '{"name":"/kubelet","state":{"Running":true},"labels":{"io.docker-multinode.spec":"[\\"a\\\\n\\"]"}}'
   echo 'program kube-proxy 2026-11-23T01:35:41.5Z';;
 *docker-bootstrap.sock*" images --digests "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234";;
 *" images --digests "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234"; echo "<none>:<none>|sha256:1235|<none>@<none>";;
@@ -190,6 +191,7 @@ def test_the_daemons_fact_tells_ours_the_cluster_s_and_other_containers_apart(tm
         {"db", "web/db", "k8s_proxy", "k8s_web"},
     )
     assert (set(found.bootstrap.containers), set(found.bootstrap.others)) == ({"etcd"}, set())
+    assert found.main.containers["kubelet"].spec == ["a\n"]
     assert set(found.programs) == {"kube-proxy"}
     assert (found.main.unfinished, found.bootstrap.unfinished) == (("123456",), ())
     assert found.main.answers
