@@ -48,12 +48,12 @@ _ROW = (
 # ends between two of them is not there; a daemon that ends fails the next one.
 _SCRIPT = rf"""
 one() {{ unit=$1 socket=$2
-  echo "== $unit unit"; systemctl show $unit -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID 2>/dev/null
-  pid=$(systemctl show $unit -p MainPID --value 2>/dev/null)
+  s=$(systemctl show $unit -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID 2>/dev/null)
+  echo "== $unit unit"; echo "$s"; pid=$(echo "$s" | sed -n 's/^MainPID=//p')
   [ "${{pid:-0}}" != 0 ] || return 0
   echo "== $unit command"; tr '\0' '\n' < /proc/$pid/cmdline
   echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
-  systemctl is-active --quiet $unit || return 0
+  echo "$s" | grep -Eqx 'ActiveState=(active|reloading|refreshing)' || return 0
   d="timeout 20 docker -H unix://$socket"
   rows=$($d ps -a --no-trunc --format '{_ROW}'); rc=$?
   echo "== $unit names"; echo "$rows" | cut -s -d'|' -f2

@@ -17,6 +17,9 @@ from .control_plane import REVISION
 
 TITLE = "addons"
 
+# libyaml's, where PyYAML has them, are several times as quick
+_Loader, _Dumper = getattr(yaml, "CSafeLoader", yaml.SafeLoader), getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 
 def images(node: Node) -> dict[str, str]:
     """Addon → reference of its image."""
@@ -36,13 +39,13 @@ def manifest(node: Node) -> str:
     return "---\n".join(_objects(addon, every[addon], wanted.dns_domain, wanted.dns_server_ip) for addon in every)
 
 
-@cache  # a run asks several times, and YAML takes its time
+@cache  # a run asks several times
 def _objects(addon: str, image: str, dns_domain: str, dns_server_ip: str) -> str:
     text = render(f"addons/{addon}.yaml.j2", image=image, dns_domain=dns_domain, dns_server_ip=dns_server_ip)
-    documents = _with_revision(list(yaml.safe_load_all(text)))
+    documents = _with_revision(list(yaml.load_all(text, Loader=_Loader)))
     for document in documents:
         document["metadata"].setdefault("labels", {})[ADDON] = addon
-    return "---\n".join(yaml.safe_dump(document, sort_keys=False) for document in documents)
+    return "---\n".join(yaml.dump(document, Dumper=_Dumper, sort_keys=False) for document in documents)
 
 
 def _with_revision(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -171,7 +171,7 @@ case "$*" in
 esac
 """
 SYSTEMCTL = """
-case "$*" in *--value*) echo $PPID;; show*) echo ActiveState=active;; esac
+echo ActiveState=active; echo MainPID=$PPID
 """
 
 
