@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    # a user's Python keeps what it compiled, as pip has done for pyinfra
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         found, timed = _measure(options)
     except (LabError, AssertionError) as error:
