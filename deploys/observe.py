@@ -207,7 +207,8 @@ def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
 
 def removal(function: Callable[P, Commands]) -> PyinfraOperation[P]:
     """A pyinfra operation that only takes things away. What was observed stands, so that a turndown need not look
-    again after each: no later one asks for what this one took, and its commands bear that a thing is gone already.
+    again after each: no later one asks for what this one took, and where a thing may go along with another the command
+    looks for itself.
     """
     return _operation(function, lambda host: None)
 

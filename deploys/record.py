@@ -37,6 +37,8 @@ BOOTSTRAP_DATA = "/var/lib/bootstrap-docker"
 text of its path alone, so the main one would take the rootfs of etcd and flannel away (measured on 26.1.5)."""
 BOOTSTRAP_RUN = "/run/bootstrap-docker"
 BOOTSTRAP_SOCKET = "/run/docker-bootstrap.sock"
+SOCKETS = {"bootstrap": BOOTSTRAP_SOCKET, "main": "/var/run/docker.sock"}
+"""Daemon → where it answers."""
 FLANNEL_RUN = "/run/flannel"
 SHARED_PLACES = (FLANNEL_RUN, KUBELET, "/var/lib/cri-dockerd", "/run/cri-dockerd.sock", "/var/log/pods",
                  "/var/log/containers")  # fmt: skip

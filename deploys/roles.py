@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import os.path
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -51,7 +51,7 @@ def _begin() -> None:
     if mine.state.current_deploy_filename:
         # pyinfra reads the call stack at each operation, and inspect looks through all modules for each file that is
         # of none: half of the time that it takes to work out a plan
-        inspect.modulesbyfile.setdefault(str(Path(mine.state.current_deploy_filename).absolute()), "__main__")
+        inspect.modulesbyfile.setdefault(os.path.abspath(mine.state.current_deploy_filename), "__main__")
 
 
 def _in_order(phases: tuple[ModuleType, ...]) -> Iterator[ModuleType]:

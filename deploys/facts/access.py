@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from typing_extensions import override
 
-from .etcd import ASK, FLANNEL_PREFIX, LEASES
+from .etcd import FLANNEL_PREFIX, INSIDE, LEASES
 from .sections import END, Bundle, Sections, first
 
 APISERVER, HEALTH, FLANNEL = "kube-apiserver-etcd-client", "kube-etcd-healthcheck-client", "flannel"
@@ -24,10 +24,10 @@ USERS: Mapping[str, tuple[str, ...]] = {ROOT: (ROOT,), APISERVER: (ROOT,), HEALT
 
 # All at the same time, each answer in one piece
 _SCRIPT = rf"""
-{ASK}
-whole() {{ a=$(ask "$@"); [ -z "$a" ] || printf '%s\n' "$a"; }}
+{INSIDE}
+whole() {{ a=$(inside "$@" 2>/dev/null); [ -z "$a" ] || printf '%s\n' "$a"; }}
 echo "== users"; for user in {" ".join(USERS)}; do whole user get $user & done; whole role get {FLANNEL} &
-status=$(ask auth status); wait
+status=$(inside auth status 2>/dev/null); wait
 echo "== authentication"; echo "$status"
 {END}
 """

@@ -14,7 +14,7 @@ from typing import Any
 from pyinfra.api import FactProcessError
 from typing_extensions import override
 
-from ..record import BEFORE, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET
+from ..record import BEFORE, BOOTSTRAP_RUN, SOCKETS
 from .sections import END, Bundle, Sections, first, number, shown, variables
 
 LABEL = "io.docker-multinode.spec"
@@ -78,8 +78,8 @@ one() {{ unit=$1 socket=$2
     $d images -q --filter dangling=true --filter label={IMAGE_LABEL} || return 0;; esac
   echo "== $unit answered"
 }}
-one docker-bootstrap {BOOTSTRAP_SOCKET} &
-main=$(programs=; one docker /var/run/docker.sock
+one docker-bootstrap {SOCKETS["bootstrap"]} &
+main=$(programs=; one docker {SOCKETS["main"]}
 echo "== programs"; echo "$programs")
 wait; printf '%s\n' "$main"
 echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null

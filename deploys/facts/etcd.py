@@ -27,9 +27,8 @@ TLS = f"--cacert {PKI}/etcd/ca.crt --cert {PKI}/etcd/healthcheck-client.crt --ke
 _COMMAND = f"etcdctl --command-timeout=10s --endpoints https://127.0.0.1:2379 {TLS}"
 ETCDCTL = f"timeout 20 docker -H unix://{BOOTSTRAP_SOCKET} exec -i etcd {_COMMAND}"
 """As operations run it."""
-ASK = f"""{inside.find("etcd", "bootstrap")}
-ask() {{ {inside.program(_COMMAND, 20)} "$@" 2>/dev/null; }}"""
-"""As facts run it: ``ask get /key``, with no output where etcd does not run."""
+INSIDE = inside.within("etcd", "bootstrap", _COMMAND, 20)
+"""As facts run it: ``inside get /key``."""
 
 
 def subnet_key(prefix: str, subnet: str) -> str:
@@ -68,9 +67,9 @@ class Subnets:
 
 
 _SCRIPT = f"""
-{ASK}
-echo "== flannel"; ask get --prefix -w json {FLANNEL_PREFIX}/
-echo "== reservations"; ask get --prefix -w json {RESERVATIONS}/
+{INSIDE}
+echo "== flannel"; inside get --prefix -w json {FLANNEL_PREFIX}/ 2>/dev/null
+echo "== reservations"; inside get --prefix -w json {RESERVATIONS}/ 2>/dev/null
 {END}
 """
 

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..record import BOOTSTRAP_SOCKET, FLANNEL_RUN, KUBELET, KUBELET_CLIENT, KUBERNETES, OWN_PLACES, PKI, RECORD
+from ..record import FLANNEL_RUN, KUBELET, KUBELET_CLIENT, KUBERNETES, OWN_PLACES, PKI, RECORD, SOCKETS
 from .kernel import KUBELET_SYSCTLS, PROXY_SYSCTLS, SYSCTLS
 from .sections import parts
 
@@ -41,8 +41,8 @@ class Row:
 _PRELUDE = f"""
 at() {{ unit=$1 socket=$2; shift 2; s=$(systemctl is-active $unit 2>/dev/null)
   [ "$s" = active ] || {{ echo "$unit is ${{s:-not known to systemd}}"; return 1; }}; docker -H unix://$socket "$@"; }}
-main() {{ at docker /var/run/docker.sock "$@"; }}
-bootstrap() {{ at docker-bootstrap {BOOTSTRAP_SOCKET} "$@"; }}
+main() {{ at docker {SOCKETS["main"]} "$@"; }}
+bootstrap() {{ at docker-bootstrap {SOCKETS["bootstrap"]} "$@"; }}
 kubectl() {{ c={KUBERNETES}/super-admin.conf; [ -e $c ] || {{ echo "only the master is asked"; return; }}
   main exec kubelet kubectl --kubeconfig $c --request-timeout=15s "$@"; }}
 pod() {{ l=label=io.kubernetes; ids=$(main ps -aq --filter $l.pod.namespace=kube-system \\

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from ..record import BOOTSTRAP_SOCKET
-
-_MAIN_SOCKET = "/var/run/docker.sock"
+from ..record import SOCKETS
 
 
-def find(container: str, daemon: str) -> str:
-    """Shell text that looks where a container's root is; to be run once, before its programs.
+def within(container: str, daemon: str, command: str, limit: int) -> str:
+    """Shell text that defines ``inside``: a program in a container's root, with the arguments that ``inside`` gets.
 
-    Where it does not run the place is one that is never there, so that its programs fail. What it has mounted is
-    there too (proc(5), /proc/pid/root).
+    What the container has mounted is there too (proc(5), /proc/pid/root). Where it does not run, its root is a place
+    that is never there, so that the program fails.
+
+    :param daemon: the container's: ``bootstrap`` or ``main``.
+    :param limit: seconds for which the program may run.
     """
-    socket = BOOTSTRAP_SOCKET if daemon == "bootstrap" else _MAIN_SOCKET
+    socket = SOCKETS[daemon]
     pid = f"timeout 20 docker -H unix://{socket} inspect --format '{{{{.State.Pid}}}}' {container} 2>/dev/null"
-    return f"root=/proc/$([ ! -S {socket} ] || {pid})/root"
-
-
-def program(command: str, limit: int) -> str:
-    """The same for a program, run for at most ``limit`` seconds."""
-    return f'timeout {limit} chroot "$root" {command}'
+    return f"""root=/proc/$([ ! -S {socket} ] || {pid})/root
+inside() {{ timeout {limit} chroot "$root" {command} "$@"; }}"""

@@ -18,8 +18,8 @@ from .sections import END, Bundle, Sectioned, Sections, json_object, number, sho
 _COMMAND = f"kubectl --kubeconfig {KUBERNETES}/super-admin.conf --request-timeout=20s"
 KUBECTL = f"timeout 60 docker exec -i kubelet {_COMMAND}"
 """As operations run it."""
-_FIND, _ASK = inside.find("kubelet", "main"), inside.program(_COMMAND, 60)
-"""As facts run it."""
+_INSIDE = inside.within("kubelet", "main", _COMMAND, 60)
+"""As facts run it: ``inside get nodes``."""
 MANAGER = "docker-multinode"
 ADDON = "docker-multinode.io/addon"
 """Label of every object of ours: the addon that it belongs to."""
@@ -61,8 +61,8 @@ def _labels(text: str) -> frozenset[str]:
 
 def _asked(heading: str, what: str, rows: str) -> str:
     return f"""
-{_FIND}
-echo "== {heading}"; {_ASK} get {what} -o jsonpath='{rows}' 2>/dev/null && echo "== answered"
+{_INSIDE}
+echo "== {heading}"; inside get {what} -o jsonpath='{rows}' 2>/dev/null && echo "== answered"
 {END}
 """
 
@@ -128,8 +128,8 @@ class Objects(Sectioned[ObjectsState]):
     def command(self, manifest: str) -> StringCommand:
         text = base64.b64encode(manifest.encode()).decode()
         return StringCommand(
-            f"{_FIND}; echo '== labelled'; {_ASK} get {KINDS} -A -l {ADDON} -o jsonpath='{_LABELLED}' 2>/dev/null & "
-            f"d=$(echo {text} | base64 -d | {_ASK} diff --server-side --field-manager={MANAGER} -f - 2>&1); "
+            f"{_INSIDE}\necho '== labelled'; inside get {KINDS} -A -l {ADDON} -o jsonpath='{_LABELLED}' 2>/dev/null & "
+            f"d=$(echo {text} | base64 -d | inside diff --server-side --field-manager={MANAGER} -f - 2>&1); "
             f'rc=$?; wait; echo "== rc $rc"; echo "== diff"; echo "$d"; {END}'
         )
 
@@ -157,11 +157,11 @@ class TakenFields(Sectioned["dict[int, tuple[Taken, ...]]"]):
 
     @override
     def command(self, documents: Sequence[str]) -> StringCommand:
-        ask = f"{_ASK} apply --server-side --dry-run=server --field-manager={MANAGER} -f - 2>&1 >/dev/null"
+        ask = f"inside apply --server-side --dry-run=server --field-manager={MANAGER} -f - 2>&1 >/dev/null"
         texts = (base64.b64encode(document.encode()).decode() for document in documents)
         calls = (f"ask {place} {text}" for place, text in enumerate(texts))
         return StringCommand(
-            f'{_FIND}; ask() {{ echo "== $1"; echo "$2" | base64 -d | {ask}; }}; {"; ".join(calls)}; {END}'
+            f'{_INSIDE}\nask() {{ echo "== $1"; echo "$2" | base64 -d | {ask}; }}; {"; ".join(calls)}; {END}'
         )
 
     @override

@@ -33,11 +33,15 @@ _CONTAINER = (
     '"remove":{{json .HostConfig.AutoRemove}},"labels":{{json .Config.Labels}}}'
 )
 
+_UNITS = "docker firewalld systemd-resolved"
 _UNIT = (
-    '{split("", v); for (i = 1; i <= NF; i++) {n = index($i, "="); v[substr($i, 1, n-1)] = substr($i, n+1)} '
-    'sub(/[.]service$/, "", v["Id"]); print v["Id"], v["ActiveState"], v["MainPID"]}'
+    f'BEGIN {{split("{_UNITS}", name, " ")}} '
+    '{state = pid = ""; for (i = 1; i <= NF; i++) {'
+    'if (sub(/^ActiveState=/, "", $i)) state = $i; if (sub(/^MainPID=/, "", $i)) pid = $i} '
+    "print name[NR], state, pid}"
 )
-"""What systemctl shows of a unit, on one line: name, state, pid. One call asks of all: each takes 20 ms."""
+"""What systemctl shows of a unit, on one line: name, state, pid; a unit may have another name than that by which it
+was asked for. One call asks of all: each takes 20 ms."""
 
 # Docker is only asked when its unit runs: a socket-activated one would be started by the question.
 # What stands before a URL's host may be a password, and what a fact reads is printed with -vvv.
@@ -64,8 +68,8 @@ echo "== addresses"; ip -4 -o addr show 2>/dev/null
 echo "== links"; ip -o link show 2>/dev/null
 echo "== routes"; ip -4 route show 2>/dev/null
 units=; [ ! -d /run/systemd/system ] ||
-  units=$(systemctl show docker firewalld systemd-resolved -p Id,ActiveState,MainPID 2>/dev/null | awk -v RS= '{_UNIT}')
-echo "== active"; echo "$units" | sed -n 's/ \(active\|reloading\|refreshing\) .*//p'
+  units=$(systemctl show {_UNITS} -p ActiveState,MainPID 2>/dev/null | awk -v RS= '{_UNIT}')
+active=$(echo "$units" | sed -n 's/ \(active\|reloading\|refreshing\) .*//p'); echo "== active"; echo "$active"
 echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {{
   sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/policy \1/p' /etc/default/ufw
   grep -- '^-A ufw-user-input .*-j ACCEPT$' /etc/ufw/user.rules; }} 2>/dev/null
@@ -94,7 +98,7 @@ echo "== there-before"
   [ ! -e $p ] || {{ mountpoint -q $p && [ -z "$c" ]; }} || echo $p; [ -z "$c" ] || echo "$c"; done
 echo "== etcd-data"; [ -d {ETCD_DATA}/member ] && echo yes
 echo "== ca"; [ -s /etc/kubernetes/pki/etcd/ca.crt ] && echo yes
-if [ ! -d /run/systemd/system ] || echo "$units" | grep -Eq '^docker (active|reloading|refreshing) '; then
+if [ ! -d /run/systemd/system ] || echo "$active" | grep -qx docker; then
   echo "== docker-version"; timeout 15 docker version --format '{{{{json .Server}}}}' 2>&1
   i=$(timeout 15 docker info --format '{{{{json .}}}}' 2>/dev/null)
   echo "== docker-info"; printf '%s\n' "$i"

@@ -14,10 +14,8 @@ from ..facts.daemons import LABEL, PROGRAM, ContainerState, DaemonsFact
 from ..facts.files import HostFiles
 from ..observe import Commands, observe, operation, removal
 from ..plan import fail, say, say_diff
-from ..record import BOOTSTRAP_SOCKET
+from ..record import SOCKETS
 from .files import File, differs, unread
-
-SOCKETS = {"bootstrap": BOOTSTRAP_SOCKET, "main": "/var/run/docker.sock"}
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,7 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
 
 def _drained(state: State, host: Host, master: Host, command: str, node: str) -> bool:
     ok, out, err = run(master, command)
-    forget(master, EtcdSubnets, ClusterNodes)
+    forget(master, ClusterNodes)
     stuck = dict.fromkeys(line for line in out.splitlines() if line.startswith(("error", "There are pending")))
     if stuck:
         host.log(f"node {node} is not drained in time, the run goes on without its pods' consent:")

@@ -26,7 +26,7 @@ from deploys.operations.images import pulled
 from deploys.operations.kernel import kernel
 from deploys.operations.leftovers import no_chains, no_record
 from deploys.phases import control_plane
-from deploys.record import ETCD_DATA, KUBELET, OWN_PLACES, RECORD, SHARED_PLACES
+from deploys.record import ETCD_DATA, KUBELET, OWN_PLACES, RECORD, SHARED_PLACES, SOCKETS
 
 from .harness import Shell, World
 from .known import daemons, left
@@ -215,10 +215,10 @@ def test_a_program_of_a_container_runs_where_the_container_runs_and_nowhere_else
     place, docker = tmp_path / "bin", socket.socket(socket.AF_UNIX)
     with docker, contextlib.chdir(tmp_path):  # a socket's path may not be long
         docker.bind("docker.sock")
-    asked = inside.find("kubelet", "main").replace("/var/run/docker.sock", f"{tmp_path}/docker.sock")
+    within = inside.within("kubelet", "main", "echo it", 5).replace(SOCKETS["main"], f"{tmp_path}/docker.sock")
     for pid, rc, out in ((os.getpid(), 0, "it runs\n"), (0, 125, ""), ("", 125, "")):
         program(place, "docker", f"echo {pid}")
-        ran = sh(f"{asked}; {inside.program('echo it runs', 5)} 2>/dev/null", path=str(place))
+        ran = sh(f"{within}\ninside runs 2>/dev/null", path=str(place))
         assert (ran.returncode, ran.stdout) == (rc, out)
 
 
