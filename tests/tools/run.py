@@ -42,7 +42,7 @@ class Stage:
 
 
 Step = tuple[Stage, ...]
-"""Stages that run side by side."""
+"""Stages that run side by side, as many as there is room for; the next one as soon as one has ended."""
 
 
 def _pytest(name: str, *words: str, docker: str = "") -> Stage:
@@ -70,22 +70,21 @@ LINT: tuple[Step, ...] = (
     (Stage("ruff format", ("ruff", "format", "--check", ".")),),
     (Stage("mypy", ("mypy",)),),
 )
-UNIT: tuple[Step, ...] = ((_pytest("unit tests", "tests/unit", "tests/lab"),),)
+UNIT: tuple[Step, ...] = ((_pytest("unit tests", "-n", "auto", "tests/unit", "tests/lab"),),)
 PACKAGE: tuple[Step, ...] = ((_pytest("package tests", "tests/package"),),)
 BUILD: tuple[Step, ...] = (
     (Stage("lab: build what is missing", ("python", "-m", "tests.lab", "build"), needs_lab=True),),
 )
 CORE: tuple[Step, ...] = ((_pytest("cluster tests, core, Docker 26", "tests/cluster", "-m", "core", docker="26"),),)
-SUITES: tuple[Stage, ...] = tuple(_suite(docker) for docker in HOSTS)
+SUITES: Step = tuple(_suite(docker) for docker in HOSTS)
 AT_ONCE = os.cpu_count() or 1
-"""A cluster at work keeps about one core busy."""
-ALL: tuple[Step, ...] = tuple(SUITES[first : first + AT_ONCE] for first in range(0, len(SUITES), AT_ONCE))
+"""How many stages of a step run at once: a cluster at work keeps about one core busy."""
 
 SETS = {
     "lint": LINT,
     "unit": UNIT,
     "core": (*LINT, *UNIT, *PACKAGE, *BUILD, *CORE),
-    "all": (*LINT, *UNIT, *PACKAGE, *BUILD, *ALL),
+    "all": (*LINT, *UNIT, *PACKAGE, *BUILD, SUITES),
 }
 
 
@@ -127,12 +126,16 @@ def run(steps: Sequence[Step], folder: Path, go_on: bool) -> list[Result]:
 
 
 def _side_by_side(step: Step, folder: Path) -> list[Result]:
-    running = [_Running(stage, folder / f"{place}", alone=len(step) == 1) for place, stage in enumerate(step)]
+    running: list[_Running] = []
     try:
-        return [stage.result() for stage in running]
+        for place, stage in enumerate(step):
+            while sum(one.alive() for one in running) >= AT_ONCE:
+                time.sleep(0.2)
+            running.append(_Running(stage, folder / f"{place}", alone=len(step) == 1))
+        return [one.result() for one in running]
     except BaseException:
-        for stage in running:
-            stage.interrupt()
+        for one in running:
+            one.interrupt()
         raise
 
 
@@ -157,6 +160,10 @@ class _Running:
             print(f"{self._stage.name} | {line}", end="", flush=True)
         self._process.wait()
         self._end = time.monotonic()
+
+    def alive(self) -> bool:
+        """Whether it is still at work."""
+        return self._watcher.is_alive()
 
     def result(self) -> Result:
         """What it gave, once it has ended."""

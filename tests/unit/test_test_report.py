@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.tools import report, run
 from tests.tools.report import Case, Result
 from tests.tools.run import Stage
@@ -57,7 +59,8 @@ def test_the_report_names_failures_cluster_tests_and_figures() -> None:
         assert line in text.splitlines()
 
 
-def test_stages_of_a_step_run_side_by_side_and_each_is_judged(tmp_path: Path) -> None:
+def test_stages_of_a_step_run_side_by_side_and_each_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "AT_ONCE", 2)
     meet = f"touch {tmp_path}/$0; for i in $(seq 100); do [ -e {tmp_path}/$1 ] && exit $2; sleep 0.1; done; exit 9"
     step = (
         Stage("first", ("sh", "-c", meet, "one", "two", "0")),
@@ -67,3 +70,16 @@ def test_stages_of_a_step_run_side_by_side_and_each_is_judged(tmp_path: Path) ->
     assert [(r.name, r.passed) for r in run.run(steps, tmp_path, go_on=False)] == [("first", True), ("other", False)]
     (tmp_path / "again").mkdir()
     assert [r.name for r in run.run(steps, tmp_path / "again", go_on=True)] == ["first", "other", "last"]
+
+
+def test_a_stage_for_which_there_is_no_room_starts_when_one_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "AT_ONCE", 2)
+    log = tmp_path / "log"
+    works = f'echo "$0 begins" >>{log}; sleep "$1"; echo "$0 ends" >>{log}'
+    step = tuple(Stage(name, ("sh", "-c", works, name, wait)) for name, wait in (("a", "3"), ("b", "1"), ("c", "0")))
+    assert [r.name for r in run.run((step,), tmp_path, go_on=False)] == ["a", "b", "c"]
+    lines = log.read_text().splitlines()
+    assert lines.index("b ends") < lines.index("c begins")
+    assert lines.index("c ends") < lines.index("a ends")
