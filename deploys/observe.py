@@ -144,12 +144,17 @@ Question = tuple[type[FactBase[Any]], Host, dict[str, Any]]
 
 def ask_all(questions: Iterable[Question]) -> None:
     """Ask all this at the same time; what went wrong is for who observes or asks it afterwards."""
+    gevent.joinall([ask_ahead(*question) for question in questions])
 
-    def quietly(fact: type[FactBase[Any]], host: Host, arguments: dict[str, Any]) -> None:
+
+def ask_ahead(fact: type[FactBase[Any]], host: Host, arguments: dict[str, Any]) -> gevent.Greenlet[..., None]:
+    """Let the host work on an answer; who observes or asks it afterwards waits for that one."""
+
+    def quietly() -> None:
         with suppress(PyinfraError):
             observe(fact, host, **arguments)
 
-    gevent.joinall([gevent.spawn(quietly, *question) for question in questions])
+    return gevent.spawn(quietly)
 
 
 def forget(host: Host, *facts: type[FactBase[Any]]) -> None:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import gevent
 from pyinfra import host, logger, state
 from pyinfra.api import DeployError, FactBase, deploy
 from pyinfra.api.state import State
@@ -20,11 +21,11 @@ from .facts.access import EtcdAccess
 from .facts.leftovers import Leftovers
 from .facts.platform import Platform
 from .lock import one_run_at_a_time
-from .observe import UnreadableError, ask, ask_all, forget, observe, this_host
+from .observe import UnreadableError, ask, ask_ahead, ask_all, forget, observe, this_host
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
-from .phases import PHASES, pki, preflight
+from .phases import PHASES, addons, pki, preflight
 from .record import PKI, RECORD
 from .remote import prepare
 from .report import NodeReport, report
@@ -83,7 +84,10 @@ def _bring_up() -> None:
         for line in node.settings.printed():
             host.log(line)
     _warn(node)
+    if node.is_first_master and node.found.record:
+        ask_ahead(*addons.question(node))  # kubectl takes as long as the rest of the plan
     for phase in _in_order(PHASES):
+        gevent.sleep(0)  # what is asked meanwhile goes on
         _titled(phase.TITLE, phase.apply, node)
 
 

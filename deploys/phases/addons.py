@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from ..facts.kubernetes import ADDON
+from ..facts.kubernetes import ADDON, Objects
+from ..observe import Question
 from ..operations.kubernetes import objects
 from ..render import render
 from ..topology import Node
@@ -57,6 +58,11 @@ def _with_revision(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if config and document["kind"] == "Deployment":
             document["spec"]["template"]["metadata"].setdefault("annotations", {})[REVISION] = revision
     return documents
+
+
+def question(node: Node) -> Question:
+    """How they stand in the API, as the phase will ask."""
+    return Objects, node.host, {"manifest": manifest(node)}
 
 
 def apply(node: Node) -> None:

@@ -60,3 +60,13 @@ def test_an_answer_from_before_a_change_is_not_kept(slow: None) -> None:
     asking.join()
     observe.observe(Kernel, host)
     assert asked == ["Kernel", "Kernel"]
+
+
+def test_what_was_asked_ahead_is_not_asked_again_by_who_observes_it(slow: None) -> None:
+    host = World().host("m1")
+    host.connected = True
+    observe.ask_ahead(Kernel, host, {})
+    gevent.sleep(0.01)
+    assert log == ["ask"]
+    observe.observe(Kernel, host)
+    assert asked == ["Kernel"]

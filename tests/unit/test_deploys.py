@@ -7,9 +7,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import gevent
 import pytest
-from pyinfra.api import DeployError
+from pyinfra.api import DeployError, FactBase
+from pyinfra.api.host import Host
 
 from deploys import needs, roles
 from deploys.observe import observe
@@ -56,6 +60,28 @@ def test_a_masters_run_leaves_workers_alone_and_a_workers_run_masters() -> None:
         assert (outcome.code, outcome.said) == (0, "")
         assert outcome.operations[f"@fake/{touched}"] > 10
         assert outcome.operations[f"@fake/{left_alone}"] == 0
+
+
+@pytest.mark.parametrize("record", [None, {"name": "m1", "role": "master", "address": "10.0.0.11"}])
+def test_the_api_is_asked_once_and_before_the_phases_where_it_may_answer(
+    monkeypatch: pytest.MonkeyPatch, record: dict[str, str] | None
+) -> None:
+    seen: list[str] = []
+    get_fact = Host.get_fact
+
+    def noted(self: Host, fact: type[FactBase[Any]], **arguments: Any) -> object:
+        seen.append(fact.__name__)
+        return get_fact(self, fact, **arguments)
+
+    def phase(node: object) -> None:
+        gevent.sleep(0.05)
+        seen.append("phase")
+
+    monkeypatch.setattr(Host, "get_fact", noted)
+    monkeypatch.setattr(roles, "PHASES", (SimpleNamespace(TITLE="first", apply=phase), *PHASES))
+    assert through_api("master", {"masters": (master({"record": record}),)}).said == ""
+    assert seen.count("Objects") == 1
+    assert (seen.index("Objects") < seen.index("phase")) == (record is not None)
 
 
 def test_each_phase_has_both_ways_and_a_title() -> None:
