@@ -109,7 +109,8 @@ def no_routes() -> Commands:
         host.noop("no routes of ours are there")
         return
     say("Will delete the routes:", *there)
-    yield StringCommand("; ".join(f"ip -4 route delete {route}" for route in there))
+    deletes = (f'[ -z "$(ip -4 route show {route})" ] || ip -4 route delete {route} || exit 1' for route in there)
+    yield StringCommand("; ".join(deletes))
 
 
 @removal
