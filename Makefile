@@ -16,7 +16,7 @@ demo-down: ## take the demo away
 test: ## lint, types, unit and package tests, the core of the cluster tests
 	$(IN_VENV) python -m tests.tools.run core
 
-test-all: ## everything on every Docker, and docs/test-report.md
+test-all: ## every test on Docker 26, 28 or both, and docs/test-report.md
 	$(IN_VENV) python -m tests.tools.run all
 
 test-unit: ## the tests that need no host: seconds

@@ -55,7 +55,8 @@ class Settings:
     flannel_backend: str = option(
         values.one_of("vxlan", "host-gw"),
         "vxlan",
-        "How packets travel between nodes: vxlan (UDP 8472) or host-gw (all nodes on one Ethernet).",
+        "How packets travel between nodes: vxlan (UDP 8472) or host-gw (all nodes on one Ethernet, Docker older than "
+        "28.2).",
     )
     flannel_ipmasq: bool = option(
         values.boolean, True, "flannel masquerades what leaves the pod network; false leaves that to Docker."
@@ -98,7 +99,7 @@ class Settings:
     arch: str | None = option(
         values.one_of("amd64", "arm", "arm64", "ppc64le"),
         None,
-        "Architecture of this host.",
+        "Architecture of this host; no release has `arm`.",
         "what the host says",
         per_host=True,
     )
@@ -137,8 +138,8 @@ class Settings:
     renew_certificates: bool = option(
         values.boolean,
         False,
-        "Issue every certificate anew but the authorities', also good ones. For one run: with `--data`, else each run "
-        "does it again.",
+        "Issue certificates anew, also good ones; not the authorities, and not what the kubelets renew themselves. "
+        "For one run: with `--data`, else each run does it again.",
     )
     apiserver_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-apiserver.")
     controller_manager_extra_args: Mapping[str, str] = option(
@@ -154,7 +155,8 @@ class Settings:
     allow_docker_restart: bool = option(
         values.boolean,
         False,
-        "Restart the main Docker also where containers run that have no restart policy; the run starts them again.",
+        "Restart the main Docker also where containers run that their restart policy does not start again; the run "
+        "does, but for those of `docker run --rm`, which are gone then.",
     )
     timeout_for_services: int = option(values.seconds, 180, "How long to wait for one service to come up, in seconds.")
     timeout_for_images: int = option(values.seconds, 1800, "How long pulling and building images may take, in seconds.")

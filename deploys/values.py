@@ -133,7 +133,7 @@ def network(value: Any) -> str:
 
 
 def pod_network(value: Any) -> str:
-    """A network that has room for at least two /24 subnets."""
+    """A private network, /8 to /22; flannel leaves its first /24 free."""
     found = ipaddress.IPv4Network(network(value))
     if not 8 <= found.prefixlen <= 22:
         raise ValueError(f"is {value}; each node takes a /24 of it, so write a /8 to a /22, like 10.1.0.0/16")
@@ -141,7 +141,7 @@ def pod_network(value: Any) -> str:
 
 
 def service_network(value: Any) -> str:
-    """A network for service addresses: the apiserver takes /12 (1.37's limit is 20 host bits) to /28."""
+    """A private network, /12 (the apiserver's limit is 20 host bits) to /28."""
     found = ipaddress.IPv4Network(network(value))
     if not 12 <= found.prefixlen <= 28:
         raise ValueError(f"is {value}; the apiserver takes a /12 to a /28, like 10.96.0.0/12")

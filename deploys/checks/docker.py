@@ -163,8 +163,9 @@ def _unannounced(node: Node) -> str | None:
     names = sorted(theirs.without_policy + theirs.lost)
     if not names or node.settings.allow_docker_restart:
         return None
+    gone = f", but for {', '.join(theirs.lost)}, which --rm removes" * bool(theirs.lost)
     return (
         f"the main Docker must be restarted, and {', '.join(names)} would stay down for want of a restart policy that "
         "holds for it; give them one (docker update --restart=unless-stopped), or set allow_docker_restart=true, with "
-        "which the run starts them again"
+        f"which the run starts them again{gone}"
     )

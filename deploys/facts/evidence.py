@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..record import FLANNEL_RUN, KUBELET, KUBELET_CLIENT, KUBERNETES, OWN_PLACES, PKI, RECORD, SOCKETS
+from ..record import BACKUPS, FLANNEL_RUN, KUBELET, KUBELET_CLIENT, KUBERNETES, OWN_PLACES, PKI, RECORD, SOCKETS
 from .kernel import KUBELET_SYSCTLS, PROXY_SYSCTLS, SYSCTLS
 from .sections import parts
 
@@ -87,7 +87,11 @@ _SYSTEM = (
     ),
 )
 _OURS = (
-    Row("ours/record.txt", f"find {RECORD} -type f -size -64k ! -path '*/.*' -exec tail -v -n +1 {{}} +", lines=3000),
+    Row(
+        "ours/record.txt",
+        f"find {RECORD} -type f -size -64k ! -path '*/.*' ! -path '{BACKUPS}/*' -exec tail -v -n +1 {{}} +",
+        lines=3000,
+    ),
     Row("ours/subnet.env.txt", f"cat {FLANNEL_RUN}/subnet.env"),
     Row("ours/files.txt", _LISTING, lines=2000),
     Row(CERTIFICATES, _CERTIFICATES, lines=5000),

@@ -25,9 +25,9 @@ def test_both_nodes_are_ready_at_the_newest_version(cluster: Cluster) -> None:
     assert set(nodes) == {host.name for host in cluster.hosts}
     for host in cluster.hosts:
         status = nodes[host.name]["status"]
+        assert {c["type"]: c["status"] for c in status["conditions"]}["Ready"] == "True"
         assert status["nodeInfo"]["kubeletVersion"] == "v1.37.2"
         assert {"type": "InternalIP", "address": host.address} in status["addresses"]
-    assert cluster.ready()
     roles = {n: [r for r in node["metadata"]["labels"] if "node-role" in r] for n, node in nodes.items()}
     assert roles == {cluster.master.name: ["node-role.kubernetes.io/control-plane"], cluster.workers[0].name: []}
     assert not any(node["spec"].get("taints") for node in nodes.values())
@@ -41,8 +41,9 @@ def test_the_control_plane_is_static_pods(cluster: Cluster) -> None:
         pods = {pod["metadata"]["name"]: pod for pod in cluster.get("pods", "-n", "kube-system")}
         return {n: pods[n]["metadata"]["annotations"]["kubernetes.io/config.source"] for n in wanted & set(pods)}
 
-    # the kubelet tells the API of them once its node is there
+    # the kubelet tells the API of them once its node is there, and of their health some seconds later
     until("the API to know the static pods", 60, lambda: sources() == dict.fromkeys(wanted, "file"))
+    until("nodes and pods to be Ready", 60, cluster.ready)
 
 
 def test_dns_is_ready(cluster: Cluster) -> None:

@@ -83,7 +83,7 @@ sets.
 
 ## All of them
 
-*Per host*: differs from host to host. From the environment it is refused where a run has several hosts.
+*Per host*: differs from host to host. From the environment it is refused where the inventory has several hosts.
 
 | option | value | default | what it does |
 |---|---|---|---|

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploys.facts.evidence import BYTES, CERTIFICATES, ROWS, Row, answers, script
-from deploys.record import KUBELET_CLIENT
+from deploys.record import BACKUPS, KUBELET_CLIENT, RECORD
 
 FILES = {row.file: row for row in ROWS}
 
@@ -46,6 +46,17 @@ def test_pem_files_are_read_between_the_marks_of_a_certificate_only() -> None:
     rows = [row.file for row in ROWS if ".crt" in row.command or KUBELET_CLIENT in row.command]
     assert rows == [CERTIFICATES]
     assert "sed -n '/-BEGIN CERT/,/-END CERT/p'" in FILES[CERTIFICATES].command
+
+
+def test_the_record_is_read_without_backups_which_hold_keys(tmp_path: Path) -> None:
+    backups = tmp_path / BACKUPS.removeprefix(RECORD + "/")
+    backups.mkdir()
+    (backups / "n1.tar.gz").write_text("a key")
+    (tmp_path / "node.json").write_text("a node")
+    command = FILES["ours/record.txt"].command.replace(RECORD, str(tmp_path))
+    said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    assert "a node" in said
+    assert "a key" not in said
 
 
 def test_both_daemons_are_asked_for_the_same_and_only_while_they_run() -> None:
