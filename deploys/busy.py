@@ -10,6 +10,8 @@ import shlex
 from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
+from .record import LOCAL_DOCKER
+
 PATH = "/run/docker-multinode.busy"
 LOCK = "/run/docker-multinode.lock"
 """Held by the run itself: lock.py."""
@@ -46,6 +48,11 @@ def marked(command: PyinfraCommand | str, run: str = "") -> PyinfraCommand | str
     if isinstance(command, StringCommand):
         lost = f'[ "$(cat {LOCK})" = {shlex.quote(run)} ] || {{ echo {shlex.quote(_LOST)} >&2; exit 1; }};'
         return StringCommand(
-            MARK, *([lost] if run else []), *command.bits, _separator=command.separator, **command.connector_arguments
+            LOCAL_DOCKER,
+            MARK,
+            *([lost] if run else []),
+            *command.bits,
+            _separator=command.separator,
+            **command.connector_arguments,
         )
     return command

@@ -64,5 +64,7 @@ def _fail(state: State, host: Host, reason: str) -> bool:
 
 
 def fail(reason: str) -> FunctionCommand:
-    """Fail this host with a sentence; the others go on. An exception would stop them all."""
+    """Fail this host with a sentence, which the plan has too; the others go on. An exception would stop them all."""
+    if not state.is_executing:
+        say(f"Will fail: {reason}")
     return FunctionCommand(_fail, (reason,), {})

@@ -39,6 +39,8 @@ BOOTSTRAP_RUN = "/run/bootstrap-docker"
 BOOTSTRAP_SOCKET = "/run/docker-bootstrap.sock"
 SOCKETS = {"bootstrap": BOOTSTRAP_SOCKET, "main": "/var/run/docker.sock"}
 """Daemon → where it answers."""
+LOCAL_DOCKER = f"export DOCKER_HOST=unix://{SOCKETS['main']};"
+"""Stands before what says ``docker`` alone: root's own DOCKER_HOST or docker context may name another machine."""
 FLANNEL_RUN = "/run/flannel"
 SHARED_PLACES = (FLANNEL_RUN, KUBELET, "/var/lib/cri-dockerd", "/run/cri-dockerd.sock", "/var/log/pods",
                  "/var/log/containers")  # fmt: skip

@@ -15,6 +15,8 @@ from pyinfra.api import StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
 
+from .record import LOCAL_DOCKER
+
 BROKEN = (SSHException, OSError, EOFError)
 """What is raised where a connection breaks."""
 
@@ -88,7 +90,7 @@ def run(host: Host, command: str, stdin: str | None = None) -> tuple[bool, str, 
         prepare(host)
         try:
             ok, output = host.run_shell_command(
-                StringCommand(command),
+                StringCommand(f"{LOCAL_DOCKER} {command}"),
                 print_output=False,
                 print_input=False,
                 **{**connector_arguments(host), **({"_stdin": stdin} if stdin is not None else {})},

@@ -7,7 +7,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -127,6 +127,16 @@ def is_authority(pem: str) -> bool:
         return found.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (ValueError, x509.ExtensionNotFound):
         return False
+
+
+def belong_together(pair: Pair) -> bool:
+    """Whether it is a certificate with its own key, of an elliptic curve and not encrypted, as ours are."""
+    try:
+        public = x509.load_pem_x509_certificate(pair.certificate.encode()).public_key()
+        key = serialization.load_pem_private_key(pair.key.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == public
 
 
 def issue(wanted: Certificate, authority: Pair, days: int) -> Pair:

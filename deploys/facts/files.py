@@ -15,8 +15,8 @@ from typing_extensions import override
 from ..record import FILES, FLANNEL_RUN, KUBELET_CLIENT, OWN_PLACES
 from .sections import END, Bundle, Sections, number, shown, variables
 
-# Keys, and what else is for root alone, are never read: only that they are there, and their mode. Foreign files:
-# only their names.
+# Keys, and what else is for root alone, are never read: only that they are there, and their mode. Certificates are no
+# secrets, also where somebody has hardened their modes. Foreign files: only their names.
 _SCRIPT = rf"""
 ours() {{ grep -a '^/' {FILES} 2>/dev/null | while IFS= read -r f; do if [ -f "$f" ] || [ -L "$f" ]; then
   printf '%s\n' "$f"; fi; done; }}
@@ -26,8 +26,9 @@ echo "== stat"
 echo "== ours"; ours
 echo "== contents"
 if [ -s {FILES} ]; then
-  ours | grep -v -e '\.key$' -e '\.pem$' | while IFS= read -r f; do
-    [ "$(stat -c %a "$f")" = 600 ] || printf '%s\n' ".$f"; done | (cd / && tar -czf - -T - 2>/dev/null) | base64
+  ours | grep -v -e '\.key$' -e '\.pem$' | tr '\n' '\0' |
+    xargs -0r sh -c 'find "$@" -maxdepth 0 \( -perm /044 -o -name "*.crt" -o -name "*.pub" \)' find |
+    sed 's/^/./' | (cd / && tar -czf - -T - 2>/dev/null) | base64
 fi
 echo "== changed"; ours | tr '\n' '\0' | xargs -0r stat -c '%Z %n' 2>/dev/null
 echo "== subnet.env"; cat {FLANNEL_RUN}/subnet.env 2>/dev/null

@@ -15,6 +15,8 @@ from typing import Any, ClassVar, TypeVar
 from pyinfra.api import FactBase, FactProcessError, StringCommand
 from typing_extensions import override
 
+from ..record import LOCAL_DOCKER
+
 T = TypeVar("T")
 Sections = dict[str, list[str]]
 
@@ -122,4 +124,4 @@ class Bundle(Sectioned[T]):
 
     @override
     def command(self) -> StringCommand:
-        return StringCommand(self.script.strip())
+        return StringCommand(f"{LOCAL_DOCKER}\n{self.script.strip()}")

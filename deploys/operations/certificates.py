@@ -7,7 +7,7 @@ through stdin.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pyinfra import host
 from pyinfra.api import StringCommand
@@ -22,16 +22,31 @@ from ..record import KUBELET, KUBELET_CLIENT
 from ..remote import pem
 from ..x509 import Certificate, Pair
 from .containers import docker
-from .files import File, write
+from .files import File, foreign, write
 
 
 def _pair_files(path: str, pair: Pair, public: str = ".crt") -> list[File]:
     return [File(path + ".key", pair.key, "600", secret=True), File(path + public, pair.certificate)]
 
 
-def _has_key(found: Files, path: str) -> bool:
-    key = found.ours(path + ".key")
-    return key is not None and key.size > 0
+def _filled(found: Files, path: str) -> bool:
+    """Whether a file is there, whoever wrote it, and is not what a power cut left of one."""
+    return path in found.files and found.files[path].size > 0
+
+
+def _not_whole(found: Files, pairs: Iterable[tuple[str, str]]) -> str | None:
+    """The sentence about two files that belong together, where one is not there or was not written by us."""
+    for pair in pairs:
+        if taken := foreign(found, pair):
+            return taken
+        there = [path for path in pair if _filled(found, path)]
+        if len(there) == 1:
+            (lost,) = set(pair) - set(there)
+            return (
+                f"{there[0]} is there but {lost} is not: put {lost} back, from a backup if need be; a new pair would "
+                "lock out all that trust this one"
+            )
+    return None
 
 
 @operation
@@ -43,15 +58,12 @@ def authorities(names: dict[str, str], key_pairs: Sequence[str]) -> Commands:
     + key_pairs: paths without ending of keys with a bare public half (``.pub``)
     """
     found = observe(HostFiles)
-    new = {path: name for path, name in names.items() if not found.ours(path + ".crt")}
-    pairs = [p for p in key_pairs if not (found.ours(p + ".pub") and _has_key(found, p))]
-    orphans = [p for p in names if p not in new and not _has_key(found, p)]
-    if orphans:
-        yield fail(
-            f"{orphans[0]}.crt is there but its key is not: put {orphans[0]}.key back; a new authority "
-            "would lock out every node that trusts this one"
-        )
+    halves = {**{p: (f"{p}.crt", f"{p}.key") for p in names}, **{p: (f"{p}.pub", f"{p}.key") for p in key_pairs}}
+    if sentence := _not_whole(found, halves.values()):
+        yield fail(sentence)
         return
+    new = {path: name for path, name in names.items() if not _filled(found, f"{path}.key")}
+    pairs = [path for path in key_pairs if not _filled(found, f"{path}.key")]
     modes = [p for p in (*names, *key_pairs) if p not in pairs and _wrong_mode(found, p + ".key")]
     for path, name in new.items():
         say(f"Will make authority {path}.crt (CN={name}, {x509.CA_DAYS} days) and its key")
@@ -92,12 +104,14 @@ def certificates(
     + restart: path of a certificate to daemon and container of the program that reads it at its start only
     """
     found, signers = observe(HostFiles), observe(HostFiles, authority)
-    if broken := _broken(authority, signers, {c.signer for c in wanted}):
-        yield fail(broken)
+    signed_by = {c.signer for c in wanted}
+    placed = [f"{c.path}{end}" for c in wanted for end in (".crt", ".key")] + [f"{path}.crt" for path in signed_by]
+    if sentence := _broken(authority, signers, signed_by) or foreign(found, placed):
+        yield fail(sentence)
         return
     stale = {c: reason for c in wanted if (reason := _stale(found, signers, c, renew))}
     modes = [c.path for c in wanted if c not in stale and _wrong_mode(found, c.path + ".key")]
-    copies = [] if authority is this_host() else _copies(found, signers, {c.signer for c in wanted})
+    copies = [] if authority is this_host() else _copies(found, signers, signed_by)
     for certificate, reason in stale.items():
         say(f"Will issue {certificate.path}.crt, {reason}:", *certificate.describe(days))
     again = [_restart(*restart[c.path]) for c in stale if c.path in restart]
@@ -130,7 +144,9 @@ def _signer(authority: Host, signers: Files, path: str) -> Pair | str:
             f"the authority {path}.crt on {authority.name} has ended and no run replaces it: what it signed is good "
             "nowhere. Turn the cluster down with purge_data=true, and bring it up anew"
         )
-    return Pair(certificate, key)
+    if not x509.belong_together(pair := Pair(certificate, key)):
+        return f"{path}.key on {authority.name} is not the key of {path}.crt; put the right one back"
+    return pair
 
 
 def _restart(daemon: str, name: str) -> str:
@@ -145,7 +161,7 @@ def _stale(found: Files, signers: Files, certificate: Certificate, renew: bool) 
     pem = found.content(certificate.path + ".crt")
     if not pem:
         return "which is not there"
-    if not _has_key(found, certificate.path):
+    if not _filled(found, f"{certificate.path}.key"):
         return "whose key is not there"
     signer = signers.content(certificate.signer + ".crt")
     if not signer:

@@ -122,9 +122,10 @@ def announce(have: FileState | None, want: File) -> None:
         say(f"Will set {want.path} from {have.owner} {have.mode} to 0:0 {want.mode}")
 
 
-def foreign(found: Files, wanted: Iterable[File]) -> str | None:
-    """The first wanted path where a file lies that is not ours."""
-    return next((f.path for f in wanted if f.path in found.files and not found.files[f.path].ours), None)
+def foreign(found: Files, paths: Iterable[str]) -> str | None:
+    """The sentence about the first of these paths where a file lies that is not ours."""
+    taken = next((path for path in paths if path in found.files and not found.files[path].ours), None)
+    return f"{taken} is there and was not written by docker-multinode; move it away first" if taken else None
 
 
 @operation
@@ -136,8 +137,8 @@ def files(wanted: Sequence[File], directories: Sequence[str] = ()) -> Commands:
     + directories: made together with the files, though nothing lies in them yet
     """
     found = observe(HostFiles)
-    if taken := foreign(found, wanted):
-        yield fail(f"{taken} is there and was not written by docker-multinode; move it away first")
+    if taken := foreign(found, (f.path for f in wanted)):
+        yield fail(taken)
         return
     changed = [f for f in wanted if differs(found.ours(f.path), f)]
     if changed:

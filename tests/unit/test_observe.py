@@ -203,10 +203,11 @@ def test_an_unknown_change_is_one_that_could_not_run() -> None:
     assert step.text == "false # planned: whatever"
 
 
-def test_a_failure_is_a_sentence_and_a_false() -> None:
-    command = fail("no etcd here")
+def test_a_failure_is_a_sentence_and_a_false_and_the_plan_says_it() -> None:
     world = World()
-    with world.on() as host:
+    with world.on() as host, logged() as lines:
+        command = fail("no etcd here")
+        assert [line.rsplit("] ", 1)[-1] for line in lines] == ["Will fail: no etcd here"]
         assert command.function(world.state, host, *command.args) is False
     assert plain(command) == Fails("no etcd here")
 

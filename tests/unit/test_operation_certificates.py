@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from deploys import x509
 from deploys.facts.daemons import DaemonsFact
@@ -89,11 +89,43 @@ def test_the_plan_makes_no_key_and_shows_none() -> None:
     assert f"Will make key pair {PKI}/sa.pub, {PKI}/sa.key" in said
 
 
-def test_an_authority_without_its_key_is_never_replaced() -> None:
-    here = World(facts={HostFiles: host_files(File(f"{CA}.crt", CA_PAIR.certificate))})
-    (step,) = here.run(authorities, names={CA: "kubernetes"}, key_pairs=())
+@pytest.mark.parametrize("lost", [f"{CA}.crt", f"{CA}.key", f"{PKI}/sa.pub", f"{PKI}/sa.key"])
+@pytest.mark.parametrize("emptied", [False, True])
+def test_half_of_a_pair_is_never_replaced(lost: str, emptied: bool) -> None:
+    every = (*pair(CA, CA_PAIR), *pair(f"{PKI}/sa", x509.new_key_pair(), ".pub"))
+    left = host_files(*(f for f in every if f.path != lost), *([File(lost, "")] if emptied else []))
+    (step,) = World(facts={HostFiles: left}).run(authorities, names={CA: "kubernetes"}, key_pairs=[f"{PKI}/sa"])
     assert isinstance(step, Fails)
-    assert f"put {CA}.key back" in step.reason
+    assert f"put {lost} back" in step.reason
+
+
+def test_an_authority_that_is_not_ours_is_never_replaced() -> None:
+    theirs = altered(altered(host_files(*pair(CA, CA_PAIR)), f"{CA}.key", ours=False), f"{CA}.crt", ours=False)
+    (step,) = World(facts={HostFiles: theirs}).run(authorities, names={CA: "kubernetes"}, key_pairs=())
+    assert step == Fails(f"{CA}.crt is there and was not written by docker-multinode; move it away first")
+
+
+@pytest.mark.parametrize("theirs", [f"{WANTED.path}.key", f"{CA}.crt"])
+def test_a_certificate_that_is_not_ours_is_never_replaced(theirs: str) -> None:
+    have = altered(host_files(*pair(CA, CA_PAIR), *pair(WANTED.path, ADMIN)), theirs, ours=False)
+    facts = {(HostFiles, "m1"): MASTER, (HostFiles, "w1"): have}
+    (step,) = issue(World(workers=["w1"], facts=facts), on="w1")
+    assert step == Fails(f"{theirs} is there and was not written by docker-multinode; move it away first")
+
+
+@pytest.mark.parametrize("key", ["another", "rsa", "encrypted", "no key"])
+def test_a_key_that_is_not_the_authoritys_signs_nothing(key: str) -> None:
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    plain, locked = serialization.NoEncryption(), serialization.BestAvailableEncryption(b"word")
+    put_there = {
+        "another": x509.new_authority("etcd").key,
+        "rsa": rsa.generate_private_key(65537, 2048).private_bytes(*form, plain).decode(),
+        "encrypted": ec.generate_private_key(ec.SECP256R1()).private_bytes(*form, locked).decode(),
+        "no key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+    }
+    with keys(ca=put_there[key]):
+        _, step = issue(World(facts={HostFiles: host_files(*pair(CA, CA_PAIR))}))
+    assert step == Fails(f"{CA}.key on m1 is not the key of {CA}.crt; put the right one back")
 
 
 def test_a_key_that_others_can_read_is_mended() -> None:

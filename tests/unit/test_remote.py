@@ -11,6 +11,7 @@ from pyinfra.api import StringCommand
 from pyinfra.api.host import Host
 
 from deploys import remote
+from deploys.record import LOCAL_DOCKER
 
 from .harness import World, logged
 
@@ -85,7 +86,7 @@ def test_nothing_of_a_command_is_printed_and_it_runs_as_the_operations_user(monk
     assert said == []
     assert hosts.connected == ["m1"]
     first = hosts.seen[0]
-    assert (first["command"], first["_sudo"]) == ("cat /etc/kubernetes/pki/ca.key", True)
+    assert (first["command"], first["_sudo"]) == (f"{LOCAL_DOCKER} cat /etc/kubernetes/pki/ca.key", True)
     assert (first["print_output"], first["print_input"]) == (False, False)
 
 

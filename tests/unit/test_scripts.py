@@ -127,6 +127,17 @@ def test_what_was_written_is_read_back_by_the_fact_but_no_key(tmp_path: Path) ->
     assert (theirs.ours, theirs.content) == (False, None)
 
 
+def test_a_certificate_is_read_whatever_its_mode_and_nothing_else_that_is_for_root_alone(tmp_path: Path) -> None:
+    names = ("ca.crt", "sa.pub", "daemon.json", "plain.conf")
+    write(tmp_path, *(File(f"/etc/kubernetes/pki/{name}", f"text of {name}") for name in names))
+    for name in names[:3]:
+        (tmp_path / "etc/kubernetes/pki" / name).chmod(0o400)
+    ran = sh(below(tmp_path, HostFiles().command().get_raw_value()))
+    found = HostFiles().process(ran.stdout.splitlines())
+    read = {name: found.content(f"{tmp_path}/etc/kubernetes/pki/{name}") for name in names}
+    assert read == {name: "" if name == "daemon.json" else f"text of {name}" for name in names}
+
+
 def test_the_files_fact_of_a_host_without_anything_of_ours_is_empty(tmp_path: Path) -> None:
     ran = sh(below(tmp_path, HostFiles().command().get_raw_value()))
     assert (ran.returncode, ran.stderr) == (0, "")
