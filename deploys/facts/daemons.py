@@ -73,7 +73,7 @@ one() {{ unit=$1 socket=$2
       id=${{f%/*}}; case "$rows" in *"${{id##*/}}"*) ;; *) sed -n 's|.*"Name":"/\([^"]*\)".*|\1|p' "$f";; esac
     done
   fi
-  echo "== $unit images"; images=$($d images --digests --no-trunc --format '{_IMAGE}') || return 0; echo "$images"
+  echo "== $unit images"; images=$($d images -a --digests --no-trunc --format '{_IMAGE}') || return 0; echo "$images"
   case "$images" in *"<none>:<none>|"*) echo "== $unit unfinished"
     $d images -q --filter dangling=true --filter label={IMAGE_LABEL} || return 0;; esac
   echo "== $unit answered"

@@ -109,7 +109,7 @@ _DOCKER = tuple(
         ("version", "version"),
         ("info", "info"),
         ("containers", f"ps -a --format '{_PS}'"),
-        ("images", "images --digests"),
+        ("images", "images -a --digests"),
         ("networks", "network ls"),
     )
 )

@@ -16,7 +16,8 @@ from . import inside
 from .sections import END, Bundle, Sectioned, Sections, json_object, number, shown
 
 _COMMAND = f"kubectl --kubeconfig {KUBERNETES}/super-admin.conf --request-timeout=20s"
-KUBECTL = f"timeout 60 docker exec -i kubelet {_COMMAND}"
+EXEC = f"docker exec -i kubelet {_COMMAND}"
+KUBECTL = f"timeout 60 {EXEC}"
 """As operations run it."""
 _INSIDE = inside.within("kubelet", "main", _COMMAND, 60)
 """As facts run it: ``inside get nodes``."""

@@ -15,15 +15,16 @@ from pyinfra.api.state import State
 from ..facts.daemons import PROGRAM, DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
-from ..facts.kubernetes import KUBECTL, MANAGER, ClusterNodes, Objects, ObjectsState, TakenFields
+from ..facts.kubernetes import EXEC, KUBECTL, MANAGER, ClusterNodes, Objects, ObjectsState, TakenFields
 from ..managed_fields import leave
 from ..observe import Commands, ask, forget, observe, operation, removal
 from ..plan import say, unknown
-from ..record import BOOTSTRAP_SOCKET, NODE
+from ..record import NODE
 from ..remote import run
 from ..subnets import gateway
 from ..topology import Node, active_nodes
 from .changes import changed
+from .containers import docker
 from .flannel import on_master
 from .wait import until
 
@@ -80,8 +81,7 @@ def _api_answers(limit: int) -> str:
         f"{KUBECTL} get --raw /readyz </dev/null",
         limit,
         f"docker ps -a {apiserver}; docker logs --tail 8 $(docker ps -aql {apiserver})",
-        "docker logs of kube-apiserver's newest container, then of etcd: docker -H "
-        f"unix://{BOOTSTRAP_SOCKET} logs etcd",
+        f"docker logs of kube-apiserver's newest container, then of etcd: {docker('bootstrap')} logs etcd",
     )
 
 
@@ -205,7 +205,7 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
                 f"docker exec kubelet ping -c 1 -W 2 -I {source} {address}",
                 limit,
                 "ip route; ip -d link show flannel.1",
-                "docker -H unix:///run/docker-bootstrap.sock logs flannel (on both nodes)",
+                f"{docker('bootstrap')} logs flannel (on both nodes)",
             )
         )
 
@@ -252,7 +252,5 @@ def node_removed(node: Node, limit: int) -> Commands:
     drain = f"drain {node.name} --ignore-daemonsets --delete-emptydir-data --force --timeout={limit}s"
     # one command, which goes on where a run is killed: a node that is drained and stays would take no pods.
     # No `timeout 60` around the drain: it has its own limit, except where the API stops answering
-    command = (
-        f"timeout {limit + 30} {KUBECTL.split(' ', 2)[2]} {drain} 2>&1 || echo 'error: no answer in time'; {delete}"
-    )
+    command = f"timeout {limit + 30} {EXEC} {drain} 2>&1 || echo 'error: no answer in time'; {delete}"
     yield FunctionCommand(_drained, (node.first_master, command, node.name), {})

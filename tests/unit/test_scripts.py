@@ -175,8 +175,8 @@ case "$*" in
 *" inspect "*" k p")
   printf '%s\\n' '{"name":"/kubelet","state":{"Running":true},"labels":{"io.docker-multinode.spec":"[\\"a\\\\n\\"]"}}'
   echo 'program kube-proxy 2026-11-23T01:35:41.5Z';;
-*docker-bootstrap.sock*" images --digests "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234";;
-*" images --digests "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234"; echo "<none>:<none>|sha256:1235|<none>@<none>";;
+*docker-bootstrap.sock*" images -a "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234";;
+*" images -a "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234"; echo "<none>:<none>|sha256:1235|<none>@<none>";;
 *" images -q "*) echo 123456;;
 *) echo "unexpected: $*" >&2; exit 1;;
 esac
