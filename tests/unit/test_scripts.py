@@ -106,6 +106,18 @@ def test_removing_strikes_from_the_record_and_the_last_one_too(tmp_path: Path) -
         assert (record(tmp_path) / "files").read_text() == rest
 
 
+def test_a_record_that_a_full_disk_lets_nobody_write_stays_whole(tmp_path: Path) -> None:
+    known = f"{tmp_path}/etc/a\n{tmp_path}/etc/b\n"
+    record(tmp_path).mkdir(parents=True)
+    (record(tmp_path) / "files").write_text(known)
+    (record(tmp_path) / "files.new").symlink_to("/dev/full")
+    ran = sh(below(tmp_path, remove_files([f"{tmp_path}/etc/a"]).get_raw_value()))
+    assert ran.returncode == 1
+    assert ran.stderr.endswith(f"{record(tmp_path)}/files can't be written and stays as it was: "
+                               "free space on its disk and run again\n")  # fmt: skip
+    assert [(p.name, p.read_text()) for p in record(tmp_path).iterdir()] == [("files", known)]
+
+
 @needs_root
 def test_what_was_written_is_read_back_by_the_fact_but_no_key(tmp_path: Path) -> None:
     write(tmp_path, File("/etc/kubernetes/a b.yaml", "A: é\n"), File("/etc/kubernetes/pki/x.key", "SECRET", "600"),
