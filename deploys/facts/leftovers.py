@@ -40,9 +40,13 @@ _IMAGE_AND_NAME = (
 
 _NAME_AND_SUBNETS = "{{.Name}}{{range .IPAM.Config}} {{.Subnet}}{{end}}"
 
+BELOW = r"""below() { R=$1 awk '{gsub(/\\040/, " ", $5); gsub(/\\011/, "\t", $5); gsub(/\\134/, "\\", $5)}
+  $5==ENVIRON["R"] || index($5, ENVIRON["R"] "/")==1 {print $5}' /proc/self/mountinfo; }"""
+"""Shell function: the mount points at a path and below it. No link may be in the path: the kernel knows none."""
+
 # Names say little about whose a thing is, so nothing is ours without the record. iptables-save without a table: asked
 # for one that is not there, the legacy variant would make it; a mount point, and a directory that was there before us,
-# are as good as gone when nothing else is in them
+# are as good as gone when nothing else is in them. A link that came later goes alone, without what it leads to
 _SCRIPT = rf"""
 node=; [ ! -e {NODE} ] || node=yes
 paths=; [ ! -e {FILES} ] && [ ! -e {BEFORE} ] || paths={RECORD}
@@ -50,10 +54,13 @@ paths=; [ ! -e {FILES} ] && [ ! -e {BEFORE} ] || paths={RECORD}
 ! grep -qsx {PKI}/etcd/ca.key {FILES} || paths="$paths {ETCD_DATA}"
 before=$(cat {BEFORE_PATHS} 2>/dev/null)
 old() {{ printf '%s\n' "$before" | grep -qxF "$1"; }}
+stays() {{ mountpoint -q $1 || old $1; }}
+{BELOW}
 others() {{ find -H $1 -mindepth 1 -maxdepth 1 | grep -vxF -e "$before"; }}
 echo "== paths"; for p in $paths; do [ -e $p ] || continue
-  if {{ mountpoint -q $p || old $p; }} && [ -z "$(others $p)" ]; then continue; fi; echo $p; done
-echo "== mounts"; for p in $paths; do awk -v p="$p/" 'index($5,p)==1{{print $5}}' /proc/self/mountinfo; done | sort -u
+  if stays $p && [ -z "$(others $p)" ]; then continue; fi; echo $p; done
+echo "== mounts"; for p in $paths; do [ ! -L $p ] || stays $p || continue; r=$(readlink -e $p) || continue
+  below "$r" | while IFS= read -r m; do [ "$m" = "$r" ] || printf '%s\n' "$p${{m#"$r"}}"; done; done | sort -u
 echo "== links"; [ -z "$node" ] || ip -o link show | awk -F': ' '{{print $2}}' | cut -d@ -f1 |
   while read -r l; do old /sys/class/net/$l || echo $l; done
 n=$(sed -n 's/^FLANNEL_NETWORK=//p' {SUBNET_ENV} 2>/dev/null)
@@ -103,7 +110,7 @@ class Left:
     backups: tuple[str, ...] = ()
     """Paths of the archives that deploys/backup.py made, or was sent."""
     mounts: tuple[str, ...] = ()
-    """Mount points below the paths."""
+    """Mount points below the paths; below a link by their names there, not by where it leads."""
     routes: tuple[str, ...] = ()
     """Routes into the pod network by another node: ``10.1.2.0/24 via 192.168.1.12 dev eth0``; not by flannel's link."""
     networks: Mapping[str, str] = field(default_factory=dict)

@@ -35,10 +35,12 @@ _NO_TASKS = (
     'grep -q "^$t .*RUNNING"; do sleep 0.2; done; timeout 20 ctr -n $n tasks rm -f $t; done; '
     "timeout 20 ctr -n $n containers ls -q | xargs -r timeout 20 ctr -n $n containers rm; done >/dev/null 2>&1"
 )
-# dockerd leaves leases and manifests there, and a namespace that is not empty stays
+# dockerd leaves leases and manifests there, with containerd's image store also images, and a namespace that is not
+# empty stays; --sync waits until what only the images held is gone, snapshots too
 _NO_NAMESPACES = (
     f"! command -v ctr >/dev/null || for n in {' '.join(NAMESPACES)}; do timeout 20 ctr -n $n leases ls -q | "
-    "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr -n $n content ls -q | "
+    "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr -n $n images ls -q | "
+    "xargs -r timeout 60 ctr -n $n images rm --sync; timeout 20 ctr -n $n content ls -q | "
     "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1"
 )
 REVISION = "DOCKER_MULTINODE_REVISION"

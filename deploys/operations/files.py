@@ -18,19 +18,27 @@ from ..observe import Commands, observe, operation, removal
 from ..plan import fail, say, say_diff
 from ..record import DIRECTORIES, FILES, RECORD
 
+_NEW = ".docker-multinode.new"
+"""Name of a file before its rename, in its own directory; what reads these passes over names that begin with a dot."""
+# of any file of ours, as a power cut left it
+_SWEEP = rf"sed 's|[^/]*$|{_NEW}|' {FILES} 2>/dev/null | tr '\n' '\0' | xargs -0r rm -f --"
+
 # Contents come through stdin, never through argv or a temporary file that others can read. What is
 # about to be made is written down first, so that an interrupted run can be taken away exactly. What one had
-# begun when the power went is swept: it may hold keys.
+# begun when the power went is swept: it may hold keys. What gets its name by a rename is on the disk by then, and the
+# record's own rename, too: the files may lie on another disk.
 WRITE = rf"""set -e; umask 077
 mkdirs() {{ [ -d "$1" ] || {{ mkdirs "$(dirname "$1")"; [ -z "$made" ] || echo "$1" >> {DIRECTORIES}
  mkdir -m 0755 "$1"; }}; }}
 made=; mkdirs {RECORD}; made=yes
 for t in {RECORD}/.new.* {RECORD}/.laid.* {RECORD}/.restore.*; do [ "$t" = "${{laid-}}" ] || rm -rf "$t"; done
-new=$(mktemp -d {RECORD}/.new.XXXXXX); trap 'rm -rf "$new"' EXIT
+t=; new=$(mktemp -d {RECORD}/.new.XXXXXX); trap 'rm -rf "$new" "$new".* "$t"' EXIT
 base64 -d | tar -xzpmf - -C "$new"
-(cd "$new" && find . -type f | cut -c2- | sort) > "$new.list"; trap 'rm -rf "$new" "$new.list"' EXIT
-touch {FILES}; sort -u {FILES} "$new.list" > "$new.all"; mv -f "$new.all" {FILES}
-while read -r f; do mkdirs "$(dirname "$f")"; chown 0:0 "$new$f"; mv -f "$new$f" "$f"; done < "$new.list"
+chown -R 0:0 "$new"; (cd "$new" && find . -type f | cut -c2- | sort) > "$new.list"
+touch {FILES}; sort -u {FILES} "$new.list" > "$new.all"; sync "$new.all"; mv -f "$new.all" {FILES}; sync {RECORD}
+{_SWEEP}
+while read -r f; do mkdirs "${{f%/*}}"; t=${{f%/*}}/{_NEW}; cp -p "$new$f" "$t"; sync "$t"; mv -f "$t" "$f"
+done < "$new.list"
 """
 
 
@@ -70,17 +78,21 @@ def write(files: Sequence[File], after: str = "") -> StringCommand:
 
 # deepest first; one that is not empty stays, and stays recorded
 EMPTY_DIRECTORIES = (
-    f'[ ! -f {DIRECTORIES} ] || sort -ru {DIRECTORIES} | while read -r d; do rmdir "$d" 2>/dev/null; done; true'
+    f"{_SWEEP}; [ ! -f {DIRECTORIES} ] || sort -ru {DIRECTORIES} | "
+    'while read -r d; do rmdir "$d" 2>/dev/null; done; true'
 )
 
 
 def remove_files(paths: Sequence[str]) -> StringCommand:
     """The command that removes these files, strikes them from the record, and removes directories that we
-    made and that are empty then."""
+    made and that are empty then. Where the record can't be written, it stays as it was and the command fails."""
     quoted = " ".join(map(shlex.quote, paths))
+    # grep ends with 1 where no line is left, and with 2 where it could not write them all
     return StringCommand(
-        f"rm -f -- {quoted}; [ ! -f {FILES} ] || {{ printf '%s\\n' {quoted} | "
-        f"grep -vxFf - {FILES} > {FILES}.new || true; mv -f {FILES}.new {FILES}; }}; {EMPTY_DIRECTORIES}"
+        f"rm -f -- {quoted}; {EMPTY_DIRECTORIES}; [ ! -f {FILES} ] || {{ printf '%s\\n' {quoted} | "
+        f"grep -vxFf - {FILES} > {FILES}.new; [ $? -le 1 ] && sync {FILES}.new && mv -f {FILES}.new {FILES}; }} || "
+        f"{{ rm -f {FILES}.new; echo \"{FILES} can't be written and stays as it was: "
+        'free space on its disk and run again" >&2; false; }'
     )
 
 

@@ -10,7 +10,7 @@ from pyinfra.api import StringCommand
 
 from .. import busy
 from ..facts.files import HostFiles
-from ..facts.leftovers import POD, Leftovers
+from ..facts.leftovers import BELOW, POD, Leftovers
 from ..observe import Commands, observe, operation, removal
 from ..plan import say
 from ..record import BEFORE_PATHS, RECORD
@@ -27,12 +27,18 @@ done; done
 """.strip()
 
 
+# rm goes down into what is bound from the same file system, so nothing is removed while anything is mounted below.
+# The kernel names mounts without links; the last part of a path is not followed, for rm takes a link alone
 _NO_DIRECTORIES = f"""
 old() {{ grep -qsxF -e "$1" {BEFORE_PATHS}; }}
-gone() {{ awk -v p="$1" '$5==p || index($5,p "/")==1{{print $5}}' /proc/self/mountinfo | sort -r |
-  while read -r m; do umount "$m" || umount -l "$m"; done; rm -rf --one-file-system "$1"; }}
+{BELOW}
+gone() {{ r=$(readlink -e -- "${{1%/*}}") || return 0; r=${{r%/}}/${{1##*/}}
+  below "$r" | sort -r | while IFS= read -r m; do umount "$m" || umount -l "$m"; done
+  m=$(below "$r"); [ -z "$m" ] || {{ printf '%s\\n' \
+    "$1 stays, for these can't be unmounted; do that by hand and run again:" "$m" >&2; exit 1; }}
+  rm -rf --one-file-system "$1" || exit 1; }}
 for p in "$@"; do if mountpoint -q "$p" || old "$p"; then
-  find -H "$p" -mindepth 1 -maxdepth 1 | while read -r c; do old "$c" || gone "$c"; done
+  find -H "$p" -mindepth 1 -maxdepth 1 | while read -r c; do old "$c" || gone "$c"; done || exit 1
 else gone "$p"; fi; done
 """.strip()
 
@@ -41,7 +47,7 @@ else gone "$p"; fi; done
 def no_directories(paths: Sequence[str]) -> Commands:
     """
     Ensure that paths of ours are gone. What is mounted below them is unmounted first, never emptied. A path that is
-    a mount itself, or was there before us, stays and is emptied of all that was not in it before us.
+    a mount itself, or was there before us, as a link too, stays and is emptied of all that was not in it before us.
 
     + paths: absolute paths of ours
     """

@@ -93,7 +93,8 @@ def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
             "timeout 20 ctr -n $n containers ls -q | xargs -r timeout 20 ctr -n $n containers rm; "
             "done >/dev/null 2>&1; ! command -v ctr >/dev/null || for n in dmboot dmbootp; do "
             "timeout 20 ctr -n $n leases ls -q | "
-            "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr -n $n content ls -q | "
+            "xargs -r timeout 20 ctr -n $n leases rm; timeout 20 ctr -n $n images ls -q | "
+            "xargs -r timeout 60 ctr -n $n images rm --sync; timeout 20 ctr -n $n content ls -q | "
             "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1; "
             "! systemctl is-active --quiet docker-bootstrap"
         )

@@ -88,6 +88,79 @@ def test_a_write_leaves_no_temporary_file_also_when_it_fails(tmp_path: Path) -> 
     assert (tmp_path / "etc/x").read_text() == "1"
 
 
+TRACES = """#!/bin/sh
+printf '%s %s\\n' "${0##*/}" "$*" >> LOG
+PATH=${PATH#*:} exec "${0##*/}" "$@"
+"""
+
+
+@needs_root
+def test_a_file_is_on_the_disk_before_it_gets_its_name_by_a_rename_in_its_own_directory(tmp_path: Path) -> None:
+    place, etc = tmp_path / "bin", tmp_path / "etc"
+    for name in ("cp", "sync", "mv"):
+        program(place, name, TRACES.replace("LOG", str(tmp_path / "log")))
+    paths = (f"{etc}/kubernetes/pki/x.key", f"{etc}/x.conf")
+    ran = sh(below(tmp_path, WRITE.strip()), archive(File(path, "1", "600") for path in paths), path=str(place))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    steps = [tuple(line.split(" ")) for line in (tmp_path / "log").read_text().splitlines()]
+    all_known, files, known = steps[0][1], steps[3:], str(record(tmp_path) / "files")
+    assert Path(all_known).parent == record(tmp_path)
+    assert steps[:3] == [("sync", all_known), ("mv", "-f", all_known, known), ("sync", str(record(tmp_path)))]
+    for path in paths:
+        new = str(Path(path).with_name(".docker-multinode.new"))
+        (copy, *there), files = files[:3], files[3:]
+        assert (copy[:2], copy[3:]) == (("cp", "-p"), (new,))
+        assert there == [("sync", new), ("mv", "-f", new, path)]
+    assert files == []
+
+
+def half_written(root: Path) -> Path:
+    """A key as a power cut left it, under the name from which it would have been renamed; others can read it."""
+    key = root / "etc/kubernetes/pki/.docker-multinode.new"
+    key.parent.mkdir(parents=True)
+    key.write_text("half a")
+    record(root).mkdir(parents=True)
+    (record(root) / "files").write_text(f"{root}/etc/kubernetes/pki/x.key\n")
+    return key
+
+
+@needs_root
+def test_a_file_that_a_power_cut_left_beside_its_place_is_swept_by_the_next_write_and_never_written_into(
+    tmp_path: Path,
+) -> None:
+    half, elsewhere = half_written(tmp_path), tmp_path / "elsewhere"
+    half.rename(elsewhere)
+    half.symlink_to(elsewhere)
+    write(tmp_path, File("/etc/kubernetes/pki/y.key", "K", "600"))
+    assert [p.name for p in half.parent.iterdir()] == ["y.key"]
+    assert elsewhere.read_text() == "half a"
+    half.touch()
+    write(tmp_path, File("/etc/kubernetes/z", ""))
+    assert not half.exists()
+
+
+def test_a_file_that_a_power_cut_left_beside_its_place_goes_with_what_is_removed_and_with_the_record(
+    tmp_path: Path,
+) -> None:
+    (last,) = World(facts={Leftovers: left()}).run(no_record)
+    assert isinstance(last, Shell)
+    for root, text in ((tmp_path / "a", remove_files(["/never"]).get_raw_value()), (tmp_path / "b", last.text)):
+        half = half_written(root)
+        (record(root) / "directories").write_text(f"{half.parent}\n")
+        assert sh(below(root, text)).returncode == 0
+        assert not half.parent.exists()
+
+
+@needs_root
+def test_a_file_that_can_not_be_put_in_place_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    place = tmp_path / "bin"
+    program(place, "sync", 'case $1 in */.docker-multinode.new) echo "No space left on device" >&2; exit 1; esac')
+    ran = sh(below(tmp_path, WRITE.strip()), archive([File(f"{tmp_path}/etc/x.key", "1", "600")]), path=str(place))
+    assert (ran.returncode, ran.stderr) == (1, "No space left on device\n")
+    assert list((tmp_path / "etc").iterdir()) == []
+    assert sorted(p.name for p in record(tmp_path).iterdir()) == ["directories", "files"]
+
+
 @needs_root
 def test_a_second_write_keeps_what_was_recorded(tmp_path: Path) -> None:
     write(tmp_path, File("/etc/b", "1"))
@@ -104,6 +177,18 @@ def test_removing_strikes_from_the_record_and_the_last_one_too(tmp_path: Path) -
         assert (ran.returncode, ran.stderr) == (0, "")
         assert not (tmp_path / gone.lstrip("/")).exists()
         assert (record(tmp_path) / "files").read_text() == rest
+
+
+def test_a_record_that_a_full_disk_lets_nobody_write_stays_whole(tmp_path: Path) -> None:
+    known = f"{tmp_path}/etc/a\n{tmp_path}/etc/b\n"
+    record(tmp_path).mkdir(parents=True)
+    (record(tmp_path) / "files").write_text(known)
+    (record(tmp_path) / "files.new").symlink_to("/dev/full")
+    ran = sh(below(tmp_path, remove_files([f"{tmp_path}/etc/a"]).get_raw_value()))
+    assert ran.returncode == 1
+    assert ran.stderr.endswith(f"{record(tmp_path)}/files can't be written and stays as it was: "
+                               "free space on its disk and run again\n")  # fmt: skip
+    assert [(p.name, p.read_text()) for p in record(tmp_path).iterdir()] == [("files", known)]
 
 
 @needs_root

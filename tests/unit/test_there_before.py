@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,95 @@ def test_a_directory_of_ours_goes_as_a_whole(tmp_path: Path) -> None:
     lies(tmp_path, f"{ETCD_DATA}/member/snap")
     remove(tmp_path, ETCD_DATA)
     assert not (tmp_path / ETCD_DATA.lstrip("/")).exists()
+
+
+UMOUNT = r"""[ "$1" != -l ] || shift
+p=$(printf '%s' "$1" | sed 's/\\/\\134/g; s/ /\\040/g'); printf '%s\n' "$1" >> ROOT/unmounted
+grep -vF " $p " ROOT/mountinfo > ROOT/left; cat ROOT/left > ROOT/mountinfo"""
+"""A umount that knows no mounts but those in a file, written there as the kernel writes them."""
+
+
+def mounted(root: Path, *mounts: str, umount: str = UMOUNT) -> None:
+    """Say that something is mounted at these paths."""
+    names = (f"{root}{mount}".replace("\\", r"\134").replace(" ", r"\040") for mount in mounts)
+    (root / "mountinfo").write_text("".join(f"36 35 98:0 /x {name} rw shared:1 - ext4 /dev/x rw\n" for name in names))
+    program(root / "bin", "umount", umount.replace("ROOT", str(root)))
+
+
+def with_mounts(root: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script below the root, with the mounts that are said to be there."""
+    return sh(below(root, script).replace("/proc/self/mountinfo", f"{root}/mountinfo"), path=str(root / "bin"))
+
+
+def taken_away(root: Path, *paths: str) -> subprocess.CompletedProcess[str]:
+    """Remove paths by the product's own script, with the mounts that are said to be there."""
+    here = World(facts={Leftovers: left(paths=frozenset(paths)), HostFiles: host_files()})
+    (step,) = here.run(no_directories, paths=paths)
+    assert isinstance(step, Shell)
+    return with_mounts(root, step.text)
+
+
+def mounts_found(root: Path) -> tuple[str, ...]:
+    """Mounts that the fact names."""
+    for name in ("ip", "iptables-save", "ip6tables-save"):
+        program(root / "bin", name, "true")
+    ran = with_mounts(root, Leftovers().command().get_raw_value())
+    return Leftovers().process([line.replace(str(root), "") for line in ran.stdout.splitlines()]).mounts
+
+
+DISK = "/my disk\\1/kubelet"
+
+
+def linked(root: Path, *before: str) -> Path:
+    """A node whose directory of the kubelet is a link to another disk; these paths were there before us."""
+    lies(root, f"{DISK}/pods/1/token", f"{DISK}/theirs/x", "/data/x", f"{RECORD}/node.json", f"{RECORD}/before/paths")
+    (root / f"{RECORD}/before/paths".lstrip("/")).write_text("".join(f"{root}{path}\n" for path in before))
+    (root / DISK.lstrip("/") / "link").symlink_to(root / "data")
+    link = root / KUBELET.lstrip("/")
+    link.symlink_to(root / DISK.lstrip("/"))
+    return link
+
+
+def test_below_a_link_from_before_us_what_is_mounted_is_named_and_unmounted_first(tmp_path: Path) -> None:
+    link = linked(tmp_path, KUBELET, f"{KUBELET}/theirs")
+    mounted(tmp_path, DISK, f"{DISK}/pods/1", f"{DISK}/pods/1/token", f"{DISK}/theirs/x", f"{DISK}2/x", "/data/x")
+    pods = ("/pods/1", "/pods/1/token")
+    assert mounts_found(tmp_path) == (*(f"{KUBELET}{pod}" for pod in pods), f"{KUBELET}/theirs/x")
+    ran = taken_away(tmp_path, KUBELET)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    unmounted = (tmp_path / "unmounted").read_text().splitlines()
+    assert unmounted == [f"{tmp_path}{DISK}{pod}" for pod in reversed(pods)]
+    assert link.is_symlink()
+    assert sorted(path.name for path in link.iterdir()) == ["theirs"]
+    assert (tmp_path / "data/x").exists()
+
+
+def test_a_link_that_came_after_us_goes_without_what_it_leads_to(tmp_path: Path) -> None:
+    link = linked(tmp_path)
+    mounted(tmp_path, f"{DISK}/pods/1")
+    assert mounts_found(tmp_path) == ()
+    ran = taken_away(tmp_path, KUBELET)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert not link.is_symlink()
+    assert (tmp_path / DISK.lstrip("/") / "pods/1/token").exists()
+    assert not (tmp_path / "unmounted").exists()
+
+
+@pytest.mark.parametrize("before", [(), (KUBELET,)])
+def test_what_can_not_be_unmounted_is_not_removed_and_the_removal_fails(
+    tmp_path: Path, before: tuple[str, ...]
+) -> None:
+    lies(tmp_path, f"{KUBELET}/pods/1/x", f"{RECORD}/before/paths", "/run/flannel/y")
+    (tmp_path / f"{RECORD}/before/paths".lstrip("/")).write_text("".join(f"{tmp_path}{path}\n" for path in before))
+    mounted(tmp_path, f"{KUBELET}/pods/1", umount="exit 32")
+    ran = taken_away(tmp_path, KUBELET, "/run/flannel")
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines() == [
+        f"{tmp_path}{KUBELET}{'/pods' if before else ''} stays, for these can't be unmounted; "
+        "do that by hand and run again:",
+        f"{tmp_path}{KUBELET}/pods/1",
+    ]
+    assert (tmp_path / f"{KUBELET}/pods/1/x".lstrip("/")).exists()
 
 
 def test_another_kubernetes_is_told_by_its_files_and_not_by_what_a_reset_leaves(tmp_path: Path) -> None:
