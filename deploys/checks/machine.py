@@ -6,11 +6,9 @@ import ipaddress
 import time
 from itertools import pairwise
 
+from ..facts.platform import TOOLS
 from ..record import NODE, SUBNET_ENV
 from ..topology import Node
-
-NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock", "modprobe")
-
 
 MEMORY_KIB = {"master": 1_700_000, "worker": 700_000}
 """kubeadm asks 1700 MB of a control plane; less than 700 MB does not hold two daemons and a kubelet."""
@@ -51,7 +49,7 @@ def record_readable(node: Node) -> str | None:
 
 def tools(node: Node) -> str | None:
     """The host has the few commands that a run uses."""
-    missing = [tool for tool in NEEDED if tool not in node.found.tools]
+    missing = [tool for tool in TOOLS if tool not in node.found.tools]
     if "docker" in missing:
         return "has no docker; install Docker 25 or newer first"
     return f"has no {', '.join(missing)}; install it first" if missing else None

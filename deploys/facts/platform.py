@@ -25,6 +25,9 @@ from ..record import (
 from .plausible import ADDRESS, unreadable
 from .sections import END, Bundle, Sections, first, json_object, number
 
+TOOLS = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock", "modprobe")
+"""The commands of a host that a run uses."""
+
 HIDDEN = "***@"
 """Stands in a URL where its name and password were."""
 
@@ -62,8 +65,7 @@ elif command -v initctl >/dev/null 2>&1 && initctl version 2>/dev/null | grep -q
 elif [ -d /etc/rc2.d ] && command -v update-rc.d >/dev/null 2>&1; then echo sysvinit
 else echo unknown; fi
 echo "== tools"
-for t in ip iptables docker timeout tar base64 flock modprobe; do
-  command -v $t >/dev/null 2>&1 && echo $t; done
+for t in {" ".join(TOOLS)}; do command -v $t >/dev/null 2>&1 && echo $t; done
 echo "== addresses"; ip -4 -o addr show 2>/dev/null
 echo "== links"; ip -o link show 2>/dev/null
 echo "== routes"; ip -4 route show 2>/dev/null
@@ -150,6 +152,7 @@ class Found:
     time: int
     init: str
     tools: frozenset[str]
+    """Those of TOOLS that are there."""
     interfaces: tuple[Interface, ...]
     routes: tuple[str, ...]
     """Destinations of the IPv4 routes with their interface, like ``10.0.0.0/8 eth0``."""
