@@ -51,6 +51,6 @@ OWN_PLACES = (
     "/etc/systemd/system/docker-bootstrap.service",
     "/etc/systemd/system/docker.service.d/zz-docker-multinode.conf",
     "/etc/modules-load.d/docker-multinode.conf",
-    "/etc/sysctl.d/99-docker-multinode.conf",
+    "/etc/sysctl.d/zz-docker-multinode.conf",
     RECORD,
 )

@@ -16,7 +16,8 @@ from . import pki
 TITLE = "host"
 
 MODULES_FILE = "/etc/modules-load.d/docker-multinode.conf"
-SYSCTL_FILE = "/etc/sysctl.d/99-docker-multinode.conf"
+SYSCTL_FILE = "/etc/sysctl.d/zz-docker-multinode.conf"
+"""After 99-sysctl.conf, by which Debian up to 12, Ubuntu and RHEL read /etc/sysctl.conf at boot."""
 _HEADER = "# Written by docker-multinode: the pod network needs this.\n"
 
 
