@@ -12,6 +12,7 @@ from ..busy import SETTLED
 from ..record import (
     BEFORE_PATHS,
     BOOTSTRAP_DATA,
+    BOOTSTRAP_UNIT,
     DATA,
     ETCD_DATA,
     FILES,
@@ -49,6 +50,8 @@ was asked for. One call asks of all: each takes 20 ms."""
 # Docker is only asked when its unit runs: a socket-activated one would be started by the question.
 # What stands before a URL's host may be a password, and what a fact reads is printed with -vvv.
 # What an ended run has left at work may be restarting Docker.
+# A turndown keeps the authorities, and the record says so. A node whose node.json was removed, since it was damaged,
+# still has the bootstrap daemon's unit in its record.
 _SCRIPT = rf"""
 {SETTLED}
 export LC_ALL=C; hide='s,(:\\?/\\?/)[^" ]*@,\1***@,g'
@@ -92,8 +95,10 @@ echo "== data-record"; base64 {DATA} 2>/dev/null
 echo "== subnet.env"; cat {SUBNET_ENV} 2>/dev/null
 echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null |
   sed -E "/^[[:space:]]*Environment=/$hide"
-echo "== foreign-kubernetes"; [ -f {FILES} ] || {{ find {KUBERNETES} -xdev ! -type d
-  find {KUBELET} -xdev -mindepth 1 -maxdepth 1 ! -type d; }} 2>/dev/null | sort | head -n 5
+echo "== foreign-kubernetes"
+[ -e {NODE} ] || grep -qsxF {BOOTSTRAP_UNIT} {FILES} || {{ find {KUBERNETES} -xdev ! -type d
+  find {KUBELET} -xdev -mindepth 1 -maxdepth 1 ! -type d; }} 2>/dev/null |
+  grep -vxF -e "$(cat {FILES} 2>/dev/null)" | sort | head -n 5
 echo "== there-before"
 [ -e {BEFORE_PATHS} ] || [ -e {NODE} ] || for p in {" ".join((*SHARED_PLACES, ETCD_DATA))} /sys/class/net/flannel.1; do
   c=$(find -H $p -mindepth 1 -maxdepth 1 2>/dev/null | grep -v ^/sys/ | sort)
@@ -179,7 +184,7 @@ class Found:
     docker_unit: tuple[str, ...]
     """Text of docker.service with its drop-ins, as ``systemctl cat`` prints them."""
     foreign_kubernetes: tuple[str, ...]
-    """Files in /etc/kubernetes and of a kubelet where we have never been."""
+    """Files in /etc/kubernetes and of a kubelet that are not ours, where the host is no node of ours."""
     there_before: tuple[str, ...]
     """What lies in the places of any Kubernetes where we have never been: these paths, and what is in them."""
     etcd_data: bool
