@@ -31,6 +31,8 @@ TOOLS = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock", "modpr
 
 HIDDEN = "***@"
 """Stands in a URL where its name and password were."""
+HIDE = rf"""LC_ALL=C sed -E 's,(:\\?/\\?/)[^" ]*@,\1{HIDDEN},g'"""
+"""Command that puts it there. What a fact reads is printed with -vvv, and may get into a plan."""
 
 _CONTAINER = (
     '{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}},'
@@ -48,13 +50,12 @@ _UNIT = (
 was asked for. One call asks of all: each takes 20 ms."""
 
 # Docker is only asked when its unit runs: a socket-activated one would be started by the question.
-# What stands before a URL's host may be a password, and what a fact reads is printed with -vvv.
 # What an ended run has left at work may be restarting Docker.
 # A turndown keeps the authorities, and the record says so. A node whose node.json was removed, since it was damaged,
 # still has the bootstrap daemon's unit in its record.
 _SCRIPT = rf"""
 {SETTLED}
-export LC_ALL=C; hide='s,(:\\?/\\?/)[^" ]*@,\1***@,g'
+export LC_ALL=C
 echo "== machine"; uname -m
 echo "== kernel"; uname -r
 echo "== name"; uname -n
@@ -86,15 +87,14 @@ echo "== listening"
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{{n=split($2,a,":"); print a[n]}}' | sort -u
 echo "== propagation"
 awk '$5=="/"||$5=="/var/lib/kubelet"{{print $5, ($7 ~ /^shared/ ? "shared" : "private")}}' /proc/self/mountinfo
-echo "== daemon.json"; sed -E "$hide" /etc/docker/daemon.json 2>/dev/null | base64
+echo "== daemon.json"; {HIDE} /etc/docker/daemon.json 2>/dev/null | base64
 echo "== docker-flags"; p=$(echo "$units" | sed -n 's/^docker [a-z]* //p')
-[ "${{p:-0}}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d
+[ "${{p:-0}}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d | {HIDE}
 echo "== docker-command"; command -v dockerd 2>/dev/null
 echo "== record"; base64 {NODE} 2>/dev/null
 echo "== data-record"; base64 {DATA} 2>/dev/null
 echo "== subnet.env"; cat {SUBNET_ENV} 2>/dev/null
-echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null |
-  sed -E "/^[[:space:]]*Environment=/$hide"
+echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null | {HIDE}
 echo "== foreign-kubernetes"
 [ -e {NODE} ] || grep -qsxF {BOOTSTRAP_UNIT} {FILES} || {{ find {KUBERNETES} -xdev ! -type d
   find {KUBELET} -xdev -mindepth 1 -maxdepth 1 ! -type d; }} 2>/dev/null |
@@ -176,13 +176,13 @@ class Found:
     """None where the file is not JSON; {} where there is none. URLs' passwords are hidden: HIDDEN stands there."""
     dockerd: str
     docker_flags: tuple[str, ...]
-    """What the main Docker runs with now."""
+    """What the main Docker runs with now; URLs' passwords are hidden."""
     record: dict[str, Any]
     data: dict[str, Any]
     """What the record says of etcd's data."""
     subnet_env: str
     docker_unit: tuple[str, ...]
-    """Text of docker.service with its drop-ins, as ``systemctl cat`` prints them."""
+    """Text of docker.service with its drop-ins, as ``systemctl cat`` prints them; URLs' passwords are hidden."""
     foreign_kubernetes: tuple[str, ...]
     """Files in /etc/kubernetes and of a kubelet that are not ours, where the host is no node of ours."""
     there_before: tuple[str, ...]

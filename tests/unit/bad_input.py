@@ -277,6 +277,8 @@ HOSTS = (
          docker_unit="# /lib/systemd/system/docker.service\n[Service]\nExecStart=/usr/bin/dockerd -H fd://\n"
          "# /etc/systemd/system/docker.service.d/o.conf\n[Service]\nExecStart=\n"
          "ExecStart=/usr/bin/dockerd -H fd:// --iptables=false"),
+    host("a password in the unit's command", "name and password", "Environment=", "daemon.json",
+         docker_unit="# /x\n[Service]\nExecStart=/usr/bin/dockerd -H fd:// --http-proxy=http://***@proxy.lan:3128"),
     host("journald logs by DOCKER_OPTS", "--log-driver=journald", "take it out",
          docker_flags="-H\nfd://\n--log-driver=journald"),
     host("live-restore by DOCKER_OPTS", "--live-restore", "take it out", docker_flags="-H\nfd://\n--live-restore"),

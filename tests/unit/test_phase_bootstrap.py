@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import subprocess
 from collections.abc import Iterator
@@ -11,15 +10,17 @@ from unittest.mock import patch
 
 import pytest
 
+from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.facts.platform import HIDDEN, Platform
 from deploys.operations.files import File, files
-from deploys.phases import bootstrap
+from deploys.phases import bootstrap, docker
 from deploys.record import BOOTSTRAP_CONFIG
 
 from . import machines
 from .harness import Shell, World
 from .known import host_files
+from .test_scripts import program, sh
 
 THEIRS = {"proxies": {"http-proxy": "http://bob:s3cret@proxy.lan:3142"}, "registry-mirrors": ["https://mirror.lan"]}
 SHOWN = json.loads(json.dumps(THEIRS).replace("bob:s3cret@", HIDDEN))
@@ -66,27 +67,45 @@ def test_a_configuration_without_a_password_is_shown_and_nothing_more_is_read() 
     assert json.loads(config.content)["proxies"] == plain["proxies"]
 
 
-def _hidden(line: str, tmp_path: Path, text: str) -> str:
-    script = Platform().command().get_raw_value()
-    hide = next(part for part in script.splitlines() if part.startswith("export LC_ALL=C; hide="))
-    (tmp_path / "text").write_text(text)
-    ran = subprocess.run(
-        ["sh", "-c", f"{hide}\n{line} < {tmp_path}/text"], capture_output=True, text=True, check=True
-    )  # fmt: skip
-    return ran.stdout
-
-
 @pytest.mark.parametrize("slashes", ["://", r":\/\/"])
 def test_a_host_hides_passwords_of_daemon_json_before_it_tells_it(slashes: str, tmp_path: Path) -> None:
-    text = json.dumps(THEIRS).replace("://", slashes)
-    told = _hidden('sed -E "$hide"', tmp_path, text)
-    assert json.loads(told) == SHOWN
-    assert 'sed -E "$hide" /etc/docker/daemon.json 2>/dev/null | base64' in Platform().command().get_raw_value()
-    assert "s3cret" not in base64.b64decode(base64.b64encode(told.encode())).decode()
+    place = tmp_path / "daemon.json"
+    place.write_text(json.dumps(THEIRS).replace("://", slashes))
+    script = Platform().command().get_raw_value().replace("/etc/docker/daemon.json", str(place))
+    told = sh(script).stdout
+    assert Platform().process(told.splitlines()).daemon_json == SHOWN
 
 
-def test_a_host_hides_passwords_of_dockers_environment_but_not_of_its_command(tmp_path: Path) -> None:
-    unit = 'Environment="A=http://u:s3cret@p" B=x@y\nExecStart=/d \\\n  --http-proxy=http://u:seen@p\n'
-    line = 'sed -E "/^[[:space:]]*Environment=/$hide"'
-    assert line in Platform().command().get_raw_value()
-    assert _hidden(line, tmp_path, unit) == unit.replace("u:s3cret@", HIDDEN)
+@pytest.fixture
+def dockerd(tmp_path: Path) -> Iterator[Path]:
+    """Where a systemctl lies that knows a Docker with passwords in its unit and in its command line."""
+    unit = """# /x
+[Service]
+Environment="A=http://u:s3cret@p" \\
+  B=http://u:s3cret@p
+ExecStart=/d -H fd:// \\
+  --http-proxy=http://u:s3cret@p
+"""
+    (tmp_path / "unit").write_text(unit.replace("\\\\", "\\"))
+    command = ["sh", "-c", "read x; :", "dockerd", "-H", "fd://", "--http-proxy=http://u:s3cret@p"]
+    running = subprocess.Popen(command, stdin=subprocess.PIPE)
+    program(tmp_path / "bin", "systemctl", f"""case $1 in cat) cat {tmp_path}/unit;;
+show) echo ActiveState=deactivating; echo MainPID={running.pid};; esac""")  # fmt: skip
+    yield tmp_path / "bin"
+    running.communicate()
+
+
+def test_a_host_hides_passwords_of_dockers_unit_and_command_before_it_tells_them(dockerd: Path) -> None:
+    script = Platform().command().get_raw_value().replace("[ ! -d /run/systemd/system ]", "false")
+    told = sh(script.replace("[ -d /run/systemd/system ]", "true"), path=str(dockerd)).stdout
+    assert "s3cret" not in told
+    found = Platform().process(told.splitlines())
+    assert found.docker_flags[-3:] == ("-H", "fd://", f"--http-proxy=http://{HIDDEN}p")
+    assert docker.command_of(found.docker_unit, "/y") == f"/d -H fd:// --http-proxy=http://{HIDDEN}p"
+
+
+def test_a_host_hides_passwords_of_both_daemons_commands_before_it_tells_them(dockerd: Path) -> None:
+    told = sh(DaemonsFact().command().get_raw_value(), path=str(dockerd)).stdout
+    assert "s3cret" not in told
+    found = DaemonsFact().process(told.splitlines())
+    assert found.main.command[-1] == found.bootstrap.command[-1] == f"--http-proxy=http://{HIDDEN}p"

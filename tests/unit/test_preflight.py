@@ -16,6 +16,7 @@ from deploys.checks.docker import REFUSED_KEYS
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
+from deploys.facts.platform import HIDDEN
 from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, Check
 
 from . import machines
@@ -71,6 +72,7 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --log-driver journald"}, "log-driver"),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --iptables=false"}, "iptables"),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd 'unclosed"}, "can't be read"),
+    ("docker_unit", {}, {"docker_unit": f"# /x\nExecStart=/d --http-proxy=http://{HIDDEN}p"}, "Environment="),
     ("docker_options", {}, {"info": {"SecurityOptions": ["name=rootless"]}}, "rootless"),
     ("docker_options", {}, {"info": {"Swarm": {"LocalNodeState": "active"}}}, "swarm"),
     ("docker_root", {}, {"info": {"DockerRootDir": "/var/lib"}}, "data-root is /var/lib"),
@@ -181,6 +183,8 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
      {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS, "subnet__env": RECORD}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --data-root=/srv/docker -H fd://"}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --log-driver=json-file --iptables=true"}),
+    ("docker_unit", {}, {"docker_unit": f"# /x\nEnvironment=HTTP_PROXY=http://{HIDDEN}p\nExecStart=/d -H fd://"}),
+    ("docker_unit", {}, {"docker_flags": f"-H\nfd://\n--http-proxy=http://{HIDDEN}p"}),
     ("docker_root", {}, {"info": {"DockerRootDir": "/srv/docker"}}),
     ("docker_root", {}, {"info": {"DockerRootDir": "/var/lib/docker/"}}),
     ("docker_options", {}, {"info": {"SecurityOptions": None, "Swarm": None}}),
