@@ -15,7 +15,7 @@ from deploys.facts.files import HostFiles
 from deploys.facts.platform import HIDDEN, Platform
 from deploys.operations.files import File, files
 from deploys.phases import bootstrap, docker
-from deploys.record import BOOTSTRAP_CONFIG
+from deploys.record import BOOTSTRAP_CONFIG, BOOTSTRAP_DATA
 
 from . import machines
 from .harness import Shell, World
@@ -65,6 +65,22 @@ def test_a_configuration_without_a_password_is_shown_and_nothing_more_is_read() 
         config = bootstrap._config(here.node())
     assert (config.mode, config.secret) == ("644", False)
     assert json.loads(config.content)["proxies"] == plain["proxies"]
+
+
+@pytest.mark.parametrize(
+    ("driver", "device", "inherited"),
+    [("zfs", 1, True), ("zfs", 2, False), ("btrfs", 2, False), ("btrfs", None, False), ("overlay2", 2, True)],
+)
+def test_a_storage_driver_that_needs_its_own_file_system_is_taken_over_on_dockers_disk_only(
+    driver: str, device: int | None, inherited: bool
+) -> None:
+    disks = ["1 9000000 9000000 9 9000 /srv/docker", f"{device} 9000000 9000000 9 9000 {BOOTSTRAP_DATA}"]
+    there = machines.found(
+        daemon_json={"storage-driver": driver}, info={"DockerRootDir": "/srv/docker"},
+        disks="\n".join(disks[: 2 if device else 1]),
+    )  # fmt: skip
+    config = json.loads(bootstrap._config(World(platforms={"m1": there}).node()).content)
+    assert config.get("storage-driver") == (driver if inherited else None)
 
 
 @pytest.mark.parametrize("slashes", ["://", r":\/\/"])
