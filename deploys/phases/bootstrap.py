@@ -8,6 +8,8 @@ import json
 from typing import Any
 
 from ..facts.platform import HIDDEN
+from ..facts.sections import END, json_object, parts
+from ..observe import UnreadableError
 from ..operations.daemons import BOOTSTRAP, NAMESPACES, bootstrap_daemon, no_bootstrap_daemon
 from ..operations.files import File, files, no_files
 from ..operations.images import pulled
@@ -59,8 +61,7 @@ def _config(node: Node) -> File:
     theirs = _inherited(node, node.found.daemon_json)
     secret = HIDDEN in json.dumps(theirs)
     if secret:
-        _, text, _ = run(node.host, "cat /etc/docker/daemon.json")
-        theirs = _inherited(node, json.loads(text))
+        theirs = _inherited(node, _with_passwords(node))
     config = theirs | {
         "live-restore": True,
         "log-driver": "json-file",
@@ -68,6 +69,16 @@ def _config(node: Node) -> File:
     }
     text = json.dumps(config, indent=1, sort_keys=True) + "\n"
     return File(BOOTSTRAP_CONFIG, text, "600" if secret else "644", secret)
+
+
+def _with_passwords(node: Node) -> dict[str, Any]:
+    _, out, err = run(node.host, f'echo "== daemon.json"; cat /etc/docker/daemon.json; {END}')
+    # a login shell may print something before and after it
+    found = json_object("\n".join(parts(out.splitlines()).get("daemon.json", [])))
+    if found is None:
+        why = f": {err.strip().splitlines()[-1]}" if err.strip() else ""
+        raise UnreadableError(f"{node.host.name}: /etc/docker/daemon.json could not be read again{why}; run this again")
+    return found
 
 
 def _inherited(node: Node, theirs: dict[str, Any] | None) -> dict[str, Any]:

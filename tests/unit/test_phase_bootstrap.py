@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from pyinfra.api import DeployError
 
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
@@ -23,6 +24,8 @@ from .known import host_files
 from .test_scripts import program, sh
 
 THEIRS = {"proxies": {"http-proxy": "http://bob:s3cret@proxy.lan:3142"}, "registry-mirrors": ["https://mirror.lan"]}
+READ = f"Welcome!\n{{}}\n== daemon.json\n{json.dumps(THEIRS, indent=1)}\n== end\nBye!\n"
+"""What the host prints when it is asked for that file, by a login shell that prints something, too."""
 SHOWN = json.loads(json.dumps(THEIRS).replace("bob:s3cret@", HIDDEN))
 
 
@@ -30,7 +33,7 @@ SHOWN = json.loads(json.dumps(THEIRS).replace("bob:s3cret@", HIDDEN))
 def node() -> Iterator[bootstrap.Node]:
     """A host whose daemon.json has a password, which the fact hid."""
     here = World(platforms={"m1": machines.found(daemon_json=SHOWN)})
-    with patch.object(bootstrap, "run", return_value=(True, json.dumps(THEIRS), "")):
+    with patch.object(bootstrap, "run", return_value=(True, READ, "")):
         yield here.node()
 
 
@@ -46,7 +49,7 @@ def test_a_password_in_daemon_json_is_taken_over_for_root_alone_and_shown_nowher
 
 def test_another_password_is_another_revision_and_writes_the_secret_file_with_the_unit(node: bootstrap.Node) -> None:
     one = bootstrap._config(node)
-    with patch.object(bootstrap, "run", return_value=(True, json.dumps(THEIRS).replace("s3cret", "other"), "")):
+    with patch.object(bootstrap, "run", return_value=(True, READ.replace("s3cret", "other"), "")):
         other = bootstrap._config(node)
     assert bootstrap._revision(node, one) != bootstrap._revision(node, other)
     unit = File("/unit", "new")
@@ -56,6 +59,21 @@ def test_another_password_is_another_revision_and_writes_the_secret_file_with_th
     assert set(command.written) == {BOOTSTRAP_CONFIG, "/unit"}
     same = World(facts={HostFiles: host_files(one, unit)})
     assert same.run(files, wanted=[one, unit]) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ((False, "", "the connection to m1 broke: timed out"), "m1 broke: timed out; run this again"),
+        ((False, "Welcome!\n== daemon.json\n", "x\ncat: /etc/docker/daemon.json: gone\n"), "again: cat: .*: gone; run"),
+        ((True, "Welcome!\n{}\n== daemon.json\n{", ""), "could not be read again; run this again"),
+    ],
+)
+def test_a_daemon_json_that_can_not_be_read_again_is_one_sentence(
+    node: bootstrap.Node, answer: tuple[bool, str, str], says: str
+) -> None:
+    with patch.object(bootstrap, "run", return_value=answer), pytest.raises(DeployError, match=says):
+        bootstrap._config(node)
 
 
 def test_a_configuration_without_a_password_is_shown_and_nothing_more_is_read() -> None:
