@@ -7,6 +7,7 @@ import time
 from itertools import pairwise
 
 from ..facts.platform import TOOLS
+from ..phases import host
 from ..record import NODE, SUBNET_ENV
 from ..topology import Node
 
@@ -71,6 +72,17 @@ def cgroups(node: Node) -> str | None:
         return (
             "the memory cgroup is off; add cgroup_enable=memory to the kernel's command line "
             "(/boot/firmware/cmdline.txt on a Raspberry Pi) and reboot"
+        )
+    return None
+
+
+def modules(node: Node) -> str | None:
+    """The kernel has the modules that the pod network needs: Ubuntu has some in a package of their own."""
+    missing = [module for module in host.modules(node) if module in node.found.missing_modules]
+    if missing:
+        return (
+            f"its kernel has no module {', '.join(missing)}; install it, on Ubuntu with: "
+            f"apt-get install linux-modules-extra-{node.found.kernel}"
         )
     return None
 

@@ -23,6 +23,7 @@ from ..record import (
     SHARED_PLACES,
     SUBNET_ENV,
 )
+from .kernel import MODULES
 from .plausible import ADDRESS, unreadable
 from .sections import END, Bundle, Sections, first, json_object, number
 
@@ -79,6 +80,8 @@ active=$(echo "$units" | sed -n 's/ \(active\|reloading\|refreshing\) .*//p'); e
 echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {{
   sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/policy \1/p' /etc/default/ufw
   grep -- '^-A ufw-user-input .*-j ACCEPT$' /etc/ufw/user.rules; }} 2>/dev/null
+echo "== missing-modules"; [ ! -d /lib/modules/$(uname -r) ] || for m in {" ".join(MODULES)}; do
+  [ -e /sys/module/$m ] || modprobe -nq $m 2>/dev/null || echo $m; done
 echo "== iptables"; iptables --version 2>/dev/null
 echo "== cgroup-controllers"
 cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || awk '$4==1{{print $1}}' /proc/cgroups 2>/dev/null | xargs
@@ -165,6 +168,9 @@ class Found:
     active: frozenset[str]
     ufw: tuple[str, ...]
     """Of an enabled ufw: ``policy DROP`` and the rules that let something in; empty where it is off."""
+    missing_modules: frozenset[str]
+    """Out of MODULES, those that are neither in the kernel nor on the disk; none where the kernel's files are not here,
+    as in a container."""
     iptables: str
     controllers: frozenset[str]
     memory_kib: int
@@ -277,6 +283,7 @@ class Platform(Bundle[Found]):
             default_interface=default,
             active=frozenset(sections["active"]),
             ufw=tuple(sections["ufw"]),
+            missing_modules=frozenset(sections["missing-modules"]),
             iptables=first(sections, "iptables"),
             controllers=frozenset(" ".join(sections["cgroup-controllers"]).split()),
             memory_kib=number(first(sections, "memory")) or 0,

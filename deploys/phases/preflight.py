@@ -38,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     docker.docker_names,
     machine.arch_exists,
     machine.cgroups,
+    machine.modules,
     machine.shared_mounts,
     machine.clock,
     machine.memory,

@@ -245,6 +245,8 @@ HOSTS = (
          routes="default via 10.0.0.1 dev eth0\n10.0.0.0/24 dev eth0\n10.1.0.0/16 via 10.8.0.1 dev tun0"),
     host("too little memory", "MiB", "needs", memory="450000"),
     host("the memory cgroup is off", "memory", "cgroup_enable=memory", cgroup_controllers="cpuset cpu io pids"),
+    host("a kernel without vxlan", "vxlan", "linux-modules-extra-5.15.0-1-raspi", missing_modules="vxlan",
+         kernel="5.15.0-1-raspi"),
     host("firewalld runs", "firewalld", active="docker\nfirewalld"),
     host("/ is private", "mount --make-rshared", propagation="/ private"),
     host("a busy kubelet port", "10250", "ss -ltnp", listening="0016\n280A", cli=True),
