@@ -87,6 +87,27 @@ def modules(node: Node) -> str | None:
     return None
 
 
+def resolvers(node: Node) -> str | None:
+    """CoreDNS can ask the host's name servers: with an address of this host alone a pod would ask itself."""
+    if node.found.resolvers is None:
+        return "has no /etc/resolv.conf; make one, an empty one will do"
+    itself = [address for address in node.found.resolvers if _is_loopback(address)]
+    if not itself or "resolv-conf" in node.settings.kubelet_extra_args:
+        return None
+    return (
+        f"{node.found.resolv_conf} names {itself[0]}, where a pod would ask itself; write the name servers behind it "
+        "into a file on the host, like /etc/resolv-pods.conf, and set "
+        'kubelet_extra_args = {"resolv-conf": "/proc/1/root/etc/resolv-pods.conf"}'
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
 def shared_mounts(node: Node) -> str | None:
     """The kubelet's mounts must reach the host."""
     state = node.found.propagation.get("/var/lib/kubelet") or node.found.propagation.get("/")

@@ -30,6 +30,10 @@ from .sections import END, Bundle, Sections, first, json_object, number
 TOOLS = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock", "modprobe")
 """The commands of a host that a run uses."""
 
+RESOLV_CONF = "/etc/resolv.conf"
+RESOLVED = "/run/systemd/resolve/resolv.conf"
+"""What systemd-resolved itself asks; the other file may name its stub at 127.0.0.53."""
+
 HIDDEN = "***@"
 """Stands in a URL where its name and password were."""
 HIDE = rf"""LC_ALL=C sed -E 's,(:\\?/\\?/)[^" ]*@,\1{HIDDEN},g'"""
@@ -77,6 +81,8 @@ echo "== routes"; ip -4 route show 2>/dev/null
 units=; [ ! -d /run/systemd/system ] ||
   units=$(systemctl show {_UNITS} -p ActiveState,MainPID 2>/dev/null | awk -v RS= '{_UNIT}')
 active=$(echo "$units" | sed -n 's/ \(active\|reloading\|refreshing\) .*//p'); echo "== active"; echo "$active"
+echo "== resolvers"; f={RESOLV_CONF}; ! echo "$active" | grep -qx systemd-resolved || f={RESOLVED}
+[ ! -f {RESOLV_CONF} ] || {{ echo there; awk '$1=="nameserver"{{print $2}}' $f 2>/dev/null; }}
 echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {{
   sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/policy \1/p' /etc/default/ufw
   grep -- '^-A ufw-user-input .*-j ACCEPT$' /etc/ufw/user.rules; }} 2>/dev/null
@@ -166,6 +172,8 @@ class Found:
     """Destinations of the IPv4 routes with their interface, like ``10.0.0.0/8 eth0``."""
     default_interface: str
     active: frozenset[str]
+    resolvers: tuple[str, ...] | None
+    """Addresses of the name servers that pods get from the host; None where it has no /etc/resolv.conf."""
     ufw: tuple[str, ...]
     """Of an enabled ufw: ``policy DROP`` and the rules that let something in; empty where it is off."""
     missing_modules: frozenset[str]
@@ -207,6 +215,11 @@ class Found:
     """Commands and files of the record whose text is not what it should be; nothing may be decided on it."""
     waited: bool = False
     """Whether the answer came only after something that an ended run had left at work."""
+
+    @property
+    def resolv_conf(self) -> str:
+        """Path of the file that has these name servers."""
+        return RESOLVED if "systemd-resolved" in self.active else RESOLV_CONF
 
     def interface(self, name: str) -> Interface | None:
         """The interface of that name, if it has an address."""
@@ -282,6 +295,7 @@ class Platform(Bundle[Found]):
             routes=routes,
             default_interface=default,
             active=frozenset(sections["active"]),
+            resolvers=tuple(sections["resolvers"][1:]) if sections["resolvers"] else None,
             ufw=tuple(sections["ufw"]),
             missing_modules=frozenset(sections["missing-modules"]),
             iptables=first(sections, "iptables"),

@@ -39,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     machine.arch_exists,
     machine.cgroups,
     machine.modules,
+    machine.resolvers,
     machine.shared_mounts,
     machine.clock,
     machine.memory,
