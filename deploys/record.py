@@ -31,6 +31,7 @@ MANIFESTS = f"{KUBERNETES}/manifests"
 KUBELET = "/var/lib/kubelet"
 KUBELET_CLIENT = f"{KUBELET}/pki/kubelet-client-current.pem"
 ETCD_DATA = "/var/lib/etcd"
+BOOTSTRAP_UNIT = "/etc/systemd/system/docker-bootstrap.service"
 BOOTSTRAP_CONFIG = "/etc/docker-bootstrap/daemon.json"
 BOOTSTRAP_DATA = "/var/lib/bootstrap-docker"
 """Not /var/lib/docker-…: a dockerd that stops or starts unmounts what lies under its own root by the
@@ -50,9 +51,9 @@ SHARED_PLACES = (FLANNEL_RUN, KUBELET, "/var/lib/cri-dockerd", "/run/cri-dockerd
 OWN_PLACES = (
     KUBERNETES,
     "/etc/docker-bootstrap",
-    "/etc/systemd/system/docker-bootstrap.service",
+    BOOTSTRAP_UNIT,
     "/etc/systemd/system/docker.service.d/zz-docker-multinode.conf",
     "/etc/modules-load.d/docker-multinode.conf",
-    "/etc/sysctl.d/99-docker-multinode.conf",
+    "/etc/sysctl.d/zz-docker-multinode.conf",
     RECORD,
 )

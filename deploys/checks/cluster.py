@@ -143,7 +143,7 @@ def foreign_kubernetes(node: Node) -> str | None:
     if node.found.foreign_kubernetes:
         return (
             f"{node.found.foreign_kubernetes[0]} is there, and not from us: another Kubernetes seems to be "
-            "installed; remove it first (kubeadm reset)"
+            "installed; remove it first (kubeadm reset), or move that file away"
         )
     return None
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from packaging.version import InvalidVersion, Version
 
 from ..facts.daemons import DaemonsFact
+from ..facts.platform import HIDDEN
 from ..facts.sections import shown
 from ..observe import observe
 from ..operations.containers import taken
@@ -93,6 +94,11 @@ def docker_unit(node: Node) -> str | None:
     command = docker.command_of(node.found.docker_unit, docker.drop_in_path(node))
     if command is None:
         return "docker.service has no ExecStart that can be read; look with: systemctl cat docker"
+    if HIDDEN in command:
+        return (
+            "docker.service's command has a name and password in a URL, and a plan shows a copy of it; write the proxy "
+            "into Environment= of a drop-in, or into proxies in /etc/docker/daemon.json"
+        )
     return _flags_of_others(node, command)
 
 

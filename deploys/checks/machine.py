@@ -6,11 +6,10 @@ import ipaddress
 import time
 from itertools import pairwise
 
+from ..facts.platform import TOOLS
+from ..phases import host
 from ..record import NODE, SUBNET_ENV
 from ..topology import Node
-
-NEEDED = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock", "modprobe")
-
 
 MEMORY_KIB = {"master": 1_700_000, "worker": 700_000}
 """kubeadm asks 1700 MB of a control plane; less than 700 MB does not hold two daemons and a kubelet."""
@@ -51,7 +50,7 @@ def record_readable(node: Node) -> str | None:
 
 def tools(node: Node) -> str | None:
     """The host has the few commands that a run uses."""
-    missing = [tool for tool in NEEDED if tool not in node.found.tools]
+    missing = [tool for tool in TOOLS if tool not in node.found.tools]
     if "docker" in missing:
         return "has no docker; install Docker 25 or newer first"
     return f"has no {', '.join(missing)}; install it first" if missing else None
@@ -75,6 +74,38 @@ def cgroups(node: Node) -> str | None:
             "(/boot/firmware/cmdline.txt on a Raspberry Pi) and reboot"
         )
     return None
+
+
+def modules(node: Node) -> str | None:
+    """The kernel has the modules that the pod network needs: Ubuntu has some in a package of their own."""
+    missing = [module for module in host.modules(node) if module in node.found.missing_modules]
+    if missing:
+        return (
+            f"its kernel has no module {', '.join(missing)}; install it, on Ubuntu with: "
+            f"apt-get install linux-modules-extra-{node.found.kernel}"
+        )
+    return None
+
+
+def resolvers(node: Node) -> str | None:
+    """CoreDNS can ask the host's name servers: with an address of this host alone a pod would ask itself."""
+    if node.found.resolvers is None:
+        return "has no /etc/resolv.conf; make one, an empty one will do"
+    itself = [address for address in node.found.resolvers if _is_loopback(address)]
+    if not itself or "resolv-conf" in node.settings.kubelet_extra_args:
+        return None
+    return (
+        f"{node.found.resolv_conf} names {itself[0]}, where a pod would ask itself; write the name servers behind it "
+        "into a file on the host, like /etc/resolv-pods.conf, and set "
+        'kubelet_extra_args = {"resolv-conf": "/proc/1/root/etc/resolv-pods.conf"}'
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def shared_mounts(node: Node) -> str | None:

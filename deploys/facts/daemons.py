@@ -15,6 +15,7 @@ from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import BEFORE, BOOTSTRAP_RUN, SOCKETS
+from .platform import HIDE
 from .sections import END, Bundle, Sections, first, number, shown, variables
 
 LABEL = "io.docker-multinode.spec"
@@ -51,7 +52,7 @@ one() {{ unit=$1 socket=$2
   s=$(systemctl show $unit -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID 2>/dev/null)
   echo "== $unit unit"; echo "$s"; pid=$(echo "$s" | sed -n 's/^MainPID=//p')
   [ "${{pid:-0}}" != 0 ] || return 0
-  echo "== $unit command"; tr '\0' '\n' < /proc/$pid/cmdline
+  echo "== $unit command"; tr '\0' '\n' < /proc/$pid/cmdline | {HIDE}
   echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
   echo "$s" | grep -Eqx 'ActiveState=(active|reloading|refreshing)' || return 0
   d="timeout 20 docker -H unix://$socket"
@@ -110,6 +111,7 @@ class DaemonState:
     needs_reload: bool
     """systemd has not read the unit's newest text."""
     command: tuple[str, ...]
+    """Its command line; URLs' passwords are hidden."""
     environment: dict[str, str]
     """Its environment, as far as it is ours."""
     answers: bool

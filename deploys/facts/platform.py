@@ -12,6 +12,7 @@ from ..busy import SETTLED
 from ..record import (
     BEFORE_PATHS,
     BOOTSTRAP_DATA,
+    BOOTSTRAP_UNIT,
     DATA,
     ETCD_DATA,
     FILES,
@@ -22,11 +23,21 @@ from ..record import (
     SHARED_PLACES,
     SUBNET_ENV,
 )
+from .kernel import MODULES
 from .plausible import ADDRESS, unreadable
 from .sections import END, Bundle, Sections, first, json_object, number
 
+TOOLS = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock", "modprobe")
+"""The commands of a host that a run uses."""
+
+RESOLV_CONF = "/etc/resolv.conf"
+RESOLVED = "/run/systemd/resolve/resolv.conf"
+"""What systemd-resolved itself asks; the other file may name its stub at 127.0.0.53."""
+
 HIDDEN = "***@"
 """Stands in a URL where its name and password were."""
+HIDE = rf"""LC_ALL=C sed -E 's,(:\\?/\\?/)[^" ]*@,\1{HIDDEN},g'"""
+"""Command that puts it there. What a fact reads is printed with -vvv, and may get into a plan."""
 
 _CONTAINER = (
     '{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}},'
@@ -44,11 +55,12 @@ _UNIT = (
 was asked for. One call asks of all: each takes 20 ms."""
 
 # Docker is only asked when its unit runs: a socket-activated one would be started by the question.
-# What stands before a URL's host may be a password, and what a fact reads is printed with -vvv.
 # What an ended run has left at work may be restarting Docker.
+# A turndown keeps the authorities, and the record says so. A node whose node.json was removed, since it was damaged,
+# still has the bootstrap daemon's unit in its record.
 _SCRIPT = rf"""
 {SETTLED}
-export LC_ALL=C; hide='s,(:\\?/\\?/)[^" ]*@,\1***@,g'
+export LC_ALL=C
 echo "== machine"; uname -m
 echo "== kernel"; uname -r
 echo "== name"; uname -n
@@ -62,17 +74,20 @@ elif command -v initctl >/dev/null 2>&1 && initctl version 2>/dev/null | grep -q
 elif [ -d /etc/rc2.d ] && command -v update-rc.d >/dev/null 2>&1; then echo sysvinit
 else echo unknown; fi
 echo "== tools"
-for t in ip iptables docker timeout tar base64 flock modprobe; do
-  command -v $t >/dev/null 2>&1 && echo $t; done
+for t in {" ".join(TOOLS)}; do command -v $t >/dev/null 2>&1 && echo $t; done
 echo "== addresses"; ip -4 -o addr show 2>/dev/null
 echo "== links"; ip -o link show 2>/dev/null
 echo "== routes"; ip -4 route show 2>/dev/null
 units=; [ ! -d /run/systemd/system ] ||
   units=$(systemctl show {_UNITS} -p ActiveState,MainPID 2>/dev/null | awk -v RS= '{_UNIT}')
 active=$(echo "$units" | sed -n 's/ \(active\|reloading\|refreshing\) .*//p'); echo "== active"; echo "$active"
+echo "== resolvers"; f={RESOLV_CONF}; ! echo "$active" | grep -qx systemd-resolved || f={RESOLVED}
+[ ! -f {RESOLV_CONF} ] || {{ echo there; awk '$1=="nameserver"{{print $2}}' $f 2>/dev/null; }}
 echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {{
   sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/policy \1/p' /etc/default/ufw
   grep -- '^-A ufw-user-input .*-j ACCEPT$' /etc/ufw/user.rules; }} 2>/dev/null
+echo "== missing-modules"; [ ! -d /lib/modules/$(uname -r) ] || for m in {" ".join(MODULES)}; do
+  [ -e /sys/module/$m ] || modprobe -nq $m 2>/dev/null || echo $m; done
 echo "== iptables"; iptables --version 2>/dev/null
 echo "== cgroup-controllers"
 cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || awk '$4==1{{print $1}}' /proc/cgroups 2>/dev/null | xargs
@@ -81,17 +96,18 @@ echo "== listening"
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{{n=split($2,a,":"); print a[n]}}' | sort -u
 echo "== propagation"
 awk '$5=="/"||$5=="/var/lib/kubelet"{{print $5, ($7 ~ /^shared/ ? "shared" : "private")}}' /proc/self/mountinfo
-echo "== daemon.json"; sed -E "$hide" /etc/docker/daemon.json 2>/dev/null | base64
+echo "== daemon.json"; {HIDE} /etc/docker/daemon.json 2>/dev/null | base64
 echo "== docker-flags"; p=$(echo "$units" | sed -n 's/^docker [a-z]* //p')
-[ "${{p:-0}}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d
+[ "${{p:-0}}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d | {HIDE}
 echo "== docker-command"; command -v dockerd 2>/dev/null
 echo "== record"; base64 {NODE} 2>/dev/null
 echo "== data-record"; base64 {DATA} 2>/dev/null
 echo "== subnet.env"; cat {SUBNET_ENV} 2>/dev/null
-echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null |
-  sed -E "/^[[:space:]]*Environment=/$hide"
-echo "== foreign-kubernetes"; [ -f {FILES} ] || {{ find {KUBERNETES} -xdev ! -type d
-  find {KUBELET} -xdev -mindepth 1 -maxdepth 1 ! -type d; }} 2>/dev/null | sort | head -n 5
+echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null | {HIDE}
+echo "== foreign-kubernetes"
+[ -e {NODE} ] || grep -qsxF {BOOTSTRAP_UNIT} {FILES} || {{ find {KUBERNETES} -xdev ! -type d
+  find {KUBELET} -xdev -mindepth 1 -maxdepth 1 ! -type d; }} 2>/dev/null |
+  grep -vxF -e "$(cat {FILES} 2>/dev/null)" | sort | head -n 5
 echo "== there-before"
 [ -e {BEFORE_PATHS} ] || [ -e {NODE} ] || for p in {" ".join((*SHARED_PLACES, ETCD_DATA))} /sys/class/net/flannel.1; do
   c=$(find -H $p -mindepth 1 -maxdepth 1 2>/dev/null | grep -v ^/sys/ | sort)
@@ -150,13 +166,19 @@ class Found:
     time: int
     init: str
     tools: frozenset[str]
+    """Those of TOOLS that are there."""
     interfaces: tuple[Interface, ...]
     routes: tuple[str, ...]
     """Destinations of the IPv4 routes with their interface, like ``10.0.0.0/8 eth0``."""
     default_interface: str
     active: frozenset[str]
+    resolvers: tuple[str, ...] | None
+    """Addresses of the name servers that pods get from the host; None where it has no /etc/resolv.conf."""
     ufw: tuple[str, ...]
     """Of an enabled ufw: ``policy DROP`` and the rules that let something in; empty where it is off."""
+    missing_modules: frozenset[str]
+    """Out of MODULES, those that are neither in the kernel nor on the disk; none where the kernel's files are not here,
+    as in a container."""
     iptables: str
     controllers: frozenset[str]
     memory_kib: int
@@ -168,15 +190,15 @@ class Found:
     """None where the file is not JSON; {} where there is none. URLs' passwords are hidden: HIDDEN stands there."""
     dockerd: str
     docker_flags: tuple[str, ...]
-    """What the main Docker runs with now."""
+    """What the main Docker runs with now; URLs' passwords are hidden."""
     record: dict[str, Any]
     data: dict[str, Any]
     """What the record says of etcd's data."""
     subnet_env: str
     docker_unit: tuple[str, ...]
-    """Text of docker.service with its drop-ins, as ``systemctl cat`` prints them."""
+    """Text of docker.service with its drop-ins, as ``systemctl cat`` prints them; URLs' passwords are hidden."""
     foreign_kubernetes: tuple[str, ...]
-    """Files in /etc/kubernetes and of a kubelet where we have never been."""
+    """Files in /etc/kubernetes and of a kubelet that are not ours, where the host is no node of ours."""
     there_before: tuple[str, ...]
     """What lies in the places of any Kubernetes where we have never been: these paths, and what is in them."""
     etcd_data: bool
@@ -193,6 +215,11 @@ class Found:
     """Commands and files of the record whose text is not what it should be; nothing may be decided on it."""
     waited: bool = False
     """Whether the answer came only after something that an ended run had left at work."""
+
+    @property
+    def resolv_conf(self) -> str:
+        """Path of the file that has these name servers."""
+        return RESOLVED if "systemd-resolved" in self.active else RESOLV_CONF
 
     def interface(self, name: str) -> Interface | None:
         """The interface of that name, if it has an address."""
@@ -268,7 +295,9 @@ class Platform(Bundle[Found]):
             routes=routes,
             default_interface=default,
             active=frozenset(sections["active"]),
+            resolvers=tuple(sections["resolvers"][1:]) if sections["resolvers"] else None,
             ufw=tuple(sections["ufw"]),
+            missing_modules=frozenset(sections["missing-modules"]),
             iptables=first(sections, "iptables"),
             controllers=frozenset(" ".join(sections["cgroup-controllers"]).split()),
             memory_kib=number(first(sections, "memory")) or 0,

@@ -8,6 +8,8 @@ import json
 from typing import Any
 
 from ..facts.platform import HIDDEN
+from ..facts.sections import END, json_object, parts
+from ..observe import UnreadableError
 from ..operations.daemons import BOOTSTRAP, NAMESPACES, bootstrap_daemon, no_bootstrap_daemon
 from ..operations.files import File, files, no_files
 from ..operations.images import pulled
@@ -33,6 +35,8 @@ BRIDGE_ADDRESS = "169.254.77.1/29"
 #: What a user's daemon.json says of registries and runtimes holds for the bootstrap daemon too.
 INHERITED = ("registry-mirrors", "insecure-registries", "default-runtime", "runtimes", "storage-driver",
              "proxies", "dns", "exec-opts", "seccomp-profile", "default-ulimits", "features")  # fmt: skip
+OF_ONE_FILE_SYSTEM = ("btrfs", "zfs")
+"""Storage drivers that start on a file system of their name only; where Docker's is another one, dockerd chooses."""
 
 
 def proxies(node: Node) -> dict[str, str]:
@@ -54,11 +58,10 @@ def no_proxy(node: Node) -> str:
 
 
 def _config(node: Node) -> File:
-    theirs = _inherited(node.found.daemon_json)
+    theirs = _inherited(node, node.found.daemon_json)
     secret = HIDDEN in json.dumps(theirs)
     if secret:
-        _, text, _ = run(node.host, "cat /etc/docker/daemon.json")
-        theirs = _inherited(json.loads(text))
+        theirs = _inherited(node, _with_passwords(node))
     config = theirs | {
         "live-restore": True,
         "log-driver": "json-file",
@@ -68,8 +71,26 @@ def _config(node: Node) -> File:
     return File(BOOTSTRAP_CONFIG, text, "600" if secret else "644", secret)
 
 
-def _inherited(theirs: dict[str, Any] | None) -> dict[str, Any]:
-    return {key: theirs[key] for key in INHERITED if key in theirs} if theirs else {}
+def _with_passwords(node: Node) -> dict[str, Any]:
+    _, out, err = run(node.host, f'echo "== daemon.json"; cat /etc/docker/daemon.json; {END}')
+    # a login shell may print something before and after it
+    found = json_object("\n".join(parts(out.splitlines()).get("daemon.json", [])))
+    if found is None:
+        why = f": {err.strip().splitlines()[-1]}" if err.strip() else ""
+        raise UnreadableError(f"{node.host.name}: /etc/docker/daemon.json could not be read again{why}; run this again")
+    return found
+
+
+def _inherited(node: Node, theirs: dict[str, Any] | None) -> dict[str, Any]:
+    found = {key: theirs[key] for key in INHERITED if key in theirs} if theirs else {}
+    if found.get("storage-driver") in OF_ONE_FILE_SYSTEM and not _on_dockers_disk(node):
+        del found["storage-driver"]
+    return found
+
+
+def _on_dockers_disk(node: Node) -> bool:
+    ours, theirs = (node.found.disks.get(path) for path in (BOOTSTRAP_DATA, node.docker_root))
+    return ours is not None and theirs is not None and ours.device == theirs.device
 
 
 def _revision(node: Node, config: File) -> str:

@@ -16,8 +16,14 @@ from . import pki
 TITLE = "host"
 
 MODULES_FILE = "/etc/modules-load.d/docker-multinode.conf"
-SYSCTL_FILE = "/etc/sysctl.d/99-docker-multinode.conf"
+SYSCTL_FILE = "/etc/sysctl.d/zz-docker-multinode.conf"
+"""After 99-sysctl.conf, by which Debian up to 12, Ubuntu and RHEL read /etc/sysctl.conf at boot."""
 _HEADER = "# Written by docker-multinode: the pod network needs this.\n"
+
+
+def modules(node: Node) -> tuple[str, ...]:
+    """The kernel modules that this node needs: vxlan only where flannel makes a device of it."""
+    return tuple(m for m in MODULES if m != "vxlan" or node.settings.flannel_backend == "vxlan")
 
 
 def _files(node: Node) -> list[File]:
@@ -33,7 +39,7 @@ def _files(node: Node) -> list[File]:
     data = File(DATA, json.dumps({"kubernetes": node.settings.k8s_version}) + "\n")
     return [
         *([data] if node.is_first_master else []),
-        File(MODULES_FILE, _HEADER + "".join(f"{m}\n" for m in MODULES)),
+        File(MODULES_FILE, _HEADER + "".join(f"{m}\n" for m in modules(node))),
         File(SYSCTL_FILE, _HEADER + "".join(f"{k} = {v}\n" for k, v in BOOT_SYSCTLS.items())),
         File(NODE, json.dumps(who, indent=1) + "\n"),
     ]
@@ -42,7 +48,7 @@ def _files(node: Node) -> list[File]:
 def apply(node: Node) -> None:
     """Load and set them now and at each boot."""
     paths_recorded(name="Record what was there before", there=node.found.there_before)
-    kernel(name="Load modules and set sysctls", modules=tuple(MODULES), sysctls=SYSCTLS)
+    kernel(name="Load modules and set sysctls", modules=modules(node), sysctls=SYSCTLS)
     files(name="Write modules, sysctls and the node's record", wanted=_files(node))
 
 

@@ -38,6 +38,8 @@ CHECKS: tuple[Check, ...] = (
     docker.docker_names,
     machine.arch_exists,
     machine.cgroups,
+    machine.modules,
+    machine.resolvers,
     machine.shared_mounts,
     machine.clock,
     machine.memory,

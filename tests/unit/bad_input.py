@@ -245,6 +245,11 @@ HOSTS = (
          routes="default via 10.0.0.1 dev eth0\n10.0.0.0/24 dev eth0\n10.1.0.0/16 via 10.8.0.1 dev tun0"),
     host("too little memory", "MiB", "needs", memory="450000"),
     host("the memory cgroup is off", "memory", "cgroup_enable=memory", cgroup_controllers="cpuset cpu io pids"),
+    host("a name server on the host itself", "127.0.0.1", "/etc/resolv.conf", 'kubelet_extra_args = {"resolv-conf"',
+         resolvers="there\n127.0.0.1"),
+    host("no resolv.conf", "/etc/resolv.conf", "make one", resolvers=""),
+    host("a kernel without vxlan", "vxlan", "linux-modules-extra-5.15.0-1-raspi", missing_modules="vxlan",
+         kernel="5.15.0-1-raspi"),
     host("firewalld runs", "firewalld", active="docker\nfirewalld"),
     host("/ is private", "mount --make-rshared", propagation="/ private"),
     host("a busy kubelet port", "10250", "ss -ltnp", listening="0016\n280A", cli=True),
@@ -277,6 +282,8 @@ HOSTS = (
          docker_unit="# /lib/systemd/system/docker.service\n[Service]\nExecStart=/usr/bin/dockerd -H fd://\n"
          "# /etc/systemd/system/docker.service.d/o.conf\n[Service]\nExecStart=\n"
          "ExecStart=/usr/bin/dockerd -H fd:// --iptables=false"),
+    host("a password in the unit's command", "name and password", "Environment=", "daemon.json",
+         docker_unit="# /x\n[Service]\nExecStart=/usr/bin/dockerd -H fd:// --http-proxy=http://***@proxy.lan:3128"),
     host("journald logs by DOCKER_OPTS", "--log-driver=journald", "take it out",
          docker_flags="-H\nfd://\n--log-driver=journald"),
     host("live-restore by DOCKER_OPTS", "--live-restore", "take it out", docker_flags="-H\nfd://\n--live-restore"),

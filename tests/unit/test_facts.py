@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +17,12 @@ from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
 from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, TakenFields
 from deploys.facts.leftovers import Leftovers
-from deploys.facts.platform import Interface, Platform
+from deploys.facts.platform import RESOLV_CONF, RESOLVED, Interface, Platform
 from deploys.managed_fields import Taken
 
 from . import machines
 from .samples import edited, lines
+from .test_scripts import program, sh
 
 
 def asked(fact: FactBase[Any], **arguments: object) -> str:
@@ -324,3 +326,27 @@ def test_each_object_is_asked_by_itself_whose_fields_are_taken() -> None:
     text = asked(TakenFields(), documents=("a: 1", "b: $(reboot)"))
     assert f"ask 1 {base64.b64encode(b'b: $(reboot)').decode()}" in text
     assert "--dry-run=server" in text
+
+
+@pytest.mark.parametrize(
+    ("stub", "resolved", "active", "expected"),
+    [
+        (None, "", "inactive", None),
+        ("# nameserver 10.0.0.9\nsearch lan\n", "", "inactive", ()),
+        ("nameserver 127.0.0.53\n", "nameserver 10.0.0.1\nnameserver\t10.0.0.2\n", "inactive", ("127.0.0.53",)),
+        ("nameserver 127.0.0.53\n", "nameserver 10.0.0.1\nnameserver\t10.0.0.2\n", "active", ("10.0.0.1", "10.0.0.2")),
+        (None, "nameserver 10.0.0.1\n", "active", None),
+    ],
+)
+def test_name_servers_are_those_that_systemd_resolved_asks_where_it_runs(
+    stub: str | None, resolved: str, active: str, expected: tuple[str, ...] | None, tmp_path: Path
+) -> None:
+    units = f"ActiveState=inactive\n\nActiveState=inactive\n\nActiveState={active}"
+    program(tmp_path / "bin", "systemctl", f"[ $1 = cat ] || echo '{units}'")
+    script = asked(Platform()).replace("/run/systemd/system", str(tmp_path))
+    for path, text in ((RESOLV_CONF, stub), (RESOLVED, resolved)):
+        name = path.replace("/", "_")
+        script = script.replace(path, f"{tmp_path}/{name}")
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    assert Platform().process(sh(script, path=str(tmp_path / "bin")).stdout.splitlines()).resolvers == expected

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import subprocess
 from collections.abc import Iterator
@@ -10,18 +9,23 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from pyinfra.api import DeployError
 
+from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.facts.platform import HIDDEN, Platform
 from deploys.operations.files import File, files
-from deploys.phases import bootstrap
-from deploys.record import BOOTSTRAP_CONFIG
+from deploys.phases import bootstrap, docker
+from deploys.record import BOOTSTRAP_CONFIG, BOOTSTRAP_DATA
 
 from . import machines
 from .harness import Shell, World
 from .known import host_files
+from .test_scripts import program, sh
 
 THEIRS = {"proxies": {"http-proxy": "http://bob:s3cret@proxy.lan:3142"}, "registry-mirrors": ["https://mirror.lan"]}
+READ = f"Welcome!\n{{}}\n== daemon.json\n{json.dumps(THEIRS, indent=1)}\n== end\nBye!\n"
+"""What the host prints when it is asked for that file, by a login shell that prints something, too."""
 SHOWN = json.loads(json.dumps(THEIRS).replace("bob:s3cret@", HIDDEN))
 
 
@@ -29,7 +33,7 @@ SHOWN = json.loads(json.dumps(THEIRS).replace("bob:s3cret@", HIDDEN))
 def node() -> Iterator[bootstrap.Node]:
     """A host whose daemon.json has a password, which the fact hid."""
     here = World(platforms={"m1": machines.found(daemon_json=SHOWN)})
-    with patch.object(bootstrap, "run", return_value=(True, json.dumps(THEIRS), "")):
+    with patch.object(bootstrap, "run", return_value=(True, READ, "")):
         yield here.node()
 
 
@@ -45,7 +49,7 @@ def test_a_password_in_daemon_json_is_taken_over_for_root_alone_and_shown_nowher
 
 def test_another_password_is_another_revision_and_writes_the_secret_file_with_the_unit(node: bootstrap.Node) -> None:
     one = bootstrap._config(node)
-    with patch.object(bootstrap, "run", return_value=(True, json.dumps(THEIRS).replace("s3cret", "other"), "")):
+    with patch.object(bootstrap, "run", return_value=(True, READ.replace("s3cret", "other"), "")):
         other = bootstrap._config(node)
     assert bootstrap._revision(node, one) != bootstrap._revision(node, other)
     unit = File("/unit", "new")
@@ -57,6 +61,21 @@ def test_another_password_is_another_revision_and_writes_the_secret_file_with_th
     assert same.run(files, wanted=[one, unit]) == []
 
 
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ((False, "", "the connection to m1 broke: timed out"), "m1 broke: timed out; run this again"),
+        ((False, "Welcome!\n== daemon.json\n", "x\ncat: /etc/docker/daemon.json: gone\n"), "again: cat: .*: gone; run"),
+        ((True, "Welcome!\n{}\n== daemon.json\n{", ""), "could not be read again; run this again"),
+    ],
+)
+def test_a_daemon_json_that_can_not_be_read_again_is_one_sentence(
+    node: bootstrap.Node, answer: tuple[bool, str, str], says: str
+) -> None:
+    with patch.object(bootstrap, "run", return_value=answer), pytest.raises(DeployError, match=says):
+        bootstrap._config(node)
+
+
 def test_a_configuration_without_a_password_is_shown_and_nothing_more_is_read() -> None:
     plain = {"registry-mirrors": ["https://mirror.lan"], "proxies": {"http-proxy": "http://proxy.lan:1"}}
     here = World(platforms={"m1": machines.found(daemon_json=plain)})
@@ -66,27 +85,61 @@ def test_a_configuration_without_a_password_is_shown_and_nothing_more_is_read() 
     assert json.loads(config.content)["proxies"] == plain["proxies"]
 
 
-def _hidden(line: str, tmp_path: Path, text: str) -> str:
-    script = Platform().command().get_raw_value()
-    hide = next(part for part in script.splitlines() if part.startswith("export LC_ALL=C; hide="))
-    (tmp_path / "text").write_text(text)
-    ran = subprocess.run(
-        ["sh", "-c", f"{hide}\n{line} < {tmp_path}/text"], capture_output=True, text=True, check=True
+@pytest.mark.parametrize(
+    ("driver", "device", "inherited"),
+    [("zfs", 1, True), ("zfs", 2, False), ("btrfs", 2, False), ("btrfs", None, False), ("overlay2", 2, True)],
+)
+def test_a_storage_driver_that_needs_its_own_file_system_is_taken_over_on_dockers_disk_only(
+    driver: str, device: int | None, inherited: bool
+) -> None:
+    disks = ["1 9000000 9000000 9 9000 /srv/docker", f"{device} 9000000 9000000 9 9000 {BOOTSTRAP_DATA}"]
+    there = machines.found(
+        daemon_json={"storage-driver": driver}, info={"DockerRootDir": "/srv/docker"},
+        disks="\n".join(disks[: 2 if device else 1]),
     )  # fmt: skip
-    return ran.stdout
+    config = json.loads(bootstrap._config(World(platforms={"m1": there}).node()).content)
+    assert config.get("storage-driver") == (driver if inherited else None)
 
 
 @pytest.mark.parametrize("slashes", ["://", r":\/\/"])
 def test_a_host_hides_passwords_of_daemon_json_before_it_tells_it(slashes: str, tmp_path: Path) -> None:
-    text = json.dumps(THEIRS).replace("://", slashes)
-    told = _hidden('sed -E "$hide"', tmp_path, text)
-    assert json.loads(told) == SHOWN
-    assert 'sed -E "$hide" /etc/docker/daemon.json 2>/dev/null | base64' in Platform().command().get_raw_value()
-    assert "s3cret" not in base64.b64decode(base64.b64encode(told.encode())).decode()
+    place = tmp_path / "daemon.json"
+    place.write_text(json.dumps(THEIRS).replace("://", slashes))
+    script = Platform().command().get_raw_value().replace("/etc/docker/daemon.json", str(place))
+    told = sh(script).stdout
+    assert Platform().process(told.splitlines()).daemon_json == SHOWN
 
 
-def test_a_host_hides_passwords_of_dockers_environment_but_not_of_its_command(tmp_path: Path) -> None:
-    unit = 'Environment="A=http://u:s3cret@p" B=x@y\nExecStart=/d \\\n  --http-proxy=http://u:seen@p\n'
-    line = 'sed -E "/^[[:space:]]*Environment=/$hide"'
-    assert line in Platform().command().get_raw_value()
-    assert _hidden(line, tmp_path, unit) == unit.replace("u:s3cret@", HIDDEN)
+@pytest.fixture
+def dockerd(tmp_path: Path) -> Iterator[Path]:
+    """Where a systemctl lies that knows a Docker with passwords in its unit and in its command line."""
+    unit = """# /x
+[Service]
+Environment="A=http://u:s3cret@p" \\
+  B=http://u:s3cret@p
+ExecStart=/d -H fd:// \\
+  --http-proxy=http://u:s3cret@p
+"""
+    (tmp_path / "unit").write_text(unit.replace("\\\\", "\\"))
+    command = ["sh", "-c", "read x; :", "dockerd", "-H", "fd://", "--http-proxy=http://u:s3cret@p"]
+    running = subprocess.Popen(command, stdin=subprocess.PIPE)
+    program(tmp_path / "bin", "systemctl", f"""case $1 in cat) cat {tmp_path}/unit;;
+show) echo ActiveState=deactivating; echo MainPID={running.pid};; esac""")  # fmt: skip
+    yield tmp_path / "bin"
+    running.communicate()
+
+
+def test_a_host_hides_passwords_of_dockers_unit_and_command_before_it_tells_them(dockerd: Path) -> None:
+    script = Platform().command().get_raw_value().replace("[ ! -d /run/systemd/system ]", "false")
+    told = sh(script.replace("[ -d /run/systemd/system ]", "true"), path=str(dockerd)).stdout
+    assert "s3cret" not in told
+    found = Platform().process(told.splitlines())
+    assert found.docker_flags[-3:] == ("-H", "fd://", f"--http-proxy=http://{HIDDEN}p")
+    assert docker.command_of(found.docker_unit, "/y") == f"/d -H fd:// --http-proxy=http://{HIDDEN}p"
+
+
+def test_a_host_hides_passwords_of_both_daemons_commands_before_it_tells_them(dockerd: Path) -> None:
+    told = sh(DaemonsFact().command().get_raw_value(), path=str(dockerd)).stdout
+    assert "s3cret" not in told
+    found = DaemonsFact().process(told.splitlines())
+    assert found.main.command[-1] == found.bootstrap.command[-1] == f"--http-proxy=http://{HIDDEN}p"

@@ -16,6 +16,7 @@ from deploys.checks.docker import REFUSED_KEYS
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
+from deploys.facts.platform import HIDDEN
 from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, Check
 
 from . import machines
@@ -71,11 +72,29 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --log-driver journald"}, "log-driver"),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --iptables=false"}, "iptables"),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd 'unclosed"}, "can't be read"),
+    ("docker_unit", {}, {"docker_unit": f"# /x\nExecStart=/d --http-proxy=http://{HIDDEN}p"}, "Environment="),
     ("docker_options", {}, {"info": {"SecurityOptions": ["name=rootless"]}}, "rootless"),
     ("docker_options", {}, {"info": {"Swarm": {"LocalNodeState": "active"}}}, "swarm"),
     ("docker_root", {}, {"info": {"DockerRootDir": "/var/lib"}}, "data-root is /var/lib"),
     ("arch_exists", {}, {"machine": "armv7l"}, "arm"),
     ("cgroups", {}, {"cgroup_controllers": "cpu io"}, "cgroup_enable=memory"),
+    (
+        "modules",
+        {},
+        {"missing_modules": "vxlan", "kernel": "6.8.0-1-raspi"},
+        "install linux-modules-extra-6.8.0-1-raspi",
+    ),
+    ("modules", {"flannel_backend": "host-gw"}, {"missing_modules": "br_netfilter\nvxlan"}, "module br_netfilter;"),
+    ("resolvers", {}, {"resolvers": ""}, "has no /etc/resolv.conf"),
+    ("resolvers", {"kubelet_extra_args": {"resolv-conf": "/proc/1/root/etc/x"}}, {"resolvers": ""}, "make one"),
+    ("resolvers", {}, {"resolvers": "there\n10.0.0.1\n127.0.0.1"}, "/etc/resolv.conf names 127.0.0.1,"),
+    ("resolvers", {}, {"resolvers": "there\n::1"}, '{"resolv-conf": "/proc/1/root/etc/'),
+    (
+        "resolvers",
+        {},
+        {"resolvers": "there\n127.0.0.1", "active": "docker\nsystemd-resolved"},
+        "/run/systemd/resolve/resolv.conf names",
+    ),
     ("shared_mounts", {}, {"propagation": "/ private"}, "mount --make-rshared /"),
     ("clock", {}, {"time": "0"}, "NTP"),
     ("clock", {}, {"time": str(int(time.time()) + 3600)}, "ahead of"),
@@ -158,6 +177,10 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("docker_api", {"flannel_backend": "host-gw"}, {"docker": "27.5.1", "api": "1.47"}),
     ("shared_mounts", {}, {"propagation": "/ private\n/var/lib/kubelet shared"}),
     ("cgroups", {}, {"cgroup_controllers": ""}),
+    ("modules", {"flannel_backend": "host-gw"}, {"missing_modules": "vxlan"}),
+    ("resolvers", {}, {"resolvers": "there"}),
+    ("resolvers", {}, {"resolvers": "there\nfe80::1%eth0\n<any>"}),
+    ("resolvers", {"kubelet_extra_args": {"resolv-conf": "/proc/1/root/etc/x"}}, {"resolvers": "there\n127.0.0.1"}),
     ("memory", {}, {"memory": ""}),
     ("etcd_has_its_authority", {}, {"etcd_data": "yes", "ca": "yes"}),
     ("same_node", {}, {"record": NODE_RECORD}),
@@ -181,6 +204,8 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
      {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS, "subnet__env": RECORD}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --data-root=/srv/docker -H fd://"}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --log-driver=json-file --iptables=true"}),
+    ("docker_unit", {}, {"docker_unit": f"# /x\nEnvironment=HTTP_PROXY=http://{HIDDEN}p\nExecStart=/d -H fd://"}),
+    ("docker_unit", {}, {"docker_flags": f"-H\nfd://\n--http-proxy=http://{HIDDEN}p"}),
     ("docker_root", {}, {"info": {"DockerRootDir": "/srv/docker"}}),
     ("docker_root", {}, {"info": {"DockerRootDir": "/var/lib/docker/"}}),
     ("docker_options", {}, {"info": {"SecurityOptions": None, "Swarm": None}}),

@@ -13,7 +13,7 @@ from deploys.facts.leftovers import Leftovers
 from deploys.facts.platform import Found, Platform
 from deploys.operations.files import WRITE, File, archive
 from deploys.operations.leftovers import no_directories
-from deploys.record import ETCD_DATA, KUBELET, KUBERNETES, RECORD
+from deploys.record import BOOTSTRAP_UNIT, ETCD_DATA, FILES, KUBELET, KUBERNETES, NODE, RECORD, SUBNET_ENV
 
 from .harness import Shell, World
 from .known import host_files, left
@@ -175,6 +175,33 @@ def test_another_kubernetes_is_told_by_its_files_and_not_by_what_a_reset_leaves(
     assert asked(tmp_path).foreign_kubernetes == (f"{KUBELET}/config.yaml",)
     lies(tmp_path, f"{KUBERNETES}/pki/etcd/ca.crt")
     assert asked(tmp_path).foreign_kubernetes[0] == f"{KUBERNETES}/pki/etcd/ca.crt"
+
+
+AUTHORITY = f"{KUBERNETES}/pki/ca.crt"
+
+
+def recorded(root: Path, *paths: str) -> None:
+    """Write the record's list of files."""
+    lies(root, FILES)
+    (root / FILES.lstrip("/")).write_text("".join(f"{root}{path}\n" for path in paths))
+
+
+def test_what_a_turndown_keeps_is_no_other_kubernetes_and_one_that_came_after_it_is(tmp_path: Path) -> None:
+    lies(tmp_path, AUTHORITY)
+    recorded(tmp_path, AUTHORITY, SUBNET_ENV)
+    assert asked(tmp_path).foreign_kubernetes == ()
+    lies(tmp_path, f"{KUBERNETES}/kubelet.conf", f"{KUBELET}/config.yaml")
+    assert asked(tmp_path).foreign_kubernetes == (f"{KUBERNETES}/kubelet.conf", f"{KUBELET}/config.yaml")
+
+
+def test_a_node_is_no_other_kubernetes_also_where_its_damaged_node_json_was_removed(tmp_path: Path) -> None:
+    lies(tmp_path, f"{KUBELET}/cpu_manager_state", f"{KUBERNETES}/manifests/theirs.yaml")
+    recorded(tmp_path, BOOTSTRAP_UNIT)
+    assert asked(tmp_path).foreign_kubernetes == ()
+    recorded(tmp_path)
+    assert len(asked(tmp_path).foreign_kubernetes) == 2
+    lies(tmp_path, NODE)
+    assert asked(tmp_path).foreign_kubernetes == ()
 
 
 def test_a_link_that_was_there_before_us_is_not_ours(tmp_path: Path) -> None:

@@ -49,6 +49,6 @@ rm -f /etc/systemd/system/docker-bootstrap.service /etc/docker-bootstrap/daemon.
 ip link delete docker-boot0
 no_directories /var/lib/bootstrap-docker /run/bootstrap-docker /run/docker-bootstrap.sock /run/bootstrap-docker.pid
 cd /etc/kubernetes/pki && find . -type f ! -name 'ca.*' ! -name 'front-proxy-ca.*' ! -name 'sa.*' -delete
-rm -f /etc/modules-load.d/docker-multinode.conf /etc/sysctl.d/99-docker-multinode.conf
+rm -f /etc/modules-load.d/docker-multinode.conf /etc/sysctl.d/zz-docker-multinode.conf
 ! systemctl is-active --quiet docker-bootstrap && [ -z "$(docker ps -aq --filter name=kubelet)" ] &&
   [ "$(ip -4 -o addr show docker0 | awk '{print $4}')" = "$(cat /root/docker0.before)" ]
