@@ -12,13 +12,16 @@ from deploys import busy
 from deploys.plan import fail
 from deploys.record import LOCAL_DOCKER
 
+from .harness import World
+
 
 def test_a_command_is_marked_with_its_input_and_a_failure_is_left_as_it_is() -> None:
     command = busy.marked(StringCommand("cat", _stdin="x"))
     assert isinstance(command, StringCommand)
     assert command.get_raw_value() == f"{LOCAL_DOCKER} {busy.MARK} cat"
     assert command.connector_arguments == {"_stdin": "x"}
-    failure = fail("no")
+    with World().on():
+        failure = fail("no")
     assert busy.marked(failure) is failure
 
 
