@@ -85,14 +85,15 @@ EMPTY_DIRECTORIES = (
 
 def remove_files(paths: Sequence[str]) -> StringCommand:
     """The command that removes these files, strikes them from the record, and removes directories that we
-    made and that are empty then. Where the record can't be written, it stays as it was and the command fails."""
+    made and that are empty then. Where one can't be removed, or the record can't be written, the record stays as it
+    was and the command fails."""
     quoted = " ".join(map(shlex.quote, paths))
     # grep ends with 1 where no line is left, and with 2 where it could not write them all
     return StringCommand(
-        f"rm -f -- {quoted}; {EMPTY_DIRECTORIES}; [ ! -f {FILES} ] || {{ printf '%s\\n' {quoted} | "
+        f"rm -f -- {quoted} && {{ {EMPTY_DIRECTORIES}; [ ! -f {FILES} ] || {{ printf '%s\\n' {quoted} | "
         f"grep -vxFf - {FILES} > {FILES}.new; [ $? -le 1 ] && sync {FILES}.new && mv -f {FILES}.new {FILES}; }} || "
         f"{{ rm -f {FILES}.new; echo \"{FILES} can't be written and stays as it was: "
-        'free space on its disk and run again" >&2; false; }'
+        'free space on its disk and run again" >&2; false; }; }'
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from ..facts.daemons import IMAGE_LABEL
+from ..facts.platform import RESOLV_CONF
 from ..operations.certificates import kubelet_client
 from ..operations.containers import Spec, container, no_container
 from ..operations.daemons import main_daemon_started
@@ -84,7 +85,6 @@ def _build_arguments(node: Node) -> dict[str, str]:
 
 
 def _files(node: Node) -> list[File]:
-    resolved = "systemd-resolved" in node.found.active
     config = render(
         "kubernetes/kubelet.yaml.j2",
         pki=PKI,
@@ -93,7 +93,7 @@ def _files(node: Node) -> list[File]:
         dns_domain=node.settings.dns_domain,
         # the stub at 127.0.0.53 would make CoreDNS ask itself. By way of the host's init, since a mounted file stays
         # what it was where the host's is replaced, as DHCP clients do.
-        resolv_conf="/run/systemd/resolve/resolv.conf" if resolved else "/proc/1/root/etc/resolv.conf",
+        resolv_conf=f"/proc/1/root{node.found.resolv_conf}",
         fields=node.release.kubelet,
     )
     return [File(CONFIG, config), control_plane.kubeconfig(node, KUBECONFIG, "kubelet", KUBELET_CLIENT)]
@@ -120,7 +120,7 @@ def spec(node: Node, revision: str) -> Spec:
     """The container: host paths at the same places, so that what the kubelet says is true outside."""
     same = [
         f"{KUBERNETES}:{KUBERNETES}:ro", "/etc/machine-id:/etc/machine-id:ro",
-        "/etc/os-release:/etc/os-release:ro", "/etc/resolv.conf:/etc/resolv.conf:ro",
+        "/etc/os-release:/etc/os-release:ro", f"{RESOLV_CONF}:{RESOLV_CONF}:ro",
         "/dev:/dev", "/sys:/sys", "/sys/fs/cgroup:/sys/fs/cgroup:rw",
         "/run:/run:rslave", f"{node.docker_root}:{node.docker_root}:rw,rslave",
         f"{KUBELET}:{KUBELET}:rshared", "/var/lib/cri-dockerd:/var/lib/cri-dockerd",

@@ -54,7 +54,7 @@ def test_absent_files_of_ours_are_removed_and_struck_from_the_record() -> None:
     commands = world.run(no_files, paths=[UNIT.path, "/etc/theirs", "/never"])
     assert commands == [
         Shell(
-            "rm -f -- /etc/systemd/system/x.service; "
+            "rm -f -- /etc/systemd/system/x.service && { "
             "sed 's|[^/]*$|.docker-multinode.new|' /var/lib/docker-multinode/files 2>/dev/null | "
             "tr '\\n' '\\0' | xargs -0r rm -f --; "
             "[ ! -f /var/lib/docker-multinode/directories ] || sort -ru /var/lib/docker-multinode/directories | "
@@ -65,7 +65,7 @@ def test_absent_files_of_ours_are_removed_and_struck_from_the_record() -> None:
             "mv -f /var/lib/docker-multinode/files.new /var/lib/docker-multinode/files; } || "
             "{ rm -f /var/lib/docker-multinode/files.new; "
             "echo \"/var/lib/docker-multinode/files can't be written and stays as it was: "
-            'free space on its disk and run again" >&2; false; }'
+            'free space on its disk and run again" >&2; false; }; }'
         )
     ]
 

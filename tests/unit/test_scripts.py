@@ -191,6 +191,14 @@ def test_a_record_that_a_full_disk_lets_nobody_write_stays_whole(tmp_path: Path)
     assert [(p.name, p.read_text()) for p in record(tmp_path).iterdir()] == [("files", known)]
 
 
+def test_a_file_that_can_not_be_removed_stays_in_the_record(tmp_path: Path) -> None:
+    (tmp_path / "etc/a").mkdir(parents=True)
+    record(tmp_path).mkdir(parents=True)
+    (record(tmp_path) / "files").write_text(f"{tmp_path}/etc/a\n")
+    assert sh(below(tmp_path, remove_files([f"{tmp_path}/etc/a"]).get_raw_value())).returncode == 1
+    assert (record(tmp_path) / "files").read_text() == f"{tmp_path}/etc/a\n"
+
+
 @needs_root
 def test_what_was_written_is_read_back_by_the_fact_but_no_key(tmp_path: Path) -> None:
     write(tmp_path, File("/etc/kubernetes/a b.yaml", "A: é\n"), File("/etc/kubernetes/pki/x.key", "SECRET", "600"),
