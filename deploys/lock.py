@@ -62,6 +62,8 @@ class Lock:
 _held: WeakKeyDictionary[State, dict[Host, Lock]] = WeakKeyDictionary()
 """Run → host → its lock."""
 _refused: WeakKeyDictionary[State, DeployError] = WeakKeyDictionary()
+_ours: WeakKeyDictionary[State, set[Host]] = WeakKeyDictionary()
+"""Run → the hosts on which it is to be alone; an inventory may have others."""
 _taking = BoundedSemaphore()
 
 
@@ -90,13 +92,15 @@ def _acquire(state: State, host: Host, who: str) -> Lock | None:
     extract_control_arguments(arguments)  # time limits and the like: not for the command itself
     command = make_unix_command_for_host(state, host, script, **arguments)
     stdin, stdout, stderr = client.exec_command(command.get_raw_value())
+    waited = False
     for line in stdout:  # what a login shell prints comes first
         answer = line.strip()
         if answer == "waiting":
+            waited = True
             host.log("waits for what an earlier run, which ended, left at work")
         if found := re.fullmatch(r"held(?: (\d+\.\d+) (\d+\.\d+)| \S+ \S+)?", answer):
             # by the host's clock; a file that is new, or that a turndown took away, says nothing of before
-            quiet = float(found[1]) - float(found[2]) if found[1] else 0
+            quiet = float(found[1]) - float(found[2]) if found[1] and not waited else 0
             return Lock(who, time.monotonic() - max(quiet, 0), stdin)
         if answer == "taken":
             raise DeployError(
@@ -129,14 +133,14 @@ def _take(state: State, who: str, host: Host) -> None:
 
 
 def _hold(state: State) -> None:
-    """Take the locks of all hosts, once a run.
+    """Take the locks of all hosts of ours, once a run.
 
     :raises DeployError: another run has one of them; also when asked again.
     """
     with _taking:
         if state not in _held:
             _held[state], who = {}, _who()
-            hosts = sorted(state.inventory.get_active_hosts(), key=lambda h: h.name)
+            hosts = sorted(_ours[state] & set(state.inventory.get_active_hosts()), key=lambda h: h.name)
             # of two runs at the same hosts one gets the first host's lock, and only that one goes on
             for some in (hosts[:1], hosts[1:]):
                 if state not in _refused:
@@ -144,6 +148,11 @@ def _hold(state: State) -> None:
             gevent.spawn(_beat, state)
     if state in _refused:
         raise _refused[state]
+
+
+_HOST_BY_HOST = (
+    "hosts wait for each other at every step: leave out --serial and --no-wait, or choose one host with --limit"
+)
 
 
 class _Locking(BaseStateCallback):
@@ -157,6 +166,8 @@ class _Locking(BaseStateCallback):
     def operation_host_start(state: State, host: Host, op_hash: str) -> None:
         """All that pyinfra tells with --serial and --no-wait, where it shows no error of ours either."""
         try:
+            if state not in _held and len(_ours[state]) > 1:
+                _held[state], _refused[state] = {}, DeployError(_HOST_BY_HOST)
             _hold(state)
         except DeployError as error:
             host.log_styled(str(error), fg="red", log_func=logger.error)
@@ -169,5 +180,6 @@ class _Locking(BaseStateCallback):
 def one_run_at_a_time(host: Host) -> None:
     """Let this run refuse to start where another one is at work on one of its hosts."""
     state: State = host.state
+    _ours.setdefault(state, set()).add(host)
     if not any(isinstance(handler, _Locking) for handler in state.callback_handlers):
         state.add_callback_handler(_Locking())  # type: ignore[no-untyped-call]

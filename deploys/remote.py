@@ -21,6 +21,10 @@ BROKEN = (SSHException, OSError, EOFError)
 """What is raised where a connection breaks."""
 
 
+ALIVE = 15
+"""Seconds between two signs of life to a host; its connection is broken when four of them are not acknowledged."""
+
+
 def connector_arguments(host: Host) -> dict[str, Any]:
     """How commands of this run's operations are run on a host: sudo, shell, environment."""
     arguments, _ = pop_global_arguments(host.state, host, {})
@@ -53,9 +57,13 @@ def prepare(host: Host) -> None:
     client = getattr(host.connector, "client", None)
     if client is None or hasattr(client, "as_it_was"):
         return
-    with contextlib.suppress(AttributeError, OSError):
+    with contextlib.suppress(AttributeError, OSError):  # by way of another host it is no socket
+        transport = client.get_transport()
+        # of a host that lost its power while a command runs nothing is heard: what is sent to it must be acknowledged
+        transport.set_keepalive(ALIVE)
         # paramiko leaves Nagle's algorithm on, which costs 40 ms an execution on a LAN
-        client.get_transport().sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 4 * ALIVE * 1000)
     client.as_it_was = client.exec_command
 
     def exec_command(*args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:

@@ -25,6 +25,7 @@ from .observe import UnreadableError, ask, ask_ahead, ask_all, forget, observe, 
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
+from .operations.look import together
 from .phases import PHASES, addons, pki, preflight
 from .record import PKI, RECORD
 from .remote import prepare
@@ -107,6 +108,7 @@ def _bring_up_as(role: str) -> None:
         _bring_up()
     else:
         mine.log(f"is a {role_of(mine)}: deploys/{role}.py leaves it alone")
+    together(name=f"Let every {role} be done before what follows")
 
 
 @deploy("Kubernetes")

@@ -31,12 +31,19 @@ def _field(config: object, *keys: str | int) -> str:
     return str(config)
 
 
+def _count(config: object, kind: str) -> int:
+    found = config.get(kind) if isinstance(config, dict) else None
+    return len(found) if isinstance(found, list) else 0
+
+
 def _why_not(text: str, ca: str, certificate: str, server: str) -> str | None:
     """Why a kubeconfig at the wished place is not the wished one; ``foreign`` where it is not ours."""
     try:
         config = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # a date that is none, a key that is a list
         return "foreign"
+    if any(_count(config, kind) != 1 for kind in ("clusters", "contexts", "users")):
+        return "foreign"  # others were merged into it
     if _field(config, "clusters", 0, "cluster", "certificate-authority-data") != _data(ca):
         return "foreign"
     if _field(config, "clusters", 0, "cluster", "server") != server:

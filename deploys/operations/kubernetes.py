@@ -99,6 +99,13 @@ def _without_taken(manifest: str) -> str:
     return "---\n".join(texts)
 
 
+# one that this run has started is about to register
+_REGISTER = (
+    "started=$(date -d \"$(docker inspect -f '{{.State.StartedAt}}' kubelet)\" +%s) && "
+    "{ [ $(($(date +%s) - started)) -lt 60 ] || docker restart -t 5 kubelet >/dev/null; }"
+)
+
+
 @operation
 def node_ready(node: str, master: Host, labels: Sequence[str], limit: int, when: Sequence[OperationMeta]) -> Commands:
     """
@@ -114,13 +121,18 @@ def node_ready(node: str, master: Host, labels: Sequence[str], limit: int, when:
     have = (now or {}).get(node)
     wait = not (have and have.ready) or changed(when)
     missing = [label for label in labels if not have or label not in have.labels]
+    lost = now is not None and not have and "kubelet" in observe(DaemonsFact).main.containers
     if not wait and not missing:
         host.noop(f"node {node} is Ready")
         return
+    if lost:
+        say(f"Will restart container kubelet: the API has no node {node}, and a kubelet registers at its start only")
     if wait:
         say(f"Will wait until node {node} is Ready")
     if missing:
         say(f"Will label node {node} with {', '.join(missing)}")
+    if lost:
+        yield StringCommand(_REGISTER)
     if wait:
         yield on_master(master, _until_ready(node, limit), f"waiting for node {node}")
     for label in missing:

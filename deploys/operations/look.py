@@ -19,3 +19,12 @@ def looked_at(questions: Sequence[Question]) -> Commands:
     ask_all(questions)
     host.noop(f"{len(questions)} questions are answered")
     yield from ()
+
+
+@operation
+def together() -> Commands:
+    """
+    Let no host begin what follows before every host is here: pyinfra ends an operation on all of them first.
+    """
+    host.noop("every host is here")
+    yield from ()

@@ -25,19 +25,19 @@ from .harness import World
 from .runs import ROOT, H, Outcome, _environment, master, through_api, through_cli, worker
 
 
-def plan(place: Path, entry: str, *options: str) -> dict[str, list[str]]:
-    """Operation → hosts that it changes, in the order of the plan, by the real command."""
+def plan(place: Path, entry: str, *options: str) -> list[tuple[str, list[str]]]:
+    """Each operation and the hosts that it changes, in the order of the plan, by the real command."""
     outcome = through_cli(place, entry, PAIR, options=("--dry", "--json", *options))
     assert outcome.code == 0, outcome.said
     text = outcome.said[outcome.said.index("{") :]
     found = json.JSONDecoder().raw_decode(text)[0]["plan"]
-    return {op["name"]: sorted(op["hosts_with_change"]) for op in found}
+    return [(op["name"], sorted(op["hosts_with_change"])) for op in found]
 
 
 @pytest.fixture(scope="module")
 def cluster_plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """The plan of a first run of both roles."""
-    return plan(tmp_path_factory.mktemp("plan"), "cluster")
+    return dict(plan(tmp_path_factory.mktemp("plan"), "cluster"))
 
 
 def test_a_first_plan_shows_a_change_on_every_host_that_is_concerned(cluster_plan: dict[str, list[str]]) -> None:
@@ -59,7 +59,15 @@ def test_a_masters_run_leaves_workers_alone_and_a_workers_run_masters() -> None:
         outcome = through_api(entry, PAIR)
         assert (outcome.code, outcome.said) == (0, "")
         assert outcome.operations[f"@fake/{touched}"] > 10
-        assert outcome.operations[f"@fake/{left_alone}"] == 0
+        assert outcome.operations[f"@fake/{left_alone}"] == 1, "it waits for the others"
+
+
+def test_masters_are_done_before_workers_begin_where_one_run_has_both(tmp_path: Path) -> None:
+    turns = [hosts for _, hosts in plan(tmp_path, "master", f"{ROOT}/deploys/worker.py") if hosts]
+    masters, workers = turns.count(["@fake/m1"]), turns.count(["@fake/w1"])
+    assert masters > 10
+    assert workers > 10
+    assert turns == [["@fake/m1"]] * masters + [["@fake/w1"]] * workers
 
 
 @pytest.mark.parametrize("record", [None, {"name": "m1", "role": "master", "address": "10.0.0.11"}])
@@ -113,7 +121,7 @@ def test_no_host_is_asked_more_than_ten_times_for_a_plan() -> None:
 
 
 def test_a_turndown_of_hosts_that_have_nothing_changes_nothing(tmp_path: Path) -> None:
-    assert not any(plan(tmp_path, "turndown").values())
+    assert not any(hosts for _, hosts in plan(tmp_path, "turndown"))
 
 
 def test_a_plan_with_diff_shows_no_key(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -64,8 +65,9 @@ def start(here: World, monkeypatch: pytest.MonkeyPatch, *operations: str) -> lis
     """Start these operations as pyinfra does; what would go on beside them is given back."""
     beside: list[Callable[..., None]] = []
     monkeypatch.setattr(gevent, "spawn", lambda function, *args: beside.append(lambda: function(*args)))
-    with here.on() as host:
-        lock.one_run_at_a_time(host)
+    for name in (*here.masters, *here.workers):
+        lock.one_run_at_a_time(here.host(name))
+    with here.on():
         for operation in operations:
             here.state.trigger_callbacks("operation_start", operation)
     return beside
@@ -96,12 +98,36 @@ def test_a_host_that_failed_before_is_not_asked(monkeypatch: pytest.MonkeyPatch)
     assert [len(c.commands) for c in clients.values() if c] == [1, 0]
 
 
-@pytest.mark.parametrize("beside", [False, True], ids=["--serial", "--no-wait"])
-def test_a_run_that_goes_host_by_host_is_refused_on_each(beside: bool) -> None:
-    here = world({"m1": Client("taken\nann@desk (process 7)\n"), "w1": Client()})
-    with here.on() as host:
+def test_a_host_that_is_none_of_ours_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients: dict[str, Client | None] = {"m1": Client(), "db1": Client()}
+    here = world(clients)
+    monkeypatch.setattr(gevent, "spawn", lambda *_: None)
+    with here.on("m1") as host:
         lock.one_run_at_a_time(host)
-    for name in ("m1", "w1"):
+        here.state.trigger_callbacks("operation_start", "a")
+    assert [len(c.commands) for c in clients.values() if c] == [1, 0]
+
+
+def test_what_was_seen_before_the_lock_had_to_wait_for_an_ended_run_does_not_stand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = world({"m1": Client("waiting\nheld 50.5 45.5\n"), "w1": Client()})
+    start(here, monkeypatch, "a")
+    now = time.monotonic()
+    since = [cast(lock.Lock, lock.held(here.host(name))).quiet_since for name in ("m1", "w1")]
+    assert now - 2 < since[0] <= now
+    assert since[1] < now - 4
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["--serial", "--no-wait"])
+@pytest.mark.parametrize("names", [("m1",), ("m1", "w1")])
+def test_a_run_that_goes_host_by_host_is_refused_on_each(names: tuple[str, ...], beside: bool) -> None:
+    here = world({name: Client("taken\nann@desk (process 7)\n") for name in names})
+    why = "leave out --serial and --no-wait" if len(names) > 1 else r"ann@desk \(process 7\)"
+    for name in names:
+        with here.on(name) as host:
+            lock.one_run_at_a_time(host)
+    for name in names:
 
         def begin(name: str = name) -> None:
             here.state.trigger_callbacks("operation_host_start", here.host(name), "a")
@@ -112,10 +138,10 @@ def test_a_run_that_goes_host_by_host_is_refused_on_each(beside: bool) -> None:
                 job.join()
                 assert isinstance(job.value, gevent.GreenletExit)
             else:
-                with pytest.raises(DeployError, match="ann@desk"):
+                with pytest.raises(DeployError, match=why):
                     begin()
-        assert any("ann@desk (process 7)" in line for line in log)
-    assert here.state.failed_hosts == {here.host("m1"), here.host("w1")}
+        assert any(re.search(why, line) for line in log)
+    assert here.state.failed_hosts == {here.host(name) for name in names}
 
 
 SAID = {"new": "5000.200000000 4960.100000000", "back": "50.0 60.0", "whole": "50 40", "none": ""}

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 import yaml
 
 from deploys import x509
@@ -75,6 +76,18 @@ def test_a_file_of_someone_else_is_never_overwritten(tmp_path: Path) -> None:
     for name in ("link", "directory"):
         (step,) = fetch(tmp_path / name)
         assert isinstance(step, Fails)
+
+
+@pytest.mark.parametrize("kind", ["clusters", "contexts", "users"])
+def test_a_kubeconfig_into_which_another_cluster_was_merged_is_never_overwritten(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "config"
+    fetch(place)
+    merged = yaml.safe_load(place.read_text())
+    merged[kind].append({"name": "theirs"})
+    place.write_text(yaml.safe_dump(merged))
+    (step,) = fetch(place, "https://other:6443")
+    assert isinstance(step, Fails)
+    assert "theirs" in place.read_text()
 
 
 def test_another_server_a_renewed_certificate_or_a_loose_mode_is_written_again(tmp_path: Path) -> None:

@@ -120,9 +120,12 @@ def test_an_api_that_should_answer_and_does_not_is_unknown_which_is_not_empty() 
     assert "connection refused" in here.says(objects, manifest=MANIFEST, addons=("cluster",), limit=9)
 
 
-def ready(nodes: dict[str, NodeState] | None, *when: Meta, labels: tuple[str, ...] = ()) -> list[Step]:
+def ready(
+    nodes: dict[str, NodeState] | None, *when: Meta, labels: tuple[str, ...] = (), kubelet: bool = False
+) -> list[Step]:
     """Run the wait for the node w1."""
-    here = World(workers=["w1"], facts={ClusterNodes: nodes})
+    have = daemons("daemons-worker" if kubelet else "daemons-fresh")
+    here = World(workers=["w1"], facts={ClusterNodes: nodes, DaemonsFact: have})
     return here.run(node_ready, on="w1", node="w1", master=here.host("m1"), labels=labels, limit=90, when=when)
 
 
@@ -142,6 +145,20 @@ def test_a_node_is_waited_for_when_something_changed_or_it_is_not_ready_or_not_k
         assert (step.host, step.doing) == ("m1", "waiting for node w1")
         assert "wait --for=condition=Ready --timeout=5s node/w1" in step.text
         assert "date +%s)+90" in step.text
+
+
+@pytest.mark.parametrize(
+    ("nodes", "kubelet", "restarts"),
+    [({}, True, 1), ({}, False, 0), (None, True, 0), ({"w1": NodeState(False)}, True, 0)],
+)
+def test_a_kubelet_whose_node_was_deleted_is_started_again_to_register(
+    nodes: dict[str, NodeState] | None, kubelet: bool, restarts: int
+) -> None:
+    *before, wait = ready(nodes, kubelet=kubelet)
+    assert isinstance(wait, OnMaster)
+    assert [isinstance(step, Shell) and "docker restart -t 5 kubelet" in step.text for step in before] == [
+        True
+    ] * restarts
 
 
 ROLE = "node-role.kubernetes.io/control-plane="

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -95,3 +96,17 @@ def test_what_failed_or_said_nothing_is_an_empty_string(ok: bool, out: str, monk
     reached(monkeypatch, ok=ok, out=out)
     with World().on() as host:
         assert remote.pem(host, "/x") == ""
+
+
+def test_a_connection_tells_when_the_other_end_is_gone() -> None:
+    options: dict[int, int] = {}
+    sock = SimpleNamespace(setsockopt=lambda level, name, value: options.update({name: value}))
+    beats: list[int] = []
+    client = SimpleNamespace(
+        get_transport=lambda: SimpleNamespace(sock=sock, set_keepalive=beats.append), exec_command=None
+    )
+    host = World().host("m1")
+    host.connector = SimpleNamespace(client=client)  # type: ignore[assignment]
+    remote.prepare(host)
+    assert beats == [remote.ALIVE]
+    assert options[socket.TCP_USER_TIMEOUT] == 60_000
