@@ -34,6 +34,16 @@ def test_a_worker_leaves_and_joins_again_alone(cluster: Cluster, before: dict[st
     assert_empty(cluster.product.plan())
 
 
+def test_a_node_that_somebody_deleted_registers_again(cluster: Cluster) -> None:
+    worker = cluster.workers[0]
+    cluster.kubectl("delete", "node", worker.name)
+    assert any(f"the API has no node {worker.name}" in line for line in cluster.product.plan().check().diff)
+    cluster.product.apply().check()
+    cluster.deploy_web()
+    cluster.wait_works()
+    assert_empty(cluster.product.plan())
+
+
 def test_a_worker_alone_with_nothing_to_do(cluster: Cluster) -> None:
     worker = cluster.workers[0].name
     assert_empty(cluster.product.plan("worker", "--limit", worker))
