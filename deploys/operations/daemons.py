@@ -213,6 +213,10 @@ def main_daemon(
         host.noop("the main Docker runs on the pod network")
         return
     say(f"Will restart the main Docker because {why}; which restarts {bounced}")
+    written = (
+        f"[ -e {drop_in} ] || {{ echo 'docker is not restarted, for {drop_in} is not there; run this again, "
+        "which writes it' >&2; exit 1; }"
+    )
     keep = f"mkdir -p {BEFORE}; [ -e {BEFORE}/docker0 ] || echo '{now.docker0}' > {BEFORE}/docker0"
     go = restart.restart.format(unit=MAIN)
     failed = f"{RECORD}/docker-drop-in.failed"
@@ -224,7 +228,7 @@ def main_daemon(
         f"'it was started without our drop-in, which is kept as {failed}' >&2; false; }}"
     )
     yield StringCommand(
-        f"{keep}; {restart.reload}; {{ {bounce(go_or_back, restart)}; }} || exit 1; "
+        f"{written}; {keep}; {restart.reload}; {{ {bounce(go_or_back, restart)}; }} || exit 1; "
         f"ip -4 -o addr show dev docker0 | grep -qF ' {bip} ' || "
         f'{{ echo "docker0 did not get {bip}: $(ip -4 -o addr show dev docker0)" >&2; exit 1; }}'
     )

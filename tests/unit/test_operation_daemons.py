@@ -24,7 +24,7 @@ from deploys.operations.daemons import (
 )
 from deploys.operations.files import File
 from deploys.platforms import RESTART_STRATEGIES
-from deploys.record import NODE, SUBNET_ENV
+from deploys.record import NODE, RECORD, SUBNET_ENV
 
 from .harness import Meta, Shell, Step, World
 from .known import altered, daemons, host_files, left
@@ -199,6 +199,7 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     here = world(daemons("daemons-fresh"))
     command = text(run(here, TWO))
     keep, rest = command.split("; systemctl daemon-reload; ", 1)
+    assert keep.startswith("[ -e /d/zz.conf ] || ")
     assert keep.endswith("|| echo '172.17.0.1/16' > /var/lib/docker-multinode/before/docker0")
     assert "systemctl restart docker" in rest.split("); { ", 1)[1].split(" || ")[0]
     failed = "/var/lib/docker-multinode/docker-drop-in.failed"
@@ -211,6 +212,17 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     said = here.says(main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=TWO)
     assert "Will restart the main Docker because it runs without --ip-masq=false --userland-proxy=false" in said
     assert "which restarts the running containers db, web" in said
+
+
+def test_docker_is_not_restarted_without_its_drop_in(tmp_path: Path) -> None:
+    here = world(daemons("daemons-fresh"))
+    drop_in = f"{tmp_path}/zz.conf"
+    (step,) = here.run(main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in=drop_in, bounced=TWO)
+    program(tmp_path, "systemctl", f'echo "$*" >> {tmp_path}/log')
+    ran = sh(text([step]).replace(RECORD, str(tmp_path)), path=str(tmp_path))
+    said = f"docker is not restarted, for {drop_in} is not there; run this again, which writes it\n"
+    assert (ran.returncode, ran.stderr) == (1, said)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["systemctl"]
 
 
 def test_what_docker_would_not_start_again_the_run_starts() -> None:
