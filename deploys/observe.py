@@ -206,7 +206,7 @@ def _foresee(function: Callable[..., Commands], *args: Any, name: str, **kwargs:
 
 
 def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
-    """A pyinfra operation that forgets what was observed after each command that it ran."""
+    """A pyinfra operation that forgets what was observed after each command that it ran, also one that failed."""
     return _operation(function, forget)
 
 
@@ -226,8 +226,10 @@ def _operation(function: Callable[P, Commands], changed: Callable[[Host], None])
         try:
             for command in function(*args, **kwargs):
                 if state.is_executing:
-                    yield marked(command, lock.who if (lock := held(host)) else "")
-                    changed(host)
+                    try:
+                        yield marked(command, lock.who if (lock := held(host)) else "")
+                    finally:  # pyinfra closes this where the command failed; with --retry it then begins anew
+                        changed(host)
                 else:
                     yield command
         except UnreadableError as error:

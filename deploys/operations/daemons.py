@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +9,10 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import OperationMeta
 
-from ..facts.daemons import Daemons, DaemonsFact
+from ..facts.daemons import LABEL, Daemons, DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
-from ..facts.leftovers import Leftovers
+from ..facts.leftovers import POD, Leftovers
 from ..observe import Commands, observe, operation, removal
 from ..plan import say
 from ..platforms import RestartStrategy
@@ -44,6 +43,18 @@ _NO_NAMESPACES = (
     "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1"
 )
 REVISION = "DOCKER_MULTINODE_REVISION"
+STAY_DOWN = ("", "no", "on-failure")
+"""Restart policies with which Docker leaves down what ended well when it was stopped (measured on 26.1.5)."""
+_STATE = (
+    "{{.Name}}|{{.HostConfig.RestartPolicy.Name}}|{{.HostConfig.AutoRemove}}|"
+    f'{{{{if or (index .Config.Labels "{LABEL}") (index .Config.Labels "{POD}")}}}}ours{{{{end}}}}'
+)
+# oldest first: a later one may use an earlier one's network. Asking a Docker that is down could start it, by its socket
+_DOWN_AFTER = (
+    f"! systemctl is-active --quiet {MAIN} || timeout 60 docker ps -q | tac | "
+    f"xargs -r timeout 60 docker inspect --format '{_STATE}' 2>/dev/null | "
+    f"sed -nE 's#^/(.*)[|]({'|'.join(STAY_DOWN)})[|]false[|]$#\\1#p'"
+)
 
 
 @dataclass(frozen=True)
@@ -65,15 +76,15 @@ class Bounced:
         gone = f"; {', '.join(self.lost)} was run with --rm and will be gone" * bool(self.lost)
         return f"the running containers {', '.join(self.names)}{again}{gone}"
 
-    def around(self, command: str, restart: RestartStrategy) -> str:
-        """A command that restarts the main Docker, and then starts again what would stay down: containers
-        without a restart policy, and units that the host's owner made depend on docker's."""
-        start = f"timeout 60 docker start {shlex.join(self.without_policy)} >/dev/null; " if self.without_policy else ""
-        units = restart.start.format(unit="$units")
-        return (
-            f"units=$({restart.needing.format(unit=MAIN)}); {{ {command}; }}; rc=$?; "
-            f'{start}[ -z "$units" ] || {units}; [ $rc = 0 ]'
-        )
+
+def bounce(command: str, restart: RestartStrategy) -> str:
+    """A command that restarts the main Docker, and then starts again what would stay down: containers of others
+    that run by then, also those that came after the plan, and units that the host's owner made depend on docker's."""
+    units = restart.start.format(unit="$units")
+    return (
+        f"units=$({restart.needing.format(unit=MAIN)}); down=$({_DOWN_AFTER}); {{ {command}; }}; rc=$?; "
+        f'[ -z "$down" ] || timeout 60 docker start $down >/dev/null; [ -z "$units" ] || {units}; [ $rc = 0 ]'
+    )
 
 
 def or_evidence(command: str, restart: RestartStrategy, unit: str) -> str:
@@ -202,6 +213,10 @@ def main_daemon(
         host.noop("the main Docker runs on the pod network")
         return
     say(f"Will restart the main Docker because {why}; which restarts {bounced}")
+    written = (
+        f"[ -e {drop_in} ] || {{ echo 'docker is not restarted, for {drop_in} is not there; run this again, "
+        "which writes it' >&2; exit 1; }"
+    )
     keep = f"mkdir -p {BEFORE}; [ -e {BEFORE}/docker0 ] || echo '{now.docker0}' > {BEFORE}/docker0"
     go = restart.restart.format(unit=MAIN)
     failed = f"{RECORD}/docker-drop-in.failed"
@@ -213,7 +228,7 @@ def main_daemon(
         f"'it was started without our drop-in, which is kept as {failed}' >&2; false; }}"
     )
     yield StringCommand(
-        f"{keep}; {restart.reload}; {{ {bounced.around(go_or_back, restart)}; }} || exit 1; "
+        f"{written}; {keep}; {restart.reload}; {{ {bounce(go_or_back, restart)}; }} || exit 1; "
         f"ip -4 -o addr show dev docker0 | grep -qF ' {bip} ' || "
         f'{{ echo "docker0 did not get {bip}: $(ip -4 -o addr show dev docker0)" >&2; exit 1; }}'
     )

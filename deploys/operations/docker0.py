@@ -15,7 +15,7 @@ from ..plan import say
 from ..record import BEFORE, NODE, SUBNET_ENV
 from ..subnets import DOCKER_POOLS, bridge_address, gateway
 from ..topology import Node
-from .daemons import MAIN, Bounced, or_evidence
+from .daemons import MAIN, Bounced, bounce, or_evidence
 from .flannel import recorded
 
 
@@ -75,7 +75,7 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
     first = f"{{ {once}; }}" if wanted else "ip link del docker0 2>/dev/null"
     again = f"{stop}; {or_evidence(restart.start.format(unit=MAIN), restart, MAIN)}"
     yield StringCommand(
-        f"{restart.reload}; {{ {bounced.around(f'( {stop}; {first}; {again} )', restart)}; }} || exit 1; "
+        f"{restart.reload}; {{ {bounce(f'( {stop}; {first}; {again} )', restart)}; }} || exit 1; "
         "now=$(ip -4 -o addr show dev docker0 | awk '{print $4}'); "
         + (
             f'[ "$now" = {wanted} ] || {{ echo "docker0 is $now now, it should be {wanted}" >&2; exit 1; }}; '

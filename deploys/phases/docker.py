@@ -11,7 +11,7 @@ from ..facts.daemons import LABEL, DaemonsFact
 from ..facts.leftovers import POD
 from ..facts.sections import variables
 from ..observe import observe
-from ..operations.daemons import Bounced, main_daemon, why_restart
+from ..operations.daemons import STAY_DOWN, Bounced, main_daemon, why_restart
 from ..operations.docker0 import main_daemon_restored
 from ..operations.files import File, files, no_files
 from ..operations.images import no_images
@@ -139,8 +139,7 @@ def bounced(node: Node) -> Bounced:
         labels = container.get("labels") or {}
         if LABEL not in labels and POD not in labels:
             theirs.append((str(container.get("name", "")).lstrip("/"), container))
-    # with on-failure Docker does not start what ended well when it was stopped (measured on 26.1.5)
-    stay_down = [(name, c) for name, c in theirs if c.get("restart") in ("", "no", "on-failure", None)]
+    stay_down = [(name, c) for name, c in theirs if (c.get("restart") or "") in STAY_DOWN]
     return Bounced(
         tuple(sorted(name for name, _ in theirs)),
         tuple(sorted(name for name, c in stay_down if not c.get("remove"))),

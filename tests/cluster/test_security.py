@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -129,23 +132,49 @@ def test_keys_are_in_their_files_only_and_for_root_only(cluster: Cluster) -> Non
         assert strange == []
 
 
+LOOKS = (
+    "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'",
+    "docker inspect $(docker ps -aq)",
+    f"{BOOTSTRAP} inspect $({BOOTSTRAP} ps -aq)",
+    "docker image inspect $(docker images -q)",
+    "cat /var/lib/docker-multinode/* /var/lib/docker-multinode/*/* 2>/dev/null",
+    "journalctl -q --no-pager",
+    "find /tmp /var/tmp /run -xdev -type f -size -1024k -not -path '/run/log/*' -not -path '/run/credentials/*' "
+    "-exec cat {} + 2>/dev/null",
+)
+"""Each prints something on every node."""
+PLANTED = "/root/planted.key"
+
+
+@contextmanager
+def _planted(host: Host) -> Iterator[None]:
+    """A key that is no cluster's, and a copy of it where none may be: a search that works finds that one."""
+    body = base64.b64encode(os.urandom(48)).decode()
+    key = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
+    try:
+        for path in (PLANTED, "/tmp/planted"):
+            host.write(path, key)
+        yield
+    finally:
+        host.run(f"rm -f {PLANTED} /tmp/planted")
+
+
 @pytest.mark.promise("no-secret-leaks")
 def test_no_key_is_in_a_command_line_an_environment_or_docker_inspect(cluster: Cluster) -> None:
-    look = (
-        "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; "
-        f"docker inspect $(docker ps -aq); {BOOTSTRAP} inspect $({BOOTSTRAP} ps -aq); "
-        "docker image inspect $(docker images -q); cat /var/lib/docker-multinode/* /var/lib/docker-multinode/*/* "
-        "2>/dev/null; journalctl -q --no-pager; find /tmp /var/tmp /run -xdev -type f -size -1024k "
-        "-not -path '/run/log/*' -not -path '/run/credentials/*' -exec cat {} + 2>/dev/null"
-    )
     for host in cluster.hosts:
-        seen = host.run(look, check=False, timeout=120).stdout
-        _assert_absent(host, seen)
+        with _planted(host):
+            seen = {look: host.run(look, check=False, timeout=120).stdout for look in LOOKS}
+            assert [look for look in LOOKS if not seen[look]] == [], f"{host.name}: nothing was seen by these"
+            assert _found(host, "".join(seen.values())) == [PLANTED], f"{host.name}: only this one is to be found"
+
+
+def _found(host: Host, seen: str) -> list[str]:
+    """Paths of a host's keys of which a piece is in a text."""
+    return [path for path, piece in secrets(host).items() if any(form in seen for form in forms(piece))]
 
 
 def _assert_absent(host: Host, seen: str) -> None:
-    for path, piece in secrets(host).items():
-        assert not any(form in seen for form in forms(piece)), f"{host.name}: {path} is seen"
+    assert _found(host, seen) == [], f"{host.name}: these are seen"
 
 
 def test_a_workers_disk_has_no_key_of_an_authority(cluster: Cluster) -> None:
@@ -222,8 +251,13 @@ def test_no_key_stays_on_the_control_machine(cluster: Cluster, loud_run: Run) ->
     # what changed since shortly before that run
     files = f"find {places} -xdev \\( {others} \\) -prune -o -type f -size -4096k -mmin -10 -print0 2>/dev/null"
     command = f"cat > /dev/shm/pieces; {files} | xargs -0 -r grep -lFf /dev/shm/pieces; rm /dev/shm/pieces"
-    done = subprocess.run(command, shell=True, input="\n".join(pieces), capture_output=True, text=True, check=False)
-    assert done.stdout == "", f"keys are in {done.stdout}"
+    planted = cluster.product.inventory.parent / "planted"  # a search that works finds that one
+    planted.write_text(pieces[-1])
+    try:
+        done = subprocess.run(command, shell=True, input="\n".join(pieces), capture_output=True, text=True, check=False)
+    finally:
+        planted.unlink()
+    assert set(done.stdout.splitlines()) == {str(planted)}, "keys are there, or none is found where one is"
 
 
 def test_no_secret_of_a_service_account_lies_in_the_api(cluster: Cluster) -> None:

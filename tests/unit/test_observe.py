@@ -10,6 +10,8 @@ import pytest
 from paramiko import SSHException
 from pyinfra.api import DeployError, StringCommand
 from pyinfra.api.host import Host
+from pyinfra.api.operations import run_host_op
+from pyinfra.connectors.util import CommandOutput
 
 from deploys import remote
 from deploys.facts.daemons import DaemonsFact
@@ -112,6 +114,17 @@ def test_each_command_that_ran_makes_what_is_known_of_that_host_old() -> None:
     with world.on("w1"):
         observe(Kernel)
     assert len(world.asked) == 4
+
+
+def test_a_second_attempt_after_a_command_that_failed_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(facts={Kernel: KERNEL})
+    monkeypatch.setattr(StringCommand, "execute", lambda *_: (False, CommandOutput([])))
+    with world.on() as host:
+        meta: Any = touching(name="a", times=1, _retries=2, _retry_delay=0)
+        world.asked.clear()
+        world.state.is_executing = True
+        assert not run_host_op(world.state, host, meta._hash)
+    assert world.asked == ["Kernel of m1"] * 3
 
 
 def test_what_was_seen_stands_where_things_are_only_taken_away() -> None:

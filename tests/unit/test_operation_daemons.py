@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from deploys.facts.daemons import DaemonsFact
+from deploys.facts.daemons import LABEL, DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
-from deploys.facts.leftovers import Leftovers
+from deploys.facts.leftovers import POD, Leftovers
 from deploys.operations.daemons import (
     Bounced,
     bootstrap_daemon,
     bootstrap_daemon_started,
+    bounce,
     main_daemon,
     main_daemon_started,
     no_bootstrap_daemon,
@@ -22,10 +24,11 @@ from deploys.operations.daemons import (
 )
 from deploys.operations.files import File
 from deploys.platforms import RESTART_STRATEGIES
-from deploys.record import NODE, SUBNET_ENV
+from deploys.record import NODE, RECORD, SUBNET_ENV
 
 from .harness import Meta, Shell, Step, World
 from .known import altered, daemons, host_files, left
+from .test_scripts import program, sh
 
 SYSTEMD = RESTART_STRATEGIES["systemd"]
 REVISION = "60b830b12616"
@@ -196,6 +199,7 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     here = world(daemons("daemons-fresh"))
     command = text(run(here, TWO))
     keep, rest = command.split("; systemctl daemon-reload; ", 1)
+    assert keep.startswith("[ -e /d/zz.conf ] || ")
     assert keep.endswith("|| echo '172.17.0.1/16' > /var/lib/docker-multinode/before/docker0")
     assert "systemctl restart docker" in rest.split("); { ", 1)[1].split(" || ")[0]
     failed = "/var/lib/docker-multinode/docker-drop-in.failed"
@@ -210,12 +214,78 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     assert "which restarts the running containers db, web" in said
 
 
+def test_docker_is_not_restarted_without_its_drop_in(tmp_path: Path) -> None:
+    here = world(daemons("daemons-fresh"))
+    drop_in = f"{tmp_path}/zz.conf"
+    (step,) = here.run(main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in=drop_in, bounced=TWO)
+    program(tmp_path, "systemctl", f'echo "$*" >> {tmp_path}/log')
+    ran = sh(text([step]).replace(RECORD, str(tmp_path)), path=str(tmp_path))
+    said = f"docker is not restarted, for {drop_in} is not there; run this again, which writes it\n"
+    assert (ran.returncode, ran.stderr) == (1, said)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["systemctl"]
+
+
 def test_what_docker_would_not_start_again_the_run_starts() -> None:
     command = text(run(world(daemons("daemons-fresh")), TWO))
-    units, rest = command.split("units=$(", 1)[1].split("); {", 1)
-    assert "systemctl show docker.service -p RequiredBy -p BoundBy -p ConsistsOf --value" in units
-    assert '; rc=$?; timeout 60 docker start web >/dev/null; [ -z "$units" ] || ' in rest
+    asks, rest = command.split("units=$(", 1)[1].split("); { (", 1)
+    assert "systemctl show docker.service -p RequiredBy -p BoundBy -p ConsistsOf --value" in asks
+    assert all(label in asks.split("; down=$(", 1)[1] for label in (LABEL, POD))
+    assert '; rc=$?; [ -z "$down" ] || timeout 60 docker start $down >/dev/null; [ -z "$units" ] || ' in rest
     assert "systemctl start $units); [ $rc = 0 ]; } || exit 1; " in rest
+
+
+class Bouncing:
+    """A host with its Docker, whose restart is run by a real shell.
+
+    :param running: name → what `docker inspect` says of it, newest first; nothing where it ended in between.
+    :param active: whether Docker runs before.
+    :param comes_up: whether the restart succeeds.
+    """
+
+    def __init__(self, place: Path, running: dict[str, str], *, active: bool = True, comes_up: bool = True) -> None:
+        log, bin = place / "log", place / "bin"
+        for name in filter(running.get, running):
+            (place / name).write_text(f"/{name}{running[name]}\n")
+        inspect = f'inspect) shift 3; cd {place} && cat "$@";;'
+        ps = f"ps) printf '%s\\n' {' '.join(running)};;"
+        program(bin, "docker", f'case "$1" in {ps} {inspect} *) echo "docker $*" >> {log};; esac')
+        is_active = f"is-active) {str(active).lower()};;"
+        goes = f"restart) echo restarted >> {log}; {str(comes_up).lower()};;"
+        program(bin, "systemctl", f'case "$1" in {is_active} {goes} esac')
+        ran = sh(bounce(SYSTEMD.restart.format(unit="docker"), SYSTEMD), path=str(bin))
+        assert ran.stderr == ""
+        self.code, self.did = ran.returncode, log.read_text().splitlines()
+
+
+def test_it_starts_those_of_others_that_run_by_then_and_have_no_policy_oldest_first(tmp_path: Path) -> None:
+    running = {
+        "new": "||false|",
+        "ended": "",
+        "shop": "|unless-stopped|false|",
+        "db": "|on-failure|false|",
+        "always": "|always|false|",
+        "once": "|no|true|",
+        "pod": "|no|false|ours",
+        "web.1": "|no|false|",
+    }
+    here = Bouncing(tmp_path, running)
+    assert (here.code, here.did) == (0, ["restarted", "docker start web.1 db new"])
+
+
+@pytest.mark.parametrize("running", [{}, {"shop": "|always|false|"}])
+def test_nothing_is_started_where_nothing_stays_down(running: dict[str, str], tmp_path: Path) -> None:
+    here = Bouncing(tmp_path, running)
+    assert (here.code, here.did) == (0, ["restarted"])
+
+
+def test_a_restart_that_fails_is_a_failure_though_containers_were_started(tmp_path: Path) -> None:
+    here = Bouncing(tmp_path, {"db": "|no|false|"}, comes_up=False)
+    assert (here.code, here.did) == (1, ["restarted", "docker start db"])
+
+
+def test_a_docker_that_is_down_is_not_asked(tmp_path: Path) -> None:
+    here = Bouncing(tmp_path, {"db": "|no|false|"}, active=False)
+    assert (here.code, here.did) == (0, ["restarted"])
 
 
 def test_a_restart_is_said_with_those_that_it_stops_for_good() -> None:

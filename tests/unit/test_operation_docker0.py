@@ -76,9 +76,12 @@ def test_docker_is_restored_by_one_start_with_its_old_address_and_one_without_us
 def test_the_plan_of_a_turndown_names_the_containers_that_it_bounces() -> None:
     bounced = Bounced(("db", "web"), ("web",))
     assert "the running containers db, web" in says(node_that_runs(), bounced)
-    (step,) = restored(node_that_runs(), bounced)
-    assert isinstance(step, Shell)
-    assert '; rc=$?; timeout 60 docker start web >/dev/null; [ -z "$units" ] || ' in step.text
+
+
+def test_what_a_turndown_stops_for_good_it_starts_again() -> None:
+    first, then = text(node_that_runs()).split("( systemctl stop docker.socket", 1)
+    assert "; down=$(" in first
+    assert then.index("systemctl start docker)") < then.index("docker start $down")
 
 
 def test_a_docker_that_runs_without_us_needs_no_restoring() -> None:

@@ -43,7 +43,19 @@ def test_only_hosts_that_have_not_ended_are_named() -> None:
     assert _said(work, 1000) == []
 
 
-def test_a_run_says_it_while_its_operation_lasts(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_says_it_while_its_operation_lasts(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 0.0
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock))
+    monkeypatch.setattr(progress, "gevent", SimpleNamespace(spawn=gevent.spawn, sleep=lambda _: gevent.sleep(0)))
+
+    def pass_by(seconds: float) -> None:
+        nonlocal clock
+        clock += seconds
+        for _ in range(3):
+            gevent.sleep(0)
+
     handlers: list[Any] = []
     meta = SimpleNamespace(names={"Kubernetes | node | Build the node image"})
     host = cast(Any, SimpleNamespace(name="n1"))
@@ -67,12 +79,10 @@ def test_a_run_says_it_while_its_operation_lasts(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.INFO, logger="pyinfra"):
         handlers[0].operation_host_start(run, host, "op")
         handlers[0].operation_host_start(run, other, "op")
-        work = progress._at_work[run]["op"]
-        work.hosts["n1"] -= progress.FIRST
-        gevent.sleep(1.1)
+        pass_by(9)
+        pass_by(2)
         handlers[0].operation_host_success(run, host, "op")
-        work.due = 0
-        gevent.sleep(1.1)
+        pass_by(90)
     lines = [record.getMessage().strip() for record in caplog.records]
     assert [line for line in lines if "waiting" in line] == [
         "waiting for: Kubernetes | node | Build the node image, on n1: 11 s so far"
