@@ -147,6 +147,12 @@ class Settings:
     )
     scheduler_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for kube-scheduler.")
     kubelet_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for the kubelet.")
+    kubelet_paths: tuple[str, ...] = option(
+        values.directories,
+        ("/home", "/media", "/mnt", "/opt", "/srv"),
+        "Directories of the host that the kubelet sees, besides /dev, /run and /sys: a hostPath with a `type` or a "
+        "`subPath`, and a `local` volume, must lie there. They are made where they are missing.",
+    )
     kube_proxy_extra_args: Mapping[str, str] = option(
         values.extra_args, {}, "More flags for kube-proxy about its log, like v and vmodule; it ignores others."
     )

@@ -33,6 +33,11 @@ _REFERENCE = 255
 _FLAGS, _QUOTES = 4000, 100
 """Characters of all flags of a component, and quotes in them: each is several characters in the command that
 starts it, which may have 128 KiB."""
+_DIRECTORY = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9_@+.-]+)+")
+_KUBELETS = ("/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/usr",
+             "/var/lib/cri-dockerd", "/var/lib/kubelet", "/var/log/containers", "/var/log/pods",
+             "/var/run")  # fmt: skip
+"""What the kubelet's container has of its own, or of the host already (phases/node.py)."""
 _LONGEST = 2000
 """Characters of a URL, a path or a list: what is longer is no such thing, and would not fit into a command."""
 
@@ -248,6 +253,31 @@ def path(value: Any) -> str:
     if any(len(part.encode()) > 200 for part in place.parts):
         raise ValueError(f"must be a path with names of at most 200 bytes, not {shown(found)}")
     return found
+
+
+def directories(value: Any) -> tuple[str, ...]:
+    """A list of absolute paths, besides those that the kubelet's container has itself; as text, comma-separated."""
+    items = [v for v in value.split(",") if v] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"must be a list of directories like /srv, not {shown(value)}")
+    for item in items:
+        if not isinstance(item, str) or len(item) > _LONGEST or not _DIRECTORY.fullmatch(item):
+            raise ValueError(
+                "must be a list of absolute paths like /srv, of letters, digits and _ @ + . - and without a slash at "
+                f"the end; {shown(item)} is none"
+            )
+        if has := next((own for own in _KUBELETS if _overlap(own, item)), None):
+            raise ValueError(f"names {shown(item)}, but the kubelet's container has its own {has}; leave it out")
+    if len(set(items)) != len(items):
+        raise ValueError(f"names something twice: {shown(', '.join(items))}")
+    if len(",".join(items)) > _LONGEST:
+        raise ValueError(f"is longer than {_LONGEST} characters in all; shorten it")
+    return tuple(items)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether they are one path, or one lies in the other."""
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def one_of(*choices: str) -> Parser:

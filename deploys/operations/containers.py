@@ -15,7 +15,7 @@ from ..facts.files import HostFiles
 from ..observe import Commands, observe, operation, removal
 from ..plan import fail, say, say_diff
 from ..record import SOCKETS
-from .files import File, differs, unread
+from .files import File, differs, made, unread
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def _stale(have: ContainerState | None, spec: Spec) -> bool:
 
 
 @operation
-def container(daemon: str, container: str, spec: Spec, reads: Sequence[File] = ()) -> Commands:
+def container(
+    daemon: str, container: str, spec: Spec, reads: Sequence[File] = (), directories: Sequence[str] = ()
+) -> Commands:
     """
     Ensure a container runs with exactly this specification.
 
@@ -77,6 +79,7 @@ def container(daemon: str, container: str, spec: Spec, reads: Sequence[File] = (
     + container: its name
     + spec: the specification
     + reads: files that the program reads at its start only, of which spec.revision is a hash
+    + directories: what it has mounted and Docker would make without a record, made with one before it is created
 
     It is created anew when the specification changed, started when it only stands still, and started again when
     a file that it reads was changed behind its back. One of somebody else's that has the name is never touched.
@@ -106,6 +109,9 @@ def container(daemon: str, container: str, spec: Spec, reads: Sequence[File] = (
     verb = "replace" if have else "create"
     because = f" (it reads {', '.join(file.path for file in reads)} at its start)" if reads else ""
     say_diff(f"Will {verb} container {container} on the {daemon} daemon{because}", old, spec.lines())
+    if directories:
+        say(f"Will make these before, where they are missing: {', '.join(directories)}")
+        yield made(directories)
     # also removes one that an interrupted run created without starting it
     yield StringCommand(f"{_remove_ours(daemon, container)}; {run_command(daemon, container, spec)}")
 

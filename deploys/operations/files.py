@@ -76,6 +76,15 @@ def write(files: Sequence[File], after: str = "") -> StringCommand:
     return StringCommand((WRITE + after).strip(), _stdin=archive(files))
 
 
+def made(directories: Iterable[str]) -> StringCommand:
+    """The command that makes these directories where they are missing, and records which it made."""
+    return write([], _mkdirs(directories))
+
+
+def _mkdirs(directories: Iterable[str]) -> str:
+    return "".join(f"mkdirs {shlex.quote(path)}\n" for path in directories)
+
+
 # deepest first; one that is not empty stays, and stays recorded
 EMPTY_DIRECTORIES = (
     f"{_SWEEP}; [ ! -f {DIRECTORIES} ] || sort -ru {DIRECTORIES} | "
@@ -159,7 +168,7 @@ def files(wanted: Sequence[File], directories: Sequence[str] = ()) -> Commands:
     for file in changed:
         announce(found.ours(file.path), file)
     if changed:
-        yield write(changed, "".join(f"mkdirs {shlex.quote(path)}\n" for path in directories))
+        yield write(changed, _mkdirs(directories))
     else:
         host.noop(f"{len(wanted)} files are as they should be")
 

@@ -12,6 +12,10 @@ from ..topology import Node
 
 TITLE = "etcd"
 
+OOM_SCORE = "--oom-score-adj=-997"
+"""What the kubelet gives to node-critical pods, as kubeadm's etcd is one (pkg/kubelet/qos/policy.go): where memory runs
+out, the kernel ends others first."""
+
 NAME = "etcd"
 
 
@@ -52,7 +56,7 @@ def spec(node: Node) -> Spec:
     }
     return Spec(
         image(node),
-        ("--net=host", f"--restart={node.settings.restart_policy}",
+        ("--net=host", OOM_SCORE, f"--restart={node.settings.restart_policy}",
          "-v", f"{ETCD_DATA}:{ETCD_DATA}", "-v", f"{pki}:{pki}:ro"),
         ("etcd", *(f"--{flag}={value}" for flag, value in flags.items())),
     )  # fmt: skip

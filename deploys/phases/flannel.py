@@ -14,6 +14,7 @@ from ..record import FLANNEL_RUN, PKI, SUBNET_ENV
 from ..subnets import OVERHEAD
 from ..topology import Node
 from . import bootstrap
+from .etcd import OOM_SCORE
 
 TITLE = "flannel"
 
@@ -38,7 +39,7 @@ def spec(node: Node) -> Spec:
     pki = f"{PKI}/etcd"
     return Spec(
         image(node),
-        ("--net=host", "--privileged", f"--restart={node.settings.restart_policy}",
+        ("--net=host", "--privileged", OOM_SCORE, f"--restart={node.settings.restart_policy}",
          "-v", f"{FLANNEL_RUN}:{FLANNEL_RUN}", "-v", "/run/xtables.lock:/run/xtables.lock",
          "-v", f"{pki}:{pki}:ro"),
         (f"--etcd-endpoints=https://{node.master_address}:2379", f"--etcd-cafile={pki}/ca.crt",

@@ -116,6 +116,12 @@ def _iptables(node: Node) -> str:
     return "nft" if "nf_tables" in node.found.iptables else "legacy"
 
 
+def _volumes(node: Node) -> list[str]:
+    """Where users keep volumes: the kubelet checks a hostPath's type and binds a subPath in its own mount namespace
+    (pkg/volume/hostpath, subpath_linux.go). What it binds goes below KUBELET, so these need not be shared."""
+    return [path for path in node.settings.kubelet_paths if not f"{path}/".startswith(f"{node.docker_root}/")]
+
+
 def spec(node: Node, revision: str) -> Spec:
     """The container: host paths at the same places, so that what the kubelet says is true outside."""
     same = [
@@ -125,6 +131,7 @@ def spec(node: Node, revision: str) -> Spec:
         "/run:/run:rslave", f"{node.docker_root}:{node.docker_root}:rw,rslave",
         f"{KUBELET}:{KUBELET}:rshared", "/var/lib/cri-dockerd:/var/lib/cri-dockerd",
         "/var/log/pods:/var/log/pods", "/var/log/containers:/var/log/containers",
+        *(f"{path}:{path}:rslave" for path in _volumes(node)),
     ]  # fmt: skip
     cri_dockerd = (
         "--network-plugin=",
@@ -182,6 +189,7 @@ def apply(node: Node) -> None:
         container=NAME,
         spec=spec(node, revision),
         reads=wanted,
+        directories=_volumes(node),
     )
     wait_for(
         name="Wait for the kubelet",

@@ -1,4 +1,4 @@
-"""Who reaches whom: every path, in both directions where it crosses nodes."""
+"""Who reaches whom: every path, in both directions where it crosses nodes; and the paths of volumes on a host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.hosts import Host
 
-from .cluster import GET, HOST_PORT, KUBECTL, NODE_PORT, Cluster, web
+from .cluster import GET, HOST_PORT, KUBECTL, NODE_PORT, Cluster, pod, web
 
 pytestmark = pytest.mark.core
 
@@ -216,3 +216,27 @@ def plain_containers(cluster: Cluster) -> Iterator[None]:
 def test_path(path: Callable[[Ends], None], direction: str, cluster: Cluster, plain_containers: None) -> None:
     here, there = cluster.hosts if direction.startswith("from master") else cluster.hosts[::-1]
     path(Ends(cluster, here, there))
+
+
+VOLUME = "/srv/volume-test"
+"""In a directory that the kubelet sees."""
+
+
+@pytest.fixture
+def writer(cluster: Cluster) -> Iterator[str]:
+    """A pod on the worker that wrote a file through a subPath of a hostPath of which nothing was there."""
+    worker = cluster.workers[0]
+    command = "echo written > /data/file; trap 'exit 0' TERM; sleep 3600 & wait"
+    mounts = [{"name": "host", "mountPath": "/data", "subPath": "data"}]
+    found = pod("volume-test", worker.name, command, volumeMounts=mounts)
+    found["spec"]["volumes"] = [{"name": "host", "hostPath": {"path": VOLUME, "type": "DirectoryOrCreate"}}]
+    worker.run(f"rm -rf {VOLUME}")
+    cluster.apply(found)
+    yield "volume-test"
+    cluster.delete("pod", "volume-test")
+    worker.run(f"rm -rf {VOLUME}")
+
+
+def test_what_a_pod_writes_through_a_subpath_of_a_host_path_is_on_the_host(cluster: Cluster, writer: str) -> None:
+    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=50s", "pod", writer)
+    assert cluster.workers[0].run(f"cat {VOLUME}/data/file").stdout == "written\n"

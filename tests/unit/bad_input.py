@@ -111,6 +111,8 @@ SETTINGS = (
     setting("etcd_extra_args", {"data-dir": "/data"}, "--data-dir", "leave it out"),
     setting("scheduler_extra_args", {"kubeconfig": "/x"}, "--kubeconfig"),
     setting("controller_manager_extra_args", {"root-ca-file": "/x"}, "--root-ca-file"),
+    setting("kubelet_paths", "/srv,data", "'data'", "absolute paths like /srv"),
+    setting("kubelet_paths", ["/var/lib"], "'/var/lib'", "leave it out"),
     setting("kube_proxy_extra_args", {"v": 0.5}, "0.5", "text"),
     setting("kube_proxy_extra_args", {"proxy-mode": "ipvs"}, "--proxy-mode", "ignores", "leave it out"),
     setting("kube_proxy_extra_args", {"hostname-override": "x"}, "--hostname-override", "leave it out"),

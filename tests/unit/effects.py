@@ -83,6 +83,8 @@ EFFECTS: Mapping[str, Effect] = {
     "controller_manager_extra_args": Effect({"v": "7"}, (f'account-credentials=true"{NEXT}- "--v=7"',)),
     "scheduler_extra_args": Effect({"v": "7"}, (f'--profiling=false"{NEXT}- "--v=7"',)),
     "kubelet_extra_args": Effect({"v": "7"}, ("argument --node-ip=10.0.0.12\n      + argument --v=7",)),
+    "kubelet_paths": Effect("/data,/srv", ("option /data:/data:rslave", "mkdirs /data\n"),
+                            ("option /opt:/opt:rslave",)),
     "kube_proxy_extra_args": Effect({"v": "7"}, (f'--hostname-override=w1"{NEXT}- "--v=7"',)),
     "etcd_extra_args": Effect({"quota-backend-bytes": "1"}, ("argument --quota-backend-bytes=1",)),
     "addons": Effect("coredns", (), ("metrics-server", "headlamp")),

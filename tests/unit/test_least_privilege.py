@@ -1,11 +1,11 @@
-"""A program gets the keys that it needs, and no other."""
+"""A program gets the keys and rights that it needs, and no other."""
 
 from __future__ import annotations
 
 import pytest
 import yaml
 
-from deploys.phases import control_plane, pki
+from deploys.phases import addons, control_plane, pki
 from deploys.record import PKI
 
 from .harness import World
@@ -23,3 +23,14 @@ def test_a_program_without_an_authority_has_its_own_key_mounted_and_no_other(nam
     user = pod.reads[-1].content
     assert f"client-key: {own}" in user
     assert f"{PKI}/ca.crt" in mounted
+
+
+@pytest.mark.parametrize("name", ["coredns", "metrics-server", "headlamp"])
+def test_an_addon_gets_no_more_rights_and_asks_for_the_room_that_it_needs(name: str) -> None:
+    documents = yaml.safe_load_all(addons.manifest(World().node()))
+    deployment = next(d for d in documents if (d["kind"], d["metadata"]["name"]) == ("Deployment", name))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    rights = container["securityContext"]
+    assert (rights["allowPrivilegeEscalation"], rights["capabilities"]["drop"]) == (False, ["ALL"])
+    assert rights.get("runAsNonRoot") or rights["capabilities"]["add"] == ["NET_BIND_SERVICE"]
+    assert set(container["resources"]["requests"]) == {"cpu", "memory"}

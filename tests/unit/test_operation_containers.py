@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.operations.containers import Program, Spec, container, no_container, programs_restarted
-from deploys.operations.files import File
+from deploys.operations.files import WRITE, File
 
 from .harness import Fails, Shell, World
 from .known import altered, daemons, host_files, running
@@ -86,6 +87,21 @@ def test_the_plan_shows_a_new_container_with_all_its_options() -> None:
     said = world(None, there=False).says(container, daemon="bootstrap", container="etcd", spec=SPEC)
     for line in SPEC.lines():
         assert f"+ {line}" in said
+
+
+def test_directories_that_a_container_has_mounted_are_made_before_with_a_record_and_only_for_a_new_one() -> None:
+    wanted: dict[str, Any] = {
+        "daemon": "bootstrap",
+        "container": "etcd",
+        "spec": SPEC,
+        "directories": ["/srv", "/data"],
+    }
+    fresh = world(None, there=False)
+    assert [command.text for command in fresh.run(container, **wanted) if isinstance(command, Shell)] == [
+        f"{WRITE.strip()}\nmkdirs /srv\nmkdirs /data", RUN
+    ]  # fmt: skip
+    assert "Will make these before, where they are missing: /srv, /data" in fresh.says(container, **wanted)
+    assert world(SPEC).run(container, **wanted) == []
 
 
 def test_a_container_on_the_other_daemon_is_another_one() -> None:

@@ -1,16 +1,19 @@
-"""flannel's container: what makes it another one."""
+"""flannel's container: what makes it another one, and when it is ready."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from deploys.phases import flannel
+from deploys.operations.containers import Spec
+from deploys.phases import etcd, flannel
 from deploys.record import FLANNEL_RUN
+from deploys.topology import Node
 
 from .harness import World
 
@@ -19,6 +22,13 @@ def test_another_backend_replaces_the_container_which_reads_it_at_its_start_only
     before, after = (flannel.spec(World(data={"flannel_backend": b}).node()) for b in ("vxlan", "host-gw"))
     assert before.lines() != after.lines()
     assert "revision backend host-gw" in after.lines()
+
+
+@pytest.mark.parametrize("spec", [etcd.spec, flannel.spec])
+def test_what_the_network_stands_on_is_ended_as_late_as_a_node_critical_pod_where_memory_runs_out(
+    spec: Callable[[Node], Spec],
+) -> None:
+    assert "option --oom-score-adj=-997" in spec(World().node()).lines()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The node: what must be there before the kubelet starts."""
+"""The node: what must be there before the kubelet starts, and what it sees of the host."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 from deploys.phases import node
 from deploys.record import MANIFESTS
 
+from . import machines
 from .harness import World
 
 OPERATIONS = ("remembered", "pulled", "built", "kubelet_client", "files", "container", "wait_for")
 
 
-def operations(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+def operations(monkeypatch: pytest.MonkeyPatch, **data: Any) -> dict[str, dict[str, Any]]:
     """The phase's operations with their arguments, in their order."""
     called: dict[str, dict[str, Any]] = {}
 
@@ -28,7 +29,7 @@ def operations(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
 
     for name in OPERATIONS:
         monkeypatch.setattr(node, name, recorder(name))
-    world = World()
+    world = World(data=data)
     there = world.node()
     with world.on():
         node.apply(there)
@@ -45,3 +46,25 @@ def test_the_kubelet_is_waited_for_where_its_certificate_or_its_container_is_new
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert operations(monkeypatch)["wait_for"]["when"] == ["kubelet_client", "container"]
+
+
+def test_the_kubelet_sees_the_directories_of_volumes_with_what_is_mounted_there_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called = operations(monkeypatch, kubelet_paths="/data,/srv")["container"]
+    lines = called["spec"].lines()
+    assert {"option /data:/data:rslave", "option /srv:/srv:rslave"} < set(lines)
+    assert "option /opt:/opt:rslave" not in lines
+    assert called["directories"] == ["/data", "/srv"]
+
+
+@pytest.mark.parametrize(
+    ("root", "sees"),
+    [("/data", ["/srv"]), ("/srv/docker", ["/data/volumes", "/srv"]), ("/dat", ["/data/volumes", "/srv"])],
+)
+def test_what_lies_in_dockers_data_is_not_mounted_twice(root: str, sees: list[str]) -> None:
+    platform = machines.found("m1", "10.0.0.11", info={"DockerRootDir": root})
+    there = World(data={"kubelet_paths": "/data/volumes,/srv"}, platforms={"m1": platform}).node()
+    assert [line for line in node.spec(there, "").lines() if line.startswith(("option /data/v", "option /srv:"))] == [
+        f"option {path}:{path}:rslave" for path in sees
+    ]

@@ -21,7 +21,7 @@ from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel, KernelState
 from deploys.facts.leftovers import Left, Leftovers
 from deploys.facts.platform import Platform
-from deploys.operations.files import WRITE, File, archive, remove_files
+from deploys.operations.files import WRITE, File, archive, made, remove_files
 from deploys.operations.images import pulled
 from deploys.operations.kernel import kernel
 from deploys.operations.leftovers import no_chains, no_record
@@ -77,6 +77,19 @@ def test_directories_that_are_made_are_recorded_parents_first_but_not_the_record
     write(tmp_path, File("/etc/x/y/z", ""))
     made = (record(tmp_path) / "directories").read_text().splitlines()
     assert made == [f"{tmp_path}/etc/x", f"{tmp_path}/etc/x/y"]
+
+
+@needs_root
+def test_a_directory_that_is_there_is_left_as_it_is_and_one_that_is_missing_is_made_and_recorded(
+    tmp_path: Path,
+) -> None:
+    srv, data = tmp_path / "srv", tmp_path / "data/volumes"
+    srv.mkdir(mode=0o700)
+    command = made([str(srv), str(data)])
+    ran = sh(below(tmp_path, command.get_raw_value()), archive([]))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (srv, data)] == [0o700, 0o755]
+    assert (record(tmp_path) / "directories").read_text().splitlines() == [str(data.parent), str(data)]
 
 
 @needs_root
