@@ -205,11 +205,12 @@ def apply(node: Node) -> None:
 
 def remove(node: Node) -> None:
     """Stop it, then the pods that it ran; take away what it wrote."""
+    # before Docker starts: a kubelet that comes up with it can't register the node again then
+    no_files(name="Remove the kubelet's configuration", paths=(CONFIG, KUBECONFIG))
     main_daemon_started(name="Start a main Docker that is down", restart=node.restart, drop_in=drop_in_path(node))
     no_container(name="Remove the kubelet", daemon="main", container=NAME)
     no_pods(name="Remove the pods")
     no_chains(name="Remove Kubernetes' iptables chains", prefixes=("KUBE-",))
-    no_files(name="Remove the kubelet's configuration", paths=(CONFIG, KUBECONFIG))
     no_directories(
         name="Remove what the kubelet wrote",
         paths=(

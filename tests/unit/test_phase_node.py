@@ -16,7 +16,10 @@ from .harness import World
 OPERATIONS = ("remembered", "pulled", "built", "kubelet_client", "files", "container", "wait_for")
 
 
-def operations(monkeypatch: pytest.MonkeyPatch, **data: Any) -> dict[str, dict[str, Any]]:
+REMOVALS = ("no_files", "main_daemon_started", "no_container", "no_pods", "no_chains", "no_directories")
+
+
+def operations(monkeypatch: pytest.MonkeyPatch, *, removal: bool = False, **data: Any) -> dict[str, dict[str, Any]]:
     """The phase's operations with their arguments, in their order."""
     called: dict[str, dict[str, Any]] = {}
 
@@ -27,13 +30,21 @@ def operations(monkeypatch: pytest.MonkeyPatch, **data: Any) -> dict[str, dict[s
 
         return record
 
-    for name in OPERATIONS:
+    for name in REMOVALS if removal else OPERATIONS:
         monkeypatch.setattr(node, name, recorder(name))
     world = World(data=data)
     there = world.node()
     with world.on():
-        node.apply(there)
+        (node.remove if removal else node.apply)(there)
     return called
+
+
+def test_a_kubelet_that_starts_with_docker_for_its_removal_has_no_configuration_to_register_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called = operations(monkeypatch, removal=True)
+    assert list(called)[:3] == ["no_files", "main_daemon_started", "no_container"]
+    assert called["no_files"]["paths"] == (node.CONFIG, node.KUBECONFIG)
 
 
 def test_the_directory_of_static_pods_is_made_before_the_kubelet_starts(monkeypatch: pytest.MonkeyPatch) -> None:
