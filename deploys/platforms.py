@@ -32,6 +32,7 @@ class RestartStrategy:
 
     Every command is a shell template of one ``{unit}``.
 
+    :param active: succeeds where ``{unit}`` runs.
     :param start_once: starts the main Docker with one more flag, for this one time; ``{command}``, ``{flag}``,
         each one word of the shell.
     :param needing: prints the running units that end when ``{unit}`` is stopped, and do not start with it.
@@ -45,6 +46,7 @@ class RestartStrategy:
     restart: str
     enable: str
     disable: str
+    active: str
     state: str
     start_once: str
     needing: str
@@ -61,6 +63,7 @@ RESTART_STRATEGIES: dict[str, RestartStrategy] = {
         restart="(systemctl reset-failed {unit} 2>/dev/null; systemctl restart {unit})",
         enable="systemctl enable --quiet {unit}",
         disable="systemctl disable --quiet {unit}",
+        active="systemctl is-active --quiet {unit}",
         state="systemctl is-active {unit}; "
         "journalctl -u {unit} -n 60 --no-pager -o cat | grep -v level=info | tail -n 20",
         start_once=(

@@ -49,10 +49,9 @@ _STATE = (
     "{{.Name}}|{{.HostConfig.RestartPolicy.Name}}|{{.HostConfig.AutoRemove}}|"
     f'{{{{if or (index .Config.Labels "{LABEL}") (index .Config.Labels "{POD}")}}}}ours{{{{end}}}}'
 )
-# oldest first: a later one may use an earlier one's network. Asking a Docker that is down could start it, by its socket
+# oldest first: a later one may use an earlier one's network
 _DOWN_AFTER = (
-    f"! systemctl is-active --quiet {MAIN} || timeout 60 docker ps -q | tac | "
-    f"xargs -r timeout 60 docker inspect --format '{_STATE}' 2>/dev/null | "
+    f"timeout 60 docker ps -q | tac | xargs -r timeout 60 docker inspect --format '{_STATE}' 2>/dev/null | "
     f"sed -nE 's#^/(.*)[|]({'|'.join(STAY_DOWN)})[|]false[|]$#\\1#p'"
 )
 
@@ -81,8 +80,10 @@ def bounce(command: str, restart: RestartStrategy) -> str:
     """A command that restarts the main Docker, and then starts again what would stay down: containers of others
     that run by then, also those that came after the plan, and units that the host's owner made depend on docker's."""
     units = restart.start.format(unit="$units")
+    # asking a Docker that is down could start it, by its socket
+    down = f"! {restart.active.format(unit=MAIN)} || {_DOWN_AFTER}"
     return (
-        f"units=$({restart.needing.format(unit=MAIN)}); down=$({_DOWN_AFTER}); {{ {command}; }}; rc=$?; "
+        f"units=$({restart.needing.format(unit=MAIN)}); down=$({down}); {{ {command}; }}; rc=$?; "
         f'[ -z "$down" ] || timeout 60 docker start $down >/dev/null; [ -z "$units" ] || {units}; [ $rc = 0 ]'
     )
 
@@ -157,7 +158,7 @@ def no_bootstrap_daemon(restart: RestartStrategy) -> Commands:
     yield StringCommand(
         f"{restart.stop.format(unit=BOOTSTRAP)}; {restart.disable.format(unit=BOOTSTRAP)}; "
         f"{_NO_TASKS}; {_NO_NAMESPACES}; "
-        "! systemctl is-active --quiet docker-bootstrap"
+        f"! {restart.active.format(unit=BOOTSTRAP)}"
     )
 
 
