@@ -58,8 +58,8 @@ def authorities(names: dict[str, str], key_pairs: Sequence[str]) -> Commands:
     + key_pairs: paths without ending of keys with a bare public half (``.pub``)
     """
     found = observe(HostFiles)
-    halves = {**{p: (f"{p}.crt", f"{p}.key") for p in names}, **{p: (f"{p}.pub", f"{p}.key") for p in key_pairs}}
-    if sentence := _not_whole(found, halves.values()):
+    halves = [*((f"{p}.crt", f"{p}.key") for p in names), *((f"{p}.pub", f"{p}.key") for p in key_pairs)]
+    if sentence := _not_whole(found, halves):
         yield fail(sentence)
         return
     new = {path: name for path, name in names.items() if not _filled(found, f"{path}.key")}
