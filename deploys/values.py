@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +237,18 @@ def names(value: Any) -> tuple[str, ...]:
     for item in items:
         if not isinstance(item, str) or not _DNS_NAME.fullmatch(item) or len(item) > 253:
             raise ValueError(f"must be a list of DNS names or addresses; {shown(item)} is neither")
+    return _not_too_long(items)
+
+
+def _items(value: Any, what: str) -> Sequence[Any]:
+    """What a list has, or a text between its commas."""
+    items = [v for v in value.split(",") if v] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"must be a list {what}, not {shown(value)}")
+    return items
+
+
+def _not_too_long(items: Sequence[str]) -> tuple[str, ...]:
     if len(",".join(items)) > _LONGEST:
         raise ValueError(f"is longer than {_LONGEST} characters in all; shorten it")
     return tuple(items)
@@ -257,9 +269,7 @@ def path(value: Any) -> str:
 
 def directories(value: Any) -> tuple[str, ...]:
     """A list of absolute paths, besides those that the kubelet's container has itself; as text, comma-separated."""
-    items = [v for v in value.split(",") if v] if isinstance(value, str) else value
-    if not isinstance(items, list | tuple):
-        raise ValueError(f"must be a list of directories like /srv, not {shown(value)}")
+    items = _items(value, "of directories like /srv")
     for item in items:
         if not isinstance(item, str) or len(item) > _LONGEST or not _DIRECTORY.fullmatch(item):
             raise ValueError(
@@ -270,9 +280,7 @@ def directories(value: Any) -> tuple[str, ...]:
             raise ValueError(f"names {shown(item)}, but the kubelet's container has its own {has}; leave it out")
     if len(set(items)) != len(items):
         raise ValueError(f"names something twice: {shown(', '.join(items))}")
-    if len(",".join(items)) > _LONGEST:
-        raise ValueError(f"is longer than {_LONGEST} characters in all; shorten it")
-    return tuple(items)
+    return _not_too_long(items)
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -295,9 +303,7 @@ def some_of(*choices: str) -> Parser:
     """A list of these words, each at most once; as text, comma-separated; empty for none."""
 
     def parse(value: Any) -> tuple[str, ...]:
-        items = [v for v in value.split(",") if v] if isinstance(value, str) else value
-        if not isinstance(items, list | tuple):
-            raise ValueError(f"must be a list out of {', '.join(choices)}, not {shown(value)}")
+        items = _items(value, f"out of {', '.join(choices)}")
         for item in items:
             if item not in choices:
                 raise ValueError(f"knows {', '.join(choices)}, not {shown(item)}")
