@@ -12,7 +12,7 @@ import re
 import shlex
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -59,17 +59,28 @@ class Lock:
     line: Any
 
 
-_held: WeakKeyDictionary[State, dict[Host, Lock]] = WeakKeyDictionary()
-"""Run → host → its lock."""
-_refused: WeakKeyDictionary[State, DeployError] = WeakKeyDictionary()
-_ours: WeakKeyDictionary[State, set[Host]] = WeakKeyDictionary()
-"""Run → the hosts on which it is to be alone; an inventory may have others."""
+@dataclass
+class _Run:
+    """What one run has.
+
+    :param hosts: those on which it is to be alone; an inventory may have others.
+    :param begun: whether it has taken its locks, or was refused.
+    """
+
+    hosts: set[Host] = field(default_factory=set)
+    locks: dict[Host, Lock] = field(default_factory=dict)
+    begun: bool = False
+    refused: DeployError | None = None
+
+
+_runs: WeakKeyDictionary[State, _Run] = WeakKeyDictionary()
 _taking = BoundedSemaphore()
 
 
 def held(host: Host) -> Lock | None:
     """The lock that this run has on a host."""
-    return _held.get(host.state, {}).get(host)
+    run = _runs.get(host.state)
+    return run.locks.get(host) if run else None
 
 
 def _who() -> str:
@@ -114,7 +125,7 @@ def _acquire(state: State, host: Host, who: str) -> Lock | None:
 def _beat(state: State) -> None:
     while True:
         gevent.sleep(BEAT)
-        for lock in _held.get(state, {}).values():
+        for lock in _runs[state].locks.values():
             try:
                 lock.line.write(".")
                 lock.line.flush()
@@ -122,14 +133,14 @@ def _beat(state: State) -> None:
                 continue  # that host's connection is gone, its operations say so
 
 
-def _take(state: State, who: str, host: Host) -> None:
+def _take(run: _Run, who: str, host: Host) -> None:
     try:
-        if lock := _acquire(state, host, who):
-            _held[state][host] = lock
+        if lock := _acquire(host.state, host, who):
+            run.locks[host] = lock
     except DeployError as error:
-        _refused.setdefault(state, error)
+        run.refused = run.refused or error
     except BROKEN as error:
-        _refused.setdefault(state, DeployError(f"{host.name}: the lock {PATH} can't be taken: {error}"))
+        run.refused = run.refused or DeployError(f"{host.name}: the lock {PATH} can't be taken: {error}")
 
 
 def _hold(state: State) -> None:
@@ -137,17 +148,18 @@ def _hold(state: State) -> None:
 
     :raises DeployError: another run has one of them; also when asked again.
     """
+    run = _runs[state]
     with _taking:
-        if state not in _held:
-            _held[state], who = {}, _who()
-            hosts = sorted(_ours[state] & set(state.inventory.get_active_hosts()), key=lambda h: h.name)
+        if not run.begun:
+            run.begun, who = True, _who()
+            hosts = sorted(run.hosts & set(state.inventory.get_active_hosts()), key=lambda h: h.name)
             # of two runs at the same hosts one gets the first host's lock, and only that one goes on
             for some in (hosts[:1], hosts[1:]):
-                if state not in _refused:
-                    Group().map(partial(_take, state, who), some)
+                if not run.refused:
+                    Group().map(partial(_take, run, who), some)
             gevent.spawn(_beat, state)
-    if state in _refused:
-        raise _refused[state]
+    if run.refused:
+        raise run.refused
 
 
 _HOST_BY_HOST = (
@@ -166,8 +178,9 @@ class _Locking(BaseStateCallback):
     def operation_host_start(state: State, host: Host, op_hash: str) -> None:
         """All that pyinfra tells with --serial and --no-wait, where it shows no error of ours either."""
         try:
-            if state not in _held and len(_ours[state]) > 1:
-                _held[state], _refused[state] = {}, DeployError(_HOST_BY_HOST)
+            run = _runs[state]
+            if not run.begun and len(run.hosts) > 1:
+                run.begun, run.refused = True, DeployError(_HOST_BY_HOST)
             _hold(state)
         except DeployError as error:
             host.log_styled(str(error), fg="red", log_func=logger.error)
@@ -180,6 +193,6 @@ class _Locking(BaseStateCallback):
 def one_run_at_a_time(host: Host) -> None:
     """Let this run refuse to start where another one is at work on one of its hosts."""
     state: State = host.state
-    _ours.setdefault(state, set()).add(host)
+    _runs.setdefault(state, _Run()).hosts.add(host)
     if not any(isinstance(handler, _Locking) for handler in state.callback_handlers):
         state.add_callback_handler(_Locking())  # type: ignore[no-untyped-call]
