@@ -133,6 +133,11 @@ class Cluster:
                 assert _condition(pod, "Ready"), f"pod {name} is not Ready"
         return True
 
+    def node_ready(self, name: str) -> bool:
+        """Whether the API calls a node Ready."""
+        (node,) = self.get("node", name)
+        return _condition(node, "Ready")
+
     def pods_of_node(self, host: Host) -> set[str]:
         """Names of the running pods of kube-system on a host."""
         pods = self.get("pods", "-n", "kube-system", f"--field-selector=spec.nodeName={host.name}")

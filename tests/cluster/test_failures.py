@@ -128,12 +128,11 @@ def test_once_the_causes_are_gone_it_finishes_with_a_node_image_built_on_the_hos
 
 def test_one_host_that_fails_does_not_stop_the_others(cluster: Cluster) -> None:
     worker, manifest = cluster.workers[0], "/etc/kubernetes/manifests/kube-scheduler.yaml"
-    ready = ("get", "node", worker.name, "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}")
     cluster.master.run(f"rm {manifest}")
     worker.power_off()
     try:
         # a node that the API still calls Ready is pinged, in vain
-        until("the worker to be given up", 120, lambda: cluster.kubectl(*ready) != "True")
+        until("the worker to be given up", 120, lambda: not cluster.node_ready(worker.name))
         run = cluster.product.apply()
         assert run.code == 1
         assert worker.name in run.stderr

@@ -25,7 +25,7 @@ def test_both_nodes_are_ready_at_the_newest_version(cluster: Cluster) -> None:
     assert set(nodes) == {host.name for host in cluster.hosts}
     for host in cluster.hosts:
         status = nodes[host.name]["status"]
-        assert {c["type"]: c["status"] for c in status["conditions"]}["Ready"] == "True"
+        assert cluster.node_ready(host.name)
         assert status["nodeInfo"]["kubeletVersion"] == "v1.37.2"
         assert {"type": "InternalIP", "address": host.address} in status["addresses"]
     roles = {n: [r for r in node["metadata"]["labels"] if "node-role" in r] for n, node in nodes.items()}

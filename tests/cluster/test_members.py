@@ -103,7 +103,7 @@ def test_a_node_that_left_the_inventory_is_told_by_status_and_the_next_run(
 
 def test_a_node_that_is_gone_for_good_keeps_no_run_from_its_end(cluster: Cluster, spare: Host) -> None:
     spare.power_off()
-    until("the node to be given up", 120, lambda: not _ready(cluster))
+    until("the node to be given up", 120, lambda: not cluster.node_ready(SPARE))
     _, status = cluster.product.told()
     assert f"take it out of the API: kubectl delete node {spare.name}" in status["table"]
     worker = cluster.workers[0]
@@ -113,21 +113,16 @@ def test_a_node_that_is_gone_for_good_keeps_no_run_from_its_end(cluster: Cluster
     assert_empty(cluster.product.plan())
 
 
-def _ready(cluster: Cluster) -> bool:
-    (node,) = cluster.get("node", SPARE)
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])
-
-
 def test_a_new_machine_takes_the_place_of_one_that_is_gone_and_is_told_so(
     lab: Lab, cluster: Cluster, spare: Host, three: Product, figure: Figure
 ) -> None:
     spare.power_on()
-    until("the node to be back", 120, lambda: _ready(cluster))
+    until("the node to be back", 120, lambda: cluster.node_ready(SPARE))
     subnet = spare.read("/var/lib/docker-multinode/subnet.env")
     new = _fresh(lab)
     new.write("/etc/machine-id", f"{NEW_MACHINE}\n")
     begin = time.monotonic()
-    until("the node to be given up", 120, lambda: not _ready(cluster))
+    until("the node to be given up", 120, lambda: not cluster.node_ready(SPARE))
     figure("seconds: until a machine that is gone is given up", time.monotonic() - begin)
     _, status = three.told()
     told = _of(status, SPARE)
