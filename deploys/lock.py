@@ -125,7 +125,7 @@ def _acquire(state: State, host: Host, who: str) -> Lock | None:
 def _beat(state: State) -> None:
     while True:
         gevent.sleep(BEAT)
-        for lock in _runs[state].locks.values():
+        for lock in list(_runs[state].locks.values()):
             try:
                 lock.line.write(".")
                 lock.line.flush()
@@ -152,12 +152,12 @@ def _hold(state: State) -> None:
     with _taking:
         if not run.begun:
             run.begun, who = True, _who()
+            gevent.spawn(_beat, state)  # one host may have to wait longer than the others' locks live
             hosts = sorted(run.hosts & set(state.inventory.get_active_hosts()), key=lambda h: h.name)
             # of two runs at the same hosts one gets the first host's lock, and only that one goes on
             for some in (hosts[:1], hosts[1:]):
                 if not run.refused:
                     Group().map(partial(_take, run, who), some)
-            gevent.spawn(_beat, state)
     if run.refused:
         raise run.refused
 

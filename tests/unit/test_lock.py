@@ -202,6 +202,16 @@ def test_every_host_hears_a_sign_of_life_also_when_another_ones_connection_is_go
     assert set(slept) == {lock.BEAT}
 
 
+def test_hosts_hear_a_sign_of_life_while_another_one_keeps_the_run_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, order = world({"m1": Client()}), []
+    monkeypatch.setattr(lock, "_take", lambda *_: order.append("take"))
+    monkeypatch.setattr(gevent, "spawn", lambda *_: order.append("beat"))
+    with here.on("m1") as host:
+        lock.one_run_at_a_time(host)
+        here.state.trigger_callbacks("operation_start", "a")
+    assert order == ["beat", "take"]
+
+
 def test_the_lock_is_taken_as_the_user_that_operations_run_as(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, sudo = Client(), Client()
     start(world({"m1": plain}), monkeypatch, "a")
