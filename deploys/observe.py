@@ -34,7 +34,7 @@ from .busy import marked
 from .facts.sections import UNREAD
 from .lock import held
 from .plan import fail, overheard
-from .remote import BROKEN, prepare, session
+from .remote import BROKEN, of_call, prepare, session
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -120,7 +120,7 @@ def _get(host: Host, fact: type[FactBase[T]], arguments: dict[str, Any]) -> T | 
             if host.connected:
                 prepare(host)
             with session(host):
-                return host.get_fact(fact, **arguments)
+                return host.get_fact(fact, **of_call(host), **arguments)
     except ConnectError as error:
         raise UnreadableError(f"{host.name} can't be reached: {error}") from error
     except PyinfraError as error:  # that was the last host, and pyinfra would end by a traceback

@@ -6,6 +6,7 @@ import contextlib
 import re
 import socket
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,6 +15,7 @@ from paramiko import SSHException
 from pyinfra.api import StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
+from pyinfra.api.state import State
 
 from .record import LOCAL_DOCKER
 
@@ -25,9 +27,27 @@ ALIVE = 15
 """Seconds between two signs of life to a host; its connection is broken when four of them are not acknowledged."""
 
 
+_calls: WeakKeyDictionary[State, dict[Host, dict[str, Any]]] = WeakKeyDictionary()
+
+
+def called(host: Host) -> None:
+    """Note with what a deploy was called for a host, as in ``cluster(_sudo=True)``: pyinfra knows it only within it."""
+    outside: Any = SimpleNamespace(data=host.data, current_deploy_kwargs=None)
+    default: Any = pop_global_arguments(host.state, outside, {})[0]
+    arguments: Any = host.current_deploy_kwargs or default
+    given = {key: arguments[key] for key in CONNECTOR_ARGUMENT_KEYS if arguments[key] != default[key]}
+    _calls.setdefault(host.state, {})[host] = given
+
+
+def of_call(host: Host) -> dict[str, Any]:
+    """With what a deploy was called there; a host that has not begun yet is asked as another one is."""
+    calls = _calls.get(host.state) or {host: {}}
+    return dict(calls.get(host, next(iter(calls.values()))))
+
+
 def connector_arguments(host: Host) -> dict[str, Any]:
     """How commands of this run's operations are run on a host: sudo, shell, environment."""
-    arguments, _ = pop_global_arguments(host.state, host, {})
+    arguments, _ = pop_global_arguments(host.state, host, of_call(host))
     return {k: v for k, v in arguments.items() if k in CONNECTOR_ARGUMENT_KEYS}
 
 

@@ -28,7 +28,7 @@ from .operations.kubeconfig import kubeconfig_fetched
 from .operations.look import together
 from .phases import PHASES, addons, pki, preflight
 from .record import PKI, RECORD
-from .remote import prepare
+from .remote import called, prepare
 from .report import NodeReport, report
 from .report_text import table
 from .topology import Node, active_nodes, group, role_of, settings_of, the_first_master
@@ -49,6 +49,7 @@ def _this_node() -> Node:
 def _begin() -> None:
     mine = this_host()
     progress.told(mine.state)
+    called(mine)
     prepare(mine)
     if mine.state.current_deploy_filename:
         # pyinfra reads the call stack at each operation, and inspect looks through all modules for each file that is

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.lab.lab import Lab
@@ -63,6 +65,21 @@ def test_master_then_worker(cluster: Cluster, figure: Figure) -> None:
     cluster.deploy_web()
     cluster.wait_works()
     assert_empty(cluster.product.plan())
+
+
+def test_a_deploy_of_ones_own_says_sudo_for_all_of_it(
+    lab: Lab, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "site.py").write_text("from deploys import cluster\n\ncluster(_sudo=True)\n")
+    path = lab.inventory(folder / "inventory.py", masters=[cluster.master], workers=cluster.workers, user="lab")
+    path.write_text(path.read_text().replace("'_sudo': True", "'rack': 7"))
+    product = Product(path, cluster.product.data)
+    own = os.path.relpath(folder / "site", product.cwd / "deploys")
+    assert_empty(product.plan(own))
+    product.apply(own, data={"kubelet_extra_args": {"max-pods": "99"}}).check()
+    cluster.product.apply().check()
+    assert_empty(product.plan(own))
 
 
 def test_a_login_with_sudo(lab: Lab, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> None:

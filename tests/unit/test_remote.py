@@ -8,7 +8,7 @@ from typing import Any
 
 import gevent
 import pytest
-from pyinfra.api import StringCommand
+from pyinfra.api import StringCommand, deploy
 from pyinfra.api.host import Host
 
 from deploys import remote
@@ -89,6 +89,19 @@ def test_nothing_of_a_command_is_printed_and_it_runs_as_the_operations_user(monk
     first = hosts.seen[0]
     assert (first["command"], first["_sudo"]) == (f"{LOCAL_DOCKER} cat /etc/kubernetes/pki/ca.key", True)
     assert (first["print_output"], first["print_input"]) == (False, False)
+
+
+def test_what_a_deploy_is_called_with_holds_for_all_that_is_asked_in_the_run() -> None:
+    here = World(masters={"m1": {}}, workers={"w1": {"_sudo_user": "admin"}, "w2": {}})
+    names = ("m1", "w1", "w2")
+    with here.on("m1"):
+        deploy("Mine")(lambda: remote.called(here.host("m1")))(_sudo=True)
+    assert [remote.of_call(here.host(name)) for name in names] == [{"_sudo": True}] * 3
+    as_who = [remote.connector_arguments(here.host(name)) for name in names]
+    assert [(a["_sudo"], a["_sudo_user"]) for a in as_who] == [(True, None), (True, "admin"), (True, None)]
+    with here.on("w2"):
+        deploy("Mine")(lambda: remote.called(here.host("w2")))()
+    assert [remote.of_call(here.host(name)) for name in names] == [{"_sudo": True}] * 2 + [{}]
 
 
 @pytest.mark.parametrize(("ok", "out"), [(False, "half a key"), (True, ""), (False, "")])
