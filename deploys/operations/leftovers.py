@@ -145,8 +145,13 @@ def no_rules() -> Commands:
         host.noop("no rules of ours are there")
         return
     say("Will delete the iptables rules:", *there)
-    rules = [shlex.split(rule) for rule in there]
-    yield StringCommand("; ".join(shlex.join(["iptables", "-w", "-t", t, "-D", *rule]) for t, _, *rule in rules))
+    yield StringCommand("; ".join(map(_no_rule, there)))
+
+
+def _no_rule(line: str) -> str:
+    table, _, *rule = shlex.split(line)
+    there, gone = (shlex.join(["iptables", "-w", "-t", table, do, *rule]) for do in ("-C", "-D"))
+    return f"! {there} 2>/dev/null || {gone} || exit 1"
 
 
 @removal

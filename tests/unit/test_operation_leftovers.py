@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+
+import pytest
+
 from deploys import busy
 from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
@@ -98,11 +102,27 @@ def test_single_rules_of_ours_in_chains_of_others_are_deleted_one_by_one() -> No
     rules = ("filter -A DOCKER-USER -i flannel.1 -j ACCEPT", "nat -A POSTROUTING -s 10.1.1.0/24 -j MASQUERADE")
     assert world(rules=rules).run(no_rules) == [
         Shell(
-            "iptables -w -t filter -D DOCKER-USER -i flannel.1 -j ACCEPT; "
-            "iptables -w -t nat -D POSTROUTING -s 10.1.1.0/24 -j MASQUERADE"
+            "! iptables -w -t filter -C DOCKER-USER -i flannel.1 -j ACCEPT 2>/dev/null || "
+            "iptables -w -t filter -D DOCKER-USER -i flannel.1 -j ACCEPT || exit 1; "
+            "! iptables -w -t nat -C POSTROUTING -s 10.1.1.0/24 -j MASQUERADE 2>/dev/null || "
+            "iptables -w -t nat -D POSTROUTING -s 10.1.1.0/24 -j MASQUERADE || exit 1"
         )
     ]
     assert world(rules=()).run(no_rules) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "held", "ends"), [("a b", "", 0), ("b", "", 0), ("", "", 0), ("a b", "a", 1), ("a b", "b", 1)]
+)
+def test_a_rule_that_can_not_be_deleted_is_told_and_one_that_went_by_itself_is_none(
+    there: str, held: str, ends: int
+) -> None:
+    (step,) = world(rules=("filter -A FORWARD a", "filter -A FORWARD b")).run(no_rules)
+    assert isinstance(step, Shell)
+    iptables = f"""iptables() {{ case $4 in -C) case '{there}' in *$6*) ;; *) return 1 ;; esac ;;
+        -D) case '{held}' in *$6*) return 1 ;; *) return 0 ;; esac ;; esac; }}"""
+    ran = subprocess.run(["sh", "-c", f"{iptables}\n{step.text}"], check=False, timeout=30)
+    assert ran.returncode == ends
 
 
 def test_containers_of_pods_are_removed_by_the_kubelets_label() -> None:
