@@ -64,7 +64,7 @@ class Node:
     @property
     def docker_root(self) -> str:
         """Data root of the main Docker."""
-        return str(self.found.docker_info.get("DockerRootDir") or "/var/lib/docker")
+        return self.found.docker_root or "/var/lib/docker"
 
     def image(self, reference: str) -> str:
         """An image's reference, with the registry's host replaced where the settings say so."""

@@ -133,16 +133,9 @@ def docker_names(node: Node) -> str | None:
     return taken(KUBELET_CONTAINER, "main") if KUBELET_CONTAINER in others else None
 
 
-def docker_options(node: Node) -> str | None:
-    """Rootless and user namespaces can't carry a kubelet."""
-    options = node.found.docker_info.get("SecurityOptions") or []
-    for option in options if isinstance(options, list) else []:
-        if "name=rootless" in str(option) or "name=userns" in str(option):
-            return f"Docker runs with {str(option).removeprefix('name=')}; the kubelet needs it without"
-    swarm = node.found.docker_info.get("Swarm") or {}
-    if isinstance(swarm, dict) and swarm.get("LocalNodeState") not in (None, "", "inactive"):
-        return "Docker is part of a swarm; leave it first with: docker swarm leave"
-    return None
+def swarm(node: Node) -> str | None:
+    """A swarm puts its own containers on this Docker, and does not expect it on another subnet."""
+    return "Docker is part of a swarm; leave it first with: docker swarm leave" if node.found.swarm else None
 
 
 def docker_root(node: Node) -> str | None:

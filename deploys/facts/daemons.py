@@ -15,8 +15,8 @@ from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import BEFORE, BOOTSTRAP_RUN, SOCKETS
-from .platform import HIDE
-from .sections import END, Bundle, Sections, first, number, shown, variables
+from .platform import DATA_ROOT, HIDE
+from .sections import END, Bundle, Sections, first, json_object, number, shown, variables
 
 LABEL = "io.docker-multinode.spec"
 """Label of every container of ours: its specification as JSON."""
@@ -24,22 +24,30 @@ LABEL = "io.docker-multinode.spec"
 IMAGE_LABEL = "io.docker-multinode.node-image"
 """Label of every image that a build of the node image makes."""
 
+POD = "io.kubernetes.docker.type"
+"""Label that cri-dockerd gives to each container of a pod."""
+
 PROGRAM = "io.kubernetes.container.name"
 """Label of a pod's container: the name that the manifest gives it."""
 
 _CONTAINER = (
     f'{{{{if index .Config.Labels "{LABEL}"}}}}'
     '{"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}'
-    f'{{{{else}}}}program {{{{index .Config.Labels "{PROGRAM}"}}}} {{{{.State.StartedAt}}}}{{{{end}}}}'
+    f'{{{{else if index .Config.Labels "{POD}"}}}}'
+    f'program {{{{index .Config.Labels "{PROGRAM}"}}}} {{{{.State.StartedAt}}}}'
+    '{{else}}other {"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}},'
+    '"remove":{{json .HostConfig.AutoRemove}}}{{end}}'
 )
-"""A container of ours as JSON, one of a pod with its name and when it was started."""
+"""A container of ours as JSON, one of a pod with its name and when it was started, one of somebody else's as JSON."""
 
 _IMAGE = "{{.Repository}}:{{.Tag}}|{{.ID}}|{{.Repository}}@{{.Digest}}"
 
 _ROW = (
-    f'{{{{.ID}}}}|{{{{.Names}}}}|{{{{if .Label "{LABEL}"}}}}ours{{{{end}}}}|'
+    f'{{{{.ID}}}}|{{{{.Names}}}}|{{{{if .Label "{LABEL}"}}}}ours{{{{else if .Label "{POD}"}}}}'
     '{{if and (eq .State "running") (eq (.Label "io.kubernetes.pod.namespace") "kube-system")}}program{{end}}'
+    '{{else if or (eq .State "running") (eq .State "paused") (eq .State "restarting")}}other{{end}}'
 )
+"""A container's id, names, and why more is asked of it."""
 
 # A dockerd that starts on a full disk does not know its containers of before until it starts again: it registers one
 # by writing its config.v2.json anew (measured on 26.1.5). So only one that is older than the daemon can be such.
@@ -48,6 +56,7 @@ _ROW = (
 # Each docker command costs about 50 ms, so they are few, and both daemons are asked at the same time. A container that
 # ends between two of them is not there; a daemon that ends fails the next one.
 _SCRIPT = rf"""
+{DATA_ROOT}
 one() {{ unit=$1 socket=$2
   s=$(systemctl show $unit -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID 2>/dev/null)
   echo "== $unit unit"; echo "$s"; pid=$(echo "$s" | sed -n 's/^MainPID=//p')
@@ -59,14 +68,13 @@ one() {{ unit=$1 socket=$2
   rows=$($d ps -a --no-trunc --format '{_ROW}'); rc=$?
   echo "== $unit names"; echo "$rows" | cut -s -d'|' -f2
   echo "== $unit containers"; [ $rc = 0 ] || return 0
-  c=$(echo "$rows" | sed -n 's/|[^|]*|\(ours|.*\||program\)$//p')
+  c=$(echo "$rows" | sed -n 's/|[^|]*|[a-z][a-z]*$//p')
   found=; [ -z "$c" ] || found=$($d inspect --format '{_CONTAINER}' $c) || [ $? = 1 ] || return 0
   printf '%s\n' "$found" | grep '^{{'; programs=$(printf '%s\n' "$found" | sed -n 's/^program //p')
+  echo "== $unit others"; printf '%s\n' "$found" | sed -n 's/^other //p'
   command=$(tr '\0' '\n' < /proc/$pid/cmdline)
-  root=$(echo "$command" | sed -n 's/^--data-root=//p')
-  [ -n "$root" ] || root=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
-  pidfile=$(echo "$command" | sed -n 's/^--pidfile=//p')
-  lost=$(find "${{root:-/var/lib/docker}}/containers" -mindepth 2 -maxdepth 2 -name config.v2.json \
+  root=$(echo "$command" | data_root); pidfile=$(echo "$command" | sed -n 's/^--pidfile=//p')
+  lost=$(find "$root/containers" -mindepth 2 -maxdepth 2 -name config.v2.json \
     ! -newer "${{pidfile:-/var/run/docker.pid}}" -exec grep -l {LABEL} {{}} + 2>/dev/null)
   if [ -n "$lost" ]; then
     echo "== $unit forgotten"
@@ -103,6 +111,17 @@ class ContainerState:
 
 
 @dataclass(frozen=True)
+class Other:
+    """A container of somebody else's that runs."""
+
+    name: str
+    restart: str
+    """Its restart policy, like unless-stopped."""
+    remove: bool
+    """Whether Docker removes it when it ends."""
+
+
+@dataclass(frozen=True)
 class DaemonState:
     """A Docker daemon as it is."""
 
@@ -118,6 +137,8 @@ class DaemonState:
     containers: dict[str, ContainerState] = field(default_factory=dict)
     others: frozenset[str] = frozenset()
     """Names of the containers that are not ours, running or not."""
+    running_others: tuple[Other, ...] = ()
+    """Those of them that run, but for the pods'."""
     forgotten: tuple[str, ...] = ()
     """Containers of ours that lie on its disk, but that it does not know."""
     images: dict[str, str] = field(default_factory=dict)
@@ -169,6 +190,13 @@ def _container(line: str) -> ContainerState:
     return ContainerState(name, running, spec, _seconds(raw["state"].get("StartedAt")))
 
 
+def _other(line: str) -> Other:
+    found = json_object(line)
+    if found is None:
+        raise FactProcessError(f"docker inspect gave {shown(line)} instead of a container")
+    return Other(str(found.get("name", "")).lstrip("/"), str(found.get("restart") or ""), bool(found.get("remove")))
+
+
 _STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing")
 _IMAGE_LINE = re.compile(r"[^|\s]+\|(sha256:)?[0-9a-f]+\|[^|\s]+")
 _ID = re.compile(r"(sha256:)?[0-9a-f]+")
@@ -217,6 +245,7 @@ def _daemon(sections: Sections, unit: str) -> DaemonState:
         answers=f"{unit} answered" in sections,
         containers={c.name: c for c in containers},
         others=frozenset(",".join(sections.get(f"{unit} names", [])).split(",")) - {"", *(c.name for c in containers)},
+        running_others=tuple(_other(line) for line in sections.get(f"{unit} others", []) if line),
         images={name: row[1] for row in images if len(row) == 3 for name in (row[0], row[2]) if "<none>" not in name},
     )
 

@@ -25,13 +25,10 @@ from ..record import (
     SHARED_PLACES,
     SUBNET_ENV,
 )
-from .daemons import LABEL
+from .daemons import LABEL, POD
 from .sections import END, Bundle, Sections, shown
 
 NODE_PATHS = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", *SHARED_PLACES)
-
-POD = "io.kubernetes.docker.type"
-"""Label that cri-dockerd gives to each container of a pod."""
 
 _IMAGE_AND_NAME = (
     "{{.Image}} {{.Name}}"

@@ -39,10 +39,12 @@ HIDDEN = "***@"
 HIDE = rf"""LC_ALL=C sed -E 's,(:\\?/\\?/)[^" ]*@,\1{HIDDEN},g'"""
 """Command that puts it there. What a fact reads is printed with -vvv, and may get into a plan."""
 
-_CONTAINER = (
-    '{"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}},'
-    '"remove":{{json .HostConfig.AutoRemove}},"labels":{{json .Config.Labels}}}'
-)
+DATA_ROOT = r"""data_root() { words=$(cat); c=$(echo "$words" | sed -n 's/^--config-file=//p')
+  r=$(echo "$words" | awk '$0 == "--data-root" {getline; r = $0} sub(/^--data-root=/, "") {r = $0} END {print r}')
+  [ -n "$r" ] || r=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' "${c:-/etc/docker/daemon.json}" 2>/dev/null)
+  readlink -f "${r:-/var/lib/docker}"; }"""
+"""Shell function: where a dockerd keeps its data, by its command line, a word a line on standard input. `docker info`
+tells it too, but takes the daemon and the client ten times as long: both start other programs for it."""
 
 _UNITS = "docker firewalld systemd-resolved"
 _UNIT = (
@@ -53,6 +55,13 @@ _UNIT = (
 )
 """What systemctl shows of a unit, on one line: name, state, pid; a unit may have another name than that by which it
 was asked for. One call asks of all: each takes 20 ms."""
+
+_DISK = (
+    '$1 == "device" {device[$2] = $3} $1 == "blocks" {blocks[$2] = $3} $1 == "place" && blocks[$2] {'
+    'split(blocks[$2], n, " "); printf "%s %.0f %.0f %s %s %s\\n", device[$2], n[1] * n[2] / 1024, n[1] * n[3] / 1024, '
+    "n[4], n[5], $3}"
+)
+"""A line a place: its device, KiB in all and free, inodes in all and free, its path. One stat asks of all places."""
 
 # Docker is only asked when its unit runs: a socket-activated one would be started by the question.
 # What an ended run has left at work may be restarting Docker.
@@ -81,7 +90,12 @@ echo "== routes"; ip -4 route show 2>/dev/null
 units=; [ ! -d /run/systemd/system ] ||
   units=$(systemctl show {_UNITS} -p ActiveState,MainPID 2>/dev/null | awk -v RS= '{_UNIT}')
 active=$(echo "$units" | sed -n 's/ \(active\|reloading\|refreshing\) .*//p'); echo "== active"; echo "$active"
-echo "== resolvers"; f={RESOLV_CONF}; ! echo "$active" | grep -qx systemd-resolved || f={RESOLVED}
+active() {{ case "$active" in "$1"|"$1
+"*|*"
+$1"|*"
+$1
+"*) ;; *) return 1 ;; esac; }}
+echo "== resolvers"; f={RESOLV_CONF}; ! active systemd-resolved || f={RESOLVED}
 [ ! -f {RESOLV_CONF} ] || {{ echo there; awk '$1=="nameserver"{{print $2}}' $f 2>/dev/null; }}
 echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {{
   sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/policy \1/p' /etc/default/ufw
@@ -97,8 +111,12 @@ cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{{n=split($2,a,":");
 echo "== propagation"
 awk '$5=="/"||$5=="/var/lib/kubelet"{{print $5, ($7 ~ /^shared/ ? "shared" : "private")}}' /proc/self/mountinfo
 echo "== daemon.json"; {HIDE} /etc/docker/daemon.json 2>/dev/null | base64
-echo "== docker-flags"; p=$(echo "$units" | sed -n 's/^docker [a-z]* //p')
-[ "${{p:-0}}" = 0 ] || tr '\0' '\n' < /proc/$p/cmdline | sed 1d | {HIDE}
+p=$(echo "$units" | sed -n 's/^docker [a-z]* //p')
+flags=; [ "${{p:-0}}" = 0 ] || flags=$(tr '\0' '\n' < /proc/$p/cmdline | sed 1d)
+echo "== docker-flags"; [ -z "$flags" ] || echo "$flags" | {HIDE}
+{DATA_ROOT}
+root=$(echo "$flags" | data_root); echo "== docker-root"; echo "$root"
+echo "== swarm"; [ ! -s "$root/swarm/docker-state.json" ] || echo yes
 echo "== docker-command"; command -v dockerd 2>/dev/null
 echo "== record"; base64 {NODE} 2>/dev/null
 echo "== data-record"; base64 {DATA} 2>/dev/null
@@ -114,21 +132,16 @@ echo "== there-before"
   [ ! -e $p ] || {{ mountpoint -q $p && [ -z "$c" ]; }} || echo $p; [ -z "$c" ] || echo "$c"; done
 echo "== etcd-data"; [ -d {ETCD_DATA}/member ] && echo yes
 echo "== ca"; [ -s /etc/kubernetes/pki/etcd/ca.crt ] && echo yes
-if [ ! -d /run/systemd/system ] || echo "$active" | grep -qx docker; then
+if [ ! -d /run/systemd/system ] || active docker; then
   echo "== docker-version"; timeout 15 docker version --format '{{{{json .Server}}}}' 2>&1
-  i=$(timeout 15 docker info --format '{{{{json .}}}}' 2>/dev/null)
-  echo "== docker-info"; printf '%s\n' "$i"
-  echo "== containers"
-  f='{_CONTAINER}'
-  c=$(timeout 15 docker ps -q 2>/dev/null); [ -z "$c" ] || timeout 15 docker inspect --format "$f" $c 2>/dev/null
 fi
 echo "== disks"
-r=$(printf '%s' "$i" | sed -n 's/.*"DockerRootDir":"\([^"]*\)".*/\1/p')
-for p in {ETCD_DATA} {BOOTSTRAP_DATA} "${{r:-/var/lib/docker}}" {RECORD} {KUBELET}; do
-  q=$p; until [ -e "$q" ]; do q=$(dirname "$q"); done
-  echo "$(stat -c %d "$q") $(timeout 5 df -Pk "$q" 2>/dev/null | awk 'END{{print $2, $4}}')" \
-    "$(timeout 5 df -Pi "$q" 2>/dev/null | awk 'END{{print $2, $4}}') $p"
-done
+set --; places=
+for p in {ETCD_DATA} {BOOTSTRAP_DATA} "$root" {RECORD} {KUBELET}; do
+  q=$p; until [ -e "$q" ]; do q=${{q%/*}}; q=${{q:-/}}; done; set -- "$@" "$q"; places="$places$q|$p
+"; done
+{{ stat -L -c 'device|%n|%d' "$@"; timeout 5 stat -f -c 'blocks|%n|%S %b %a %c %d' "$@"
+  echo "$places" | sed -n 's/./place|&/p'; }} 2>/dev/null | awk -F'|' '{_DISK}'
 """
 
 
@@ -208,9 +221,10 @@ class Found:
     """Newest API version that Docker speaks."""
     docker_min_api: str
     """Oldest API version that Docker speaks."""
-    docker_info: dict[str, Any]
-    containers: tuple[dict[str, Any], ...]
-    """Running containers of the main daemon: name, restart, remove, labels."""
+    docker_root: str
+    """Where the main Docker keeps its data, without links."""
+    swarm: bool
+    """Whether it is part of one."""
     unreadable: tuple[str, ...] = ()
     """Commands and files of the record whose text is not what it should be; nothing may be decided on it."""
     waited: bool = False
@@ -318,8 +332,8 @@ class Platform(Bundle[Found]):
             docker_version=str(version.get("Version", "")),
             docker_api=str(version.get("ApiVersion", "")),
             docker_min_api=str(version.get("MinAPIVersion", "")),
-            docker_info=json_object(first(sections, "docker-info")) or {},
-            containers=tuple(c for line in sections.get("containers", []) if (c := json_object(line))),
-            unreadable=tuple(unreadable(sections, answers=bool(version))),
+            docker_root=first(sections, "docker-root"),
+            swarm=first(sections, "swarm") == "yes",
+            unreadable=tuple(unreadable(sections)),
             waited="waited" in sections,
         )

@@ -46,18 +46,6 @@ def subnet_env(lines: Iterable[str]) -> bool:
     return subnet.prefixlen == 24 and subnet.subnet_of(network)
 
 
-def _info(text: str) -> bool:
-    root = (json_object(text) or {}).get("DockerRootDir")
-    return isinstance(root, str) and bool(_DIRECTORY.fullmatch(root))
-
-
-def _container(text: str) -> bool:
-    found = json_object(text)
-    if found is None or not isinstance(found.get("name"), str):
-        return False
-    return found["name"].isprintable() and isinstance(found.get("labels") or {}, dict)
-
-
 def _file(sections: Sections, name: str) -> str | None:
     text = "".join(sections[name])
     try:
@@ -66,16 +54,12 @@ def _file(sections: Sections, name: str) -> str | None:
         return ""
 
 
-def unreadable(sections: Sections, *, answers: bool) -> Iterator[str]:
-    """Commands and files of the record whose text is not what it should be.
-
-    :param answers: Docker does; what it did not say then is missing.
-    """
+def unreadable(sections: Sections) -> Iterator[str]:
+    """Commands and files of the record whose text is not what it should be."""
     lines: tuple[tuple[str, str, Callable[[str], object]], ...] = (
         ("addresses", "ip addr", ADDRESS.fullmatch),
         ("links", "ip link", _LINK.fullmatch),
         ("routes", "ip route", _ROUTE.fullmatch),
-        ("containers", "docker inspect", _container),
     )
     one: tuple[tuple[str, str, Callable[[str], object]], ...] = (
         ("user", "id -u", _is_number),
@@ -83,7 +67,7 @@ def unreadable(sections: Sections, *, answers: bool) -> Iterator[str]:
         ("memory", "/proc/meminfo", _is_number),
         ("iptables", "iptables --version", lambda text: not text or _IPTABLES.fullmatch(text)),
         ("docker-command", "command -v dockerd", lambda text: not text or _COMMAND.fullmatch(text)),
-        ("docker-info", "docker info", lambda text: not answers or _info(text)),
+        ("docker-root", "dockerd's data-root", _DIRECTORY.fullmatch),
     )
     yield from (what for name, what, fits in one if not fits(first(sections, name)))
     yield from (what for name, what, fits in lines if not all(map(fits, filter(None, sections.get(name, [])))))

@@ -9,10 +9,10 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import OperationMeta
 
-from ..facts.daemons import LABEL, Daemons, DaemonsFact
+from ..facts.daemons import LABEL, POD, Daemons, DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
-from ..facts.leftovers import POD, Leftovers
+from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation, removal
 from ..plan import say
 from ..platforms import RestartStrategy

@@ -9,8 +9,9 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 
 from .. import busy
+from ..facts.daemons import POD
 from ..facts.files import HostFiles
-from ..facts.leftovers import BELOW, POD, Leftovers
+from ..facts.leftovers import BELOW, Leftovers
 from ..observe import Commands, observe, operation, removal
 from ..plan import say
 from ..record import BEFORE_PATHS, RECORD

@@ -9,9 +9,8 @@ from functools import partial
 
 from pyinfra.api.operation import OperationMeta
 
-from ..facts.daemons import PROGRAM
+from ..facts.daemons import POD, PROGRAM
 from ..facts.files import HostFiles
-from ..facts.leftovers import POD
 from ..observe import observe
 from ..operations.containers import Program, programs_restarted
 from ..operations.files import File, files, no_files

@@ -7,8 +7,7 @@ import json
 
 from packaging.version import InvalidVersion, Version
 
-from ..facts.daemons import LABEL, DaemonsFact
-from ..facts.leftovers import POD
+from ..facts.daemons import DaemonsFact
 from ..facts.sections import variables
 from ..observe import observe
 from ..operations.daemons import STAY_DOWN, Bounced, main_daemon, why_restart
@@ -134,16 +133,12 @@ def drop_in(node: Node) -> File:
 
 def bounced(node: Node) -> Bounced:
     """The running containers of others that a restart stops."""
-    theirs = []
-    for container in node.found.containers:
-        labels = container.get("labels") or {}
-        if LABEL not in labels and POD not in labels:
-            theirs.append((str(container.get("name", "")).lstrip("/"), container))
-    stay_down = [(name, c) for name, c in theirs if (c.get("restart") or "") in STAY_DOWN]
+    theirs = sorted(observe(DaemonsFact, node.host).main.running_others, key=lambda other: other.name)
+    stay_down = [other for other in theirs if other.restart in STAY_DOWN]
     return Bounced(
-        tuple(sorted(name for name, _ in theirs)),
-        tuple(sorted(name for name, c in stay_down if not c.get("remove"))),
-        tuple(sorted(name for name, c in stay_down if c.get("remove"))),
+        tuple(other.name for other in theirs),
+        tuple(other.name for other in stay_down if not other.remove),
+        tuple(other.name for other in stay_down if other.remove),
     )
 
 

@@ -33,7 +33,7 @@ CHECKS: tuple[Check, ...] = (
     docker.docker_api,
     docker.daemon_json,
     docker.docker_unit,
-    docker.docker_options,
+    docker.swarm,
     docker.docker_root,
     docker.docker_names,
     machine.arch_exists,

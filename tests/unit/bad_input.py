@@ -208,16 +208,16 @@ INVENTORIES = (
     Row("a kubeconfig without a master", ("masters",), {"workers": (worker(),)}, entry="kubeconfig"),
 )  # fmt: skip
 
-RUNNING = {"name": "/web", "restart": "no", "labels": {}}
+RUNNING = {"name": "/web", "restart": "no", "remove": False}
 
 HOSTS = (
     host("no docker", "docker", "install Docker", cli=True, without_tools=("docker", "dockerd"), docker_version="",
-         docker_info=""),
+         docker_flags=""),
     host("no iptables", "iptables", "install", without_tools=("iptables",)),
     host("no iproute2", "ip", without_tools=("ip",), addresses="", links="", routes=""),
     host("no tar and no base64", "tar, base64", without_tools=("tar", "base64")),
     host("Docker is stopped", "Docker does not answer", "systemctl status docker", cli=True,
-         docker_version="Cannot connect to the Docker daemon", docker_info="", active=""),
+         docker_version="Cannot connect to the Docker daemon", active=""),
     host("Docker 20.10", "20.10.24", "API 1.41", "Docker 25", docker="20.10.24+dfsg1", api="1.41"),
     host("Docker 24", "24.0.9", "Docker 25", docker="24.0.9", api="1.43"),
     host("Docker 28.0", "28.0.4", "28.2", docker="28.0.4", api="1.48"),
@@ -273,10 +273,9 @@ HOSTS = (
     host("a node of another pod network", "10.2.0.0/16", "flannel_network",
          subnet__env="FLANNEL_NETWORK=10.2.0.0/16\nFLANNEL_SUBNET=10.2.3.1/24"),
     host("the restart would lose a container", "web", "docker update --restart=unless-stopped", "allow_docker_restart",
-         containers=[RUNNING], cli=True),
-    host("rootless Docker", "rootless", info={"SecurityOptions": ["name=rootless"]}),
-    host("Docker with user namespaces", "userns", info={"SecurityOptions": ["name=seccomp", "name=userns"]}),
-    host("a swarm", "docker swarm leave", info={"Swarm": {"LocalNodeState": "active"}}),
+         others=[RUNNING], cli=True),
+    host("Docker with user namespaces", "--userns-remap=default", docker_flags="-H\nfd://\n--userns-remap=default"),
+    host("a swarm", "docker swarm leave", swarm="yes"),
     host("no unit of docker", "ExecStart", docker_unit=""),
     host("--bip in the unit", "--bip", "take it out",
          docker_unit="# /lib/systemd/system/docker.service\n[Service]\nExecStart=/usr/bin/dockerd --bip=10.9.0.1/24"),

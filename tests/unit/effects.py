@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deploys.facts.daemons import Other
 from deploys.record import PKI
 
 
@@ -29,6 +30,8 @@ class Effect:
     entry: str = "cluster"
     beside: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
+    runs: tuple[Other, ...] = ()
+    """Containers of somebody else's on the worker."""
     worker_alone: bool = False
     installed: bool = False
 
@@ -40,7 +43,6 @@ TWO_ADDRESSES = {
     "3: eth1 inet 10.7.0.12/24 scope global eth1",
     "links": "2: eth0: <UP> mtu 1500\n3: eth1: <UP> mtu 9000",
 }
-LOST = {"containers": [{"name": "/web", "restart": "no", "labels": {}}]}
 
 EFFECTS: Mapping[str, Effect] = {
     "k8s_version": Effect("v1.36.1", ("registry.k8s.io/kube-apiserver:v1.36.1", "registry.k8s.io/etcd:3.6.8-0",
@@ -89,7 +91,7 @@ EFFECTS: Mapping[str, Effect] = {
     "etcd_extra_args": Effect({"quota-backend-bytes": "1"}, ("argument --quota-backend-bytes=1",)),
     "addons": Effect("coredns", (), ("metrics-server", "headlamp")),
     "allow_docker_restart": Effect(True, ("restarts the running containers web",), ("allow_docker_restart=true",),
-                                   machine=LOST),
+                                   runs=(Other("web", "no", False),)),
     "timeout_for_services": Effect(77, ("waited 77 s for", "%s)+77"), ("%s)+180",)),
     "timeout_for_images": Effect(99, ("timeout 99 docker",), ("timeout 1800 docker",)),
     "timeout_for_drain": Effect(42, ("drain node w1, for at most 42 s",), ("at most 180 s",), entry="turndown",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deploys.facts.platform import Found, Platform
@@ -52,8 +52,6 @@ def answer(
     daemon_json: str | Mapping[str, Any] | None = None,
     docker: str | None = None,
     api: str | None = None,
-    info: Mapping[str, Any] | None = None,
-    containers: list[dict[str, Any]] | None = None,
     record: Mapping[str, Any] | None = None,
     without_tools: tuple[str, ...] = (),
     **sections: str | None,
@@ -78,10 +76,6 @@ def answer(
     if docker is not None or api is not None:
         changes = {k: v for k, v in (("Version", docker), ("ApiVersion", api)) if v is not None}
         mine["docker_version"] = _changed(sample, "docker-version", changes)
-    if info is not None:
-        mine["docker_info"] = _changed(sample, "docker-info", info)
-    if containers is not None:
-        mine["containers"] = "\n".join(json.dumps(c) for c in containers)
     if without_tools:
         mine["tools"] = "\n".join(t for t in _section(lines(sample), "tools") if t not in without_tools)
     return edited(sample, {**mine, **sections})
@@ -92,14 +86,18 @@ def found(*args: Any, **kwargs: Any) -> Found:
     return Platform().process(answer(*args, **kwargs))
 
 
-def fake(words: object, **data: object) -> dict[str, object]:
-    """Data of a host behind pyinfra's @fake connector that gives this answer; everything else succeeds."""
+def fake(words: object, others: Iterable[Mapping[str, Any]] = (), **data: object) -> dict[str, object]:
+    """Data of a host behind pyinfra's @fake connector that gives this answer; everything else succeeds.
+
+    :param others: running containers of somebody else's in the main Docker.
+    """
+    running = {"docker others": "\n".join(json.dumps(other) for other in others)}
     return {
         "fake_delay": 0,
         "fake_delay_jitter": 0,
         "fake_responses": {
             FACT_MARK: words,
-            **{mark: lines(sample) for mark, sample in FRESH.items()},
+            **{mark: edited(s, running) if s == "daemons-fresh" else lines(s) for mark, s in FRESH.items()},
             **EMPTY,
             "| base64 -d | ": NO_API,
         },

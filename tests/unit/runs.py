@@ -47,16 +47,17 @@ class H:
     address: str
     data: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
-    """What is different from a healthy host: arguments of machines.answer."""
+    """What is different from a healthy host: arguments of machines.answer, and containers of others."""
     answer: object = None
     """Instead of a machine: what the fake connector answers to the platform fact."""
 
     def row(self) -> tuple[str, dict[str, Any]]:
         """The host as an inventory has it."""
-        words = self.answer
+        words, machine = self.answer, dict(self.machine)
+        others = machine.pop("others", ())
         if words is None:
-            words = machines.answer(**{"name": self.name, "address": self.address, **self.machine})
-        return f"@fake/{self.name}", {**machines.fake(words), **self.data}
+            words = machines.answer(**{"name": self.name, "address": self.address, **machine})
+        return f"@fake/{self.name}", {**machines.fake(words, others), **self.data}
 
 
 def master(machine: Mapping[str, Any] | None = None, **data: Any) -> H:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,6 +60,8 @@ def outcome(effect: Effect, data: Mapping[str, Any], worker_data: Mapping[str, A
         platforms={"w1": machines.found("w1", "10.0.0.12", **effect.machine)},
         facts=dict(AFTER if effect.installed or effect.entry != "cluster" else BEFORE),
     )
+    if effect.runs:
+        world.facts[DaemonsFact, "w1"] = daemons("daemons-fresh", main={"running_others": effect.runs})
     said: list[str] = []
     names = ("w1",) if effect.worker_alone else ("m1", "w1")
     world.state.active_hosts = {world.host(name) for name in names}
@@ -85,7 +86,7 @@ WITHOUT: dict[str, str] = {}
 
 def without(effect: Effect) -> str:
     """What is said with the default."""
-    key = json.dumps([effect.entry, effect.beside, effect.machine, effect.worker_alone, effect.installed])
+    key = repr([effect.entry, effect.beside, effect.machine, effect.runs, effect.worker_alone, effect.installed])
     if key not in WITHOUT:
         WITHOUT[key] = outcome(effect, {}, {})
     return WITHOUT[key]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deploys.facts.daemons import LABEL, DaemonsFact
+from deploys.facts.daemons import LABEL, POD, DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
-from deploys.facts.leftovers import POD, Leftovers
+from deploys.facts.leftovers import Leftovers
 from deploys.operations.daemons import (
     Bounced,
     bootstrap_daemon,

@@ -94,7 +94,7 @@ def test_a_storage_driver_that_needs_its_own_file_system_is_taken_over_on_docker
 ) -> None:
     disks = ["1 9000000 9000000 9 9000 /srv/docker", f"{device} 9000000 9000000 9 9000 {BOOTSTRAP_DATA}"]
     there = machines.found(
-        daemon_json={"storage-driver": driver}, info={"DockerRootDir": "/srv/docker"},
+        daemon_json={"storage-driver": driver}, docker_root="/srv/docker",
         disks="\n".join(disks[: 2 if device else 1]),
     )  # fmt: skip
     config = json.loads(bootstrap._config(World(platforms={"m1": there}).node()).content)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploys.facts.daemons import LABEL, DaemonsFact
+from deploys.facts.daemons import DaemonsFact, Other
 from deploys.operations.daemons import Bounced
 from deploys.phases import docker
 
@@ -127,18 +127,13 @@ def test_docker_is_started_again_however_often_it_dies() -> None:
     assert "StartLimit" not in service
 
 
-CONTAINERS = [
-    {"name": "/web", "restart": "no", "labels": {}},
-    {"name": "/tmp", "restart": "no", "remove": True, "labels": {}},
-    {"name": "/db", "restart": "always", "remove": False, "labels": None},
-    {"name": "/kubelet", "restart": "unless-stopped", "labels": {LABEL: "[]"}},
-    {"name": "/k8s_x", "restart": "no", "labels": {"io.kubernetes.docker.type": "container"}},
-]
+OTHERS = (Other("web", "no", False), Other("tmp", "no", True), Other("db", "always", False), Other("old", "", False))
 
 
 def test_containers_of_others_that_a_restart_bounces_and_those_that_stay_down() -> None:
-    host = node(containers=CONTAINERS)
-    assert docker.bounced(host) == Bounced(("db", "tmp", "web"), ("web",), ("tmp",))
+    world = World(facts={DaemonsFact: daemons(main={"running_others": OTHERS})})
+    with world.on():
+        assert docker.bounced(world.node()) == Bounced(("db", "old", "tmp", "web"), ("old", "web"), ("tmp",))
 
 
 def test_a_restart_is_due_before_the_first_run_and_after_a_change_of_flags_only() -> None:

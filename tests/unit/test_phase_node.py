@@ -74,7 +74,7 @@ def test_the_kubelet_sees_the_directories_of_volumes_with_what_is_mounted_there_
     [("/data", ["/srv"]), ("/srv/docker", ["/data/volumes", "/srv"]), ("/dat", ["/data/volumes", "/srv"])],
 )
 def test_what_lies_in_dockers_data_is_not_mounted_twice(root: str, sees: list[str]) -> None:
-    platform = machines.found("m1", "10.0.0.11", info={"DockerRootDir": root})
+    platform = machines.found("m1", "10.0.0.11", docker_root=root)
     there = World(data={"kubelet_paths": "/data/volumes,/srv"}, platforms={"m1": platform}).node()
     assert [line for line in node.spec(there, "").lines() if line.startswith(("option /data/v", "option /srv:"))] == [
         f"option {path}:{path}:rslave" for path in sees

@@ -13,7 +13,7 @@ import pytest
 
 from deploys.checks import cluster, docker, machine
 from deploys.checks.docker import REFUSED_KEYS
-from deploys.facts.daemons import DaemonsFact
+from deploys.facts.daemons import DaemonsFact, Other
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.platform import HIDDEN
@@ -30,7 +30,10 @@ BY_NAME: dict[str, Check] = {check.__name__: check for check in (*CHECKS, *REMOV
 def problem(check: Check, data: dict[str, Any] | None = None, etcd: Subnets | None = None, **told: Any) -> str | None:
     """What a check says of a master on such a machine."""
     facts = {
-        DaemonsFact: daemons("daemons-fresh", main={"others": frozenset(told.pop("others", ()))}),
+        DaemonsFact: daemons(
+            "daemons-fresh",
+            main={"others": frozenset(told.pop("others", ())), "running_others": told.pop("running", ())},
+        ),
         EtcdSubnets: etcd or Subnets(False, ""),
         HostFiles: host_files(),
     }
@@ -73,9 +76,9 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --iptables=false"}, "iptables"),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd 'unclosed"}, "can't be read"),
     ("docker_unit", {}, {"docker_unit": f"# /x\nExecStart=/d --http-proxy=http://{HIDDEN}p"}, "Environment="),
-    ("docker_options", {}, {"info": {"SecurityOptions": ["name=rootless"]}}, "rootless"),
-    ("docker_options", {}, {"info": {"Swarm": {"LocalNodeState": "active"}}}, "swarm"),
-    ("docker_root", {}, {"info": {"DockerRootDir": "/var/lib"}}, "data-root is /var/lib"),
+    ("swarm", {}, {"swarm": "yes"}, "docker swarm leave"),
+    ("docker_root", {}, {"docker_root": "/var/lib"}, "data-root is /var/lib"),
+    ("readable", {}, {"docker_root": "/srv/my docker"}, "what dockerd's data-root says there"),
     ("arch_exists", {}, {"machine": "armv7l"}, "arm"),
     ("cgroups", {}, {"cgroup_controllers": "cpu io"}, "cgroup_enable=memory"),
     (
@@ -124,12 +127,12 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("docker_names", {}, {"others": {"web", "kubelet"}}, "docker rename kubelet"),
     ("ports", {}, {"listening": "192B"}, "6443"),
     ("ports", {}, {"listening": "280A"}, "10250"),
-    ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "no"}]}, "web"),
-    ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "on-failure"}]}, "web"),
+    ("docker_restart", {}, {"running": (Other("web", "no", False),)}, "web"),
+    ("docker_restart", {}, {"running": (Other("web", "on-failure", False),)}, "web"),
     (
         "docker_restart_back",
         {},
-        {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS, "subnet__env": RECORD},
+        {"running": (Other("web", "no", False),), "docker_flags": OURS, "subnet__env": RECORD},
         "web",
     ),
 ]
@@ -194,21 +197,20 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ufw", {}, {"ufw": "policy DROP\n-A ufw-user-input -p tcp -m multiport --dports 2379:2380,6443,10250 -j ACCEPT\n"
                  "-A ufw-user-input -p udp --dport 8472 -j ACCEPT"}),
     ("ufw", {"flannel_backend": "host-gw"}, {"ufw": "policy DROP\n-A ufw-user-input -p tcp -j ACCEPT"}),
-    ("docker_restart", {"allow_docker_restart": True}, {"containers": [{"name": "/web", "restart": "no"}]}),
-    ("docker_restart", {}, {"containers": [{"name": "/web", "restart": "always"}]}),
-    ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "no"}]}),
-    ("docker_restart_back", {}, {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS}),
+    ("docker_restart", {"allow_docker_restart": True}, {"running": (Other("web", "no", False),)}),
+    ("docker_restart", {}, {"running": (Other("web", "always", False),)}),
+    ("docker_restart_back", {}, {"running": (Other("web", "no", False),)}),
+    ("docker_restart_back", {}, {"running": (Other("web", "no", False),), "docker_flags": OURS}),
     ("docker_restart_back", {},
-     {"containers": [{"name": "/web", "restart": "always"}], "docker_flags": OURS, "subnet__env": RECORD}),
+     {"running": (Other("web", "always", False),), "docker_flags": OURS, "subnet__env": RECORD}),
     ("docker_restart_back", {"allow_docker_restart": True},
-     {"containers": [{"name": "/web", "restart": "no"}], "docker_flags": OURS, "subnet__env": RECORD}),
+     {"running": (Other("web", "no", False),), "docker_flags": OURS, "subnet__env": RECORD}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --data-root=/srv/docker -H fd://"}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --log-driver=json-file --iptables=true"}),
     ("docker_unit", {}, {"docker_unit": f"# /x\nEnvironment=HTTP_PROXY=http://{HIDDEN}p\nExecStart=/d -H fd://"}),
     ("docker_unit", {}, {"docker_flags": f"-H\nfd://\n--http-proxy=http://{HIDDEN}p"}),
-    ("docker_root", {}, {"info": {"DockerRootDir": "/srv/docker"}}),
-    ("docker_root", {}, {"info": {"DockerRootDir": "/var/lib/docker/"}}),
-    ("docker_options", {}, {"info": {"SecurityOptions": None, "Swarm": None}}),
+    ("docker_root", {}, {"docker_root": "/srv/docker"}),
+    ("docker_root", {}, {"docker_root": "/var/lib/docker/"}),
 ]  # fmt: skip
 
 
@@ -256,7 +258,7 @@ def test_a_flag_that_dockerd_runs_with_is_as_good_as_one_in_its_unit_until_it_is
 
 
 def test_a_turndown_works_on_a_broken_host_too() -> None:
-    broken: dict[str, Any] = {"daemon_json": "{", "docker_version": "", "docker_info": "", "active": "", "memory": "1",
+    broken: dict[str, Any] = {"daemon_json": "{", "docker_version": "", "active": "", "memory": "1",
               "record": {**NODE_RECORD, "name": "old"}, "time": "0", "docker_unit": ""}  # fmt: skip
     for check in REMOVE_CHECKS:
         assert problem(check, **broken) is None

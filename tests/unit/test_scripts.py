@@ -16,17 +16,17 @@ from pyinfra.api import FactProcessError, StringCommand
 
 from deploys import lock
 from deploys.facts import inside
-from deploys.facts.daemons import DaemonsFact
+from deploys.facts.daemons import DaemonsFact, Other
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel, KernelState
 from deploys.facts.leftovers import Left, Leftovers
-from deploys.facts.platform import Platform
+from deploys.facts.platform import DATA_ROOT, Platform
 from deploys.operations.files import WRITE, File, archive, made, remove_files
 from deploys.operations.images import pulled
 from deploys.operations.kernel import kernel
 from deploys.operations.leftovers import no_chains, no_record
 from deploys.phases import control_plane
-from deploys.record import ETCD_DATA, KUBELET, OWN_PLACES, RECORD, SHARED_PLACES, SOCKETS
+from deploys.record import BOOTSTRAP_DATA, ETCD_DATA, KUBELET, OWN_PLACES, RECORD, SHARED_PLACES, SOCKETS
 
 from .harness import Shell, World
 from .known import daemons, left
@@ -266,6 +266,46 @@ def test_the_platform_fact_tells_of_this_very_machine() -> None:
     assert found.interface("lo") is not None
 
 
+@pytest.mark.parametrize(
+    ("words", "config", "root"),
+    [
+        ([], None, "/var/lib/docker"),
+        ([], '{"debug": true, "data-root" : "ROOT/b", "bip": "x"}', "b"),
+        (["--data-root=ROOT/a", "-H", "fd://"], '{"data-root": "ROOT/b"}', "a"),
+        (["-H", "fd://", "--data-root", "ROOT/a"], None, "a"),
+        (["--config-file=ROOT/other.json"], '{"data-root": "ROOT/b"}', "c"),
+        (["--data-root=ROOT/link"], None, "b"),
+    ],
+)
+def test_a_daemons_data_is_found_by_its_command_line_and_configuration(
+    words: list[str], config: str | None, root: str, tmp_path: Path
+) -> None:
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("b")
+    (tmp_path / "other.json").write_text(f'{{"data-root": "{tmp_path}/c"}}')
+    if config:
+        (tmp_path / "daemon.json").write_text(config.replace("ROOT", str(tmp_path)))
+    script = DATA_ROOT.replace("/etc/docker/daemon.json", str(tmp_path / "daemon.json"))
+    ran = sh(f"{script}\ndata_root", "\n".join(words).replace("ROOT", str(tmp_path)))
+    assert (ran.stdout, ran.stderr) == (f"{tmp_path / root}\n", "")
+
+
+def test_a_place_is_measured_on_its_own_disk_whether_it_is_there_or_not(tmp_path: Path) -> None:
+    (tmp_path / "var/lib").mkdir(parents=True)
+    (tmp_path / "var/lib/etcd").symlink_to("/dev/shm")  # another file system
+    script = Platform().command().get_raw_value()
+    for place in (ETCD_DATA, BOOTSTRAP_DATA, KUBELET, RECORD):
+        script = script.replace(place, f"{tmp_path}{place}")
+    disks = Platform().process(sh(script).stdout.splitlines()).disks
+    for place, where in ((ETCD_DATA, Path("/dev/shm")), (KUBELET, tmp_path), (RECORD, tmp_path)):
+        disk, status = disks[f"{tmp_path}{place}"], os.statvfs(where)
+        assert disk.device == str(where.stat().st_dev)
+        assert disk.size_mib == status.f_blocks * status.f_frsize >> 20
+        assert abs(disk.free_mib - (status.f_bavail * status.f_frsize >> 20)) < 512
+        assert (disk.inodes is None) is (status.f_files == 0)
+
+
 def program(place: Path, name: str, text: str) -> None:
     """A program on the PATH."""
     place.mkdir(exist_ok=True)
@@ -275,11 +315,12 @@ def program(place: Path, name: str, text: str) -> None:
 
 DOCKER = """
 case "$*" in
-*docker-bootstrap.sock*" ps "*) echo "e|etcd|ours|";;
-*" ps "*) printf '%s\\n' 'k|kubelet|ours|' 'd|db,web/db||' 'p|k8s_proxy||program' 'w|k8s_web||';;
+*docker-bootstrap.sock*" ps "*) echo "e|etcd|ours";;
+*" ps "*) printf '%s\\n' 'k|kubelet|ours' 'd|db,web/db|other' 'x|ended|' 'p|k8s_proxy|program' 'w|k8s_web|';;
 *" inspect "*" e") echo '{"name":"/etcd","state":{"Running":true},"labels":null}';;
-*" inspect "*" k p")
+*" inspect "*" k d p")
   printf '%s\\n' '{"name":"/kubelet","state":{"Running":true},"labels":{"io.docker-multinode.spec":"[\\"a\\\\n\\"]"}}'
+  echo 'other {"name":"/db","restart":"no","remove":false}'
   echo 'program kube-proxy 2026-11-23T01:35:41.5Z';;
 *docker-bootstrap.sock*" images -a "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234";;
 *" images -a "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234"; echo "<none>:<none>|sha256:1235|<none>@<none>";;
@@ -305,8 +346,9 @@ def test_the_daemons_fact_tells_ours_the_cluster_s_and_other_containers_apart(tm
     found = DaemonsFact().process(asked_daemons(tmp_path, DOCKER))
     assert (set(found.main.containers), set(found.main.others)) == (
         {"kubelet"},
-        {"db", "web/db", "k8s_proxy", "k8s_web"},
+        {"db", "ended", "web/db", "k8s_proxy", "k8s_web"},
     )
+    assert (found.main.running_others, found.bootstrap.running_others) == ((Other("db", "no", False),), ())
     assert (set(found.bootstrap.containers), set(found.bootstrap.others)) == ({"etcd"}, set())
     assert found.main.containers["kubelet"].spec == ["a\n"]
     assert set(found.programs) == {"kube-proxy"}
