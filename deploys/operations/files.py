@@ -18,18 +18,18 @@ from ..observe import Commands, observe, operation, removal
 from ..plan import fail, say, say_diff
 from ..record import DIRECTORIES, FILES, RECORD
 
-_NEW = ".docker-multinode.new"
+NEW = ".docker-multinode.new"
 """Name of a file before its rename, in its own directory; what reads these passes over names that begin with a dot."""
 # of any file of ours, as a power cut left it
-_SWEEP = rf"sed 's|[^/]*$|{_NEW}|' {FILES} 2>/dev/null | tr '\n' '\0' | xargs -0r rm -f --"
+_SWEEP = rf"sed 's|[^/]*$|{NEW}|' {FILES} 2>/dev/null | tr '\n' '\0' | xargs -0r rm -f --"
 
 # Contents come through stdin, never through argv or a temporary file that others can read. What is
 # about to be made is written down first, so that an interrupted run can be taken away exactly. What one had
 # begun when the power went is swept: it may hold keys. What gets its name by a rename is on the disk by then, and the
 # record's own rename, too: the files may lie on another disk.
 WRITE = rf"""set -e; umask 077
-mkdirs() {{ [ -d "$1" ] || {{ mkdirs "$(dirname "$1")"; [ -z "$made" ] || echo "$1" >> {DIRECTORIES}
- mkdir -m 0755 "$1"; }}; }}
+mkdirs() {{ [ -d "$1" ] || {{ mkdirs "$(dirname "$1")"; [ -z "$made" ] || {{
+ echo "$1" >> {DIRECTORIES}; sync {DIRECTORIES}; }}; mkdir -m 0755 "$1"; }}; }}
 made=; mkdirs {RECORD}; made=yes
 for t in {RECORD}/.new.* {RECORD}/.laid.* {RECORD}/.restore.*; do [ "$t" = "${{laid-}}" ] || rm -rf "$t"; done
 t=; new=$(mktemp -d {RECORD}/.new.XXXXXX); trap 'rm -rf "$new" "$new".* "$t"' EXIT
@@ -37,7 +37,7 @@ base64 -d | tar -xzpmf - -C "$new"
 chown -R 0:0 "$new"; (cd "$new" && find . -type f | cut -c2- | sort) > "$new.list"
 touch {FILES}; sort -u {FILES} "$new.list" > "$new.all"; sync "$new.all"; mv -f "$new.all" {FILES}; sync {RECORD}
 {_SWEEP}
-while read -r f; do mkdirs "${{f%/*}}"; t=${{f%/*}}/{_NEW}; cp -p "$new$f" "$t"; sync "$t"; mv -f "$t" "$f"
+while read -r f; do mkdirs "${{f%/*}}"; t=${{f%/*}}/{NEW}; cp -p "$new$f" "$t"; sync "$t"; mv -f "$t" "$f"
 done < "$new.list"
 """
 

@@ -12,6 +12,7 @@ from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation
 from ..plan import say
 from ..record import BACKUPS, ETCD_DATA, RECORD, SUBNET_ENV
+from .files import NEW
 
 
 @operation
@@ -48,7 +49,7 @@ def _data(paths: tuple[str, ...]) -> Iterator[str]:
 
 def _foreign() -> Iterator[str]:
     for path, state in sorted(observe(HostFiles).files.items()):
-        if not state.ours and not path.startswith(f"{RECORD}/"):
+        if not state.ours and not path.startswith(f"{RECORD}/") and not path.endswith(f"/{NEW}"):
             yield f"{path}: not written by docker-multinode"
 
 

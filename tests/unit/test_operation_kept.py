@@ -7,7 +7,7 @@ from dataclasses import replace
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
 from deploys.facts.leftovers import Leftovers
-from deploys.operations.files import File
+from deploys.operations.files import NEW, File
 from deploys.operations.kept import kept
 from deploys.record import ETCD_DATA, PKI, RECORD, SUBNET_ENV
 
@@ -21,9 +21,9 @@ FOREIGN = "/etc/kubernetes/theirs.conf"
 
 def world() -> World:
     """A master whose etcd has data, beside a foreign file; br_netfilter was not loaded before."""
-    files = host_files(
-        File(CA_KEY, "", secret=True), File(SUBNET_ENV, ""), foreign=(FOREIGN, f"{RECORD}/before/kernel")
-    )
+    # the last is what a power cut leaves: it goes with the removal of files
+    others = (FOREIGN, f"{RECORD}/before/kernel", f"{PKI}/{NEW}")
+    files = host_files(File(CA_KEY, "", secret=True), File(SUBNET_ENV, ""), foreign=others)
     kernel = replace(
         Kernel().process(lines("kernel-master")),
         modules=frozenset({"br_netfilter", "vxlan"}),
