@@ -144,17 +144,12 @@ Question = tuple[type[FactBase[Any]], Host, dict[str, Any]]
 
 def ask_all(questions: Iterable[Question]) -> None:
     """Ask all this at the same time; what went wrong is for who observes or asks it afterwards."""
-    gevent.joinall([ask_ahead(*question) for question in questions])
 
-
-def ask_ahead(fact: type[FactBase[Any]], host: Host, arguments: dict[str, Any]) -> gevent.Greenlet[..., None]:
-    """Let the host work on an answer; who observes or asks it afterwards waits for that one."""
-
-    def quietly() -> None:
+    def quietly(fact: type[FactBase[Any]], host: Host, arguments: dict[str, Any]) -> None:
         with suppress(PyinfraError):
             observe(fact, host, **arguments)
 
-    return gevent.spawn(quietly)
+    gevent.joinall([gevent.spawn(quietly, *question) for question in questions])
 
 
 def forget(host: Host, *facts: type[FactBase[Any]]) -> None:

@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import gevent
 from pyinfra import host, logger, state
 from pyinfra.api import DeployError, FactBase, deploy
 from pyinfra.api.state import State
@@ -21,7 +20,7 @@ from .facts.access import EtcdAccess
 from .facts.leftovers import Leftovers
 from .facts.platform import Platform
 from .lock import one_run_at_a_time
-from .observe import UnreadableError, ask, ask_ahead, ask_all, forget, observe, this_host
+from .observe import Question, UnreadableError, ask, ask_all, forget, observe, this_host
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
@@ -71,8 +70,10 @@ def _titled(title: str, step: Callable[[Node], None], node: Node) -> None:
 def _look() -> None:
     """Ask this host at once all that can be asked before it is known what it is."""
     mine = this_host()
-    facts = _OF_MASTER if mine in group("master") else _OF_ALL
-    ask_all((fact, mine, {}) for fact in facts)
+    master = mine in group("master")
+    questions: list[Question] = [(fact, mine, {}) for fact in (_OF_MASTER if master else _OF_ALL)]
+    # what takes longest first: no more than a few are asked at a time
+    ask_all([addons.question(mine), *questions] if master else questions)
     found = ask(Platform, mine)
     if found and found.waited:
         forget(mine)  # the other answers may be of before
@@ -86,10 +87,7 @@ def _bring_up() -> None:
         for line in node.settings.printed():
             host.log(line)
     _warn(node)
-    if node.is_first_master and node.found.record:
-        ask_ahead(*addons.question(node))  # kubectl takes as long as the rest of the plan
     for phase in _in_order(PHASES):
-        gevent.sleep(0)  # what is asked meanwhile goes on
         _titled(phase.TITLE, phase.apply, node)
 
 

@@ -209,6 +209,17 @@ class Settings:
         "deploys/turndown.py also removes the data: etcd, keys, backups, the node's subnet, images.",
     )
 
+    @property
+    def release(self) -> releases.Release:
+        """What belongs to the Kubernetes version."""
+        found = releases.find(self.k8s_version)
+        assert found is not None  # load refuses what the catalogue does not have
+        return found
+
+    def image(self, reference: str) -> str:
+        """An image's reference, with the registry's host replaced where ``image_registry`` says so."""
+        return f"{self.image_registry}/{reference.split('/', 1)[1]}" if self.image_registry else reference
+
     def printed(self) -> list[str]:
         """``K8S_VERSION is set to: v1.37.2`` and so on, as the 2016 scripts printed them."""
         shown = {f.name: getattr(self, f.name) for f in fields(self)}

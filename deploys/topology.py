@@ -15,7 +15,7 @@ from pyinfra.api import DeployError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from . import platforms, releases, settings
+from . import platforms, settings
 from .facts.platform import Found, Interface, Platform
 from .facts.sections import shown
 from .observe import ask, ask_all, observe, this_host
@@ -45,7 +45,6 @@ class Node:
     interface: Interface
     arch: str
     settings: Settings
-    release: Release
     found: Found
     restart: RestartStrategy
     first_master: Host
@@ -66,10 +65,14 @@ class Node:
         """Data root of the main Docker."""
         return self.found.docker_root or "/var/lib/docker"
 
+    @property
+    def release(self) -> Release:
+        """What belongs to the Kubernetes version."""
+        return self.settings.release
+
     def image(self, reference: str) -> str:
-        """An image's reference, with the registry's host replaced where the settings say so."""
-        registry = self.settings.image_registry
-        return f"{registry}/{reference.split('/', 1)[1]}" if registry else reference
+        """An image's reference, in the registry that the settings name."""
+        return self.settings.image(reference)
 
     def service_ip(self) -> str:
         """The apiserver's own service address: the first of the service network."""
@@ -134,8 +137,6 @@ def node_of(host: Host) -> Node:
     """
     role, first_master, wanted = role_of(host), the_first_master(), settings_of(host)
     found = observe(Platform, host)
-    release = releases.find(wanted.k8s_version)
-    assert release is not None  # settings.load refuses what the catalogue does not have
     interface = _interface(host.name, wanted, found)
     return Node(
         host=host,
@@ -145,7 +146,6 @@ def node_of(host: Host) -> Node:
         interface=interface,
         arch=_arch(host.name, wanted, found),
         settings=wanted,
-        release=release,
         found=found,
         restart=_restart(host.name, found),
         first_master=first_master,

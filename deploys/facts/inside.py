@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from ..record import SOCKETS
+from .daemons import LABEL
+
+# somebody else's container may have the name
+_PID = f'{{{{if index .Config.Labels "{LABEL}"}}}}{{{{.State.Pid}}}}{{{{end}}}}'
 
 
 def within(container: str, daemon: str, command: str, limit: int) -> str:
@@ -15,6 +19,6 @@ def within(container: str, daemon: str, command: str, limit: int) -> str:
     :param limit: seconds for which the program may run.
     """
     socket = SOCKETS[daemon]
-    pid = f"timeout 20 docker -H unix://{socket} inspect --format '{{{{.State.Pid}}}}' {container} 2>/dev/null"
+    pid = f"timeout 20 docker -H unix://{socket} inspect --format '{_PID}' {container} 2>/dev/null"
     return f"""root=/proc/$([ ! -S {socket} ] || {pid})/root
 inside() {{ timeout {limit} chroot "$root" {command} "$@"; }}"""

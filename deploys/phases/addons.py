@@ -8,12 +8,14 @@ from functools import cache
 from typing import Any
 
 import yaml
+from pyinfra.api.host import Host
 
 from ..facts.kubernetes import ADDON, Objects
 from ..observe import Question
 from ..operations.kubernetes import objects
 from ..render import render
-from ..topology import Node
+from ..settings import Settings
+from ..topology import Node, settings_of
 from .control_plane import REVISION
 
 TITLE = "addons"
@@ -22,21 +24,20 @@ TITLE = "addons"
 _Loader, _Dumper = getattr(yaml, "CSafeLoader", yaml.SafeLoader), getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def images(node: Node) -> dict[str, str]:
+def images(wanted: Settings) -> dict[str, str]:
     """Addon → reference of its image."""
-    release = node.release
+    release = wanted.release
     every = {
         "coredns": f"registry.k8s.io/coredns/coredns:{release.coredns}",
         "metrics-server": f"registry.k8s.io/metrics-server/metrics-server:{release.metrics_server}",
         "headlamp": f"ghcr.io/headlamp-k8s/headlamp:{release.headlamp}",
     }
-    return {name: node.image(every[name]) for name in node.settings.addons}
+    return {name: wanted.image(every[name]) for name in wanted.addons}
 
 
-def manifest(node: Node) -> str:
+def manifest(wanted: Settings) -> str:
     """All objects of ours as YAML, each with the label of its addon."""
-    every = {"cluster": "", **images(node)}
-    wanted = node.settings
+    every = {"cluster": "", **images(wanted)}
     return "---\n".join(_objects(addon, every[addon], wanted.dns_domain, wanted.dns_server_ip) for addon in every)
 
 
@@ -60,9 +61,9 @@ def _with_revision(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return documents
 
 
-def question(node: Node) -> Question:
-    """How they stand in the API, as the phase will ask."""
-    return Objects, node.host, {"manifest": manifest(node)}
+def question(master: Host) -> Question:
+    """How they stand in the API, as the phase will ask: the settings of the first master alone decide it."""
+    return Objects, master, {"manifest": manifest(settings_of(master))}
 
 
 def apply(node: Node) -> None:
@@ -71,7 +72,7 @@ def apply(node: Node) -> None:
         return
     objects(
         name="Apply addons",
-        manifest=manifest(node),
+        manifest=manifest(node.settings),
         addons=("cluster", *node.settings.addons),
         limit=node.settings.timeout_for_services,
     )

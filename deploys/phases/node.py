@@ -108,7 +108,7 @@ def _images(node: Node) -> list[str]:
         *([] if node.arch in release.cri_dockerd.sha256 else [release.cri_dockerd.golang_image]),
     ]
     built_of = [] if node.settings.node_image else [node.image(name) for name in base]
-    return [control_plane.pause(node), *components, *addons.images(node).values(), *built_of, image(node)]
+    return [control_plane.pause(node), *components, *addons.images(node.settings).values(), *built_of, image(node)]
 
 
 def _iptables(node: Node) -> str:

@@ -13,7 +13,7 @@ from ..facts.daemons import DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
 from ..facts.kernel import Kernel
-from ..facts.kubernetes import ClusterNodes, Objects
+from ..facts.kubernetes import ClusterNodes
 from ..observe import Question
 from ..operations.look import looked_at
 from ..topology import Node, active_nodes, refuse_twins, settings_of
@@ -100,7 +100,7 @@ def _questions(node: Node) -> list[Question]:
     shared: list[Question] = [(HostFiles, node.first_master, {}), *((f, node.first_master, {}) for f in OF_MASTER)]
     if not node.is_first_master:
         return [*mine, *shared]
-    return [*mine, *shared, (EtcdAccess, node.host, {}), (Objects, node.host, {"manifest": addons.manifest(node)})]
+    return [*mine, *shared, (EtcdAccess, node.host, {}), addons.question(node.host)]
 
 
 def remove(node: Node) -> None:

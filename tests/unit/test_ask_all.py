@@ -62,11 +62,12 @@ def test_an_answer_from_before_a_change_is_not_kept(slow: None) -> None:
     assert asked == ["Kernel", "Kernel"]
 
 
-def test_what_was_asked_ahead_is_not_asked_again_by_who_observes_it(slow: None) -> None:
+def test_what_is_being_asked_is_not_asked_again_by_who_observes_it(slow: None) -> None:
     host = World().host("m1")
     host.connected = True
-    observe.ask_ahead(Kernel, host, {})
+    asking = gevent.spawn(observe.ask_all, [(Kernel, host, {})])
     gevent.sleep(0.01)
     assert log == ["ask"]
     observe.observe(Kernel, host)
+    asking.join()
     assert asked == ["Kernel"]

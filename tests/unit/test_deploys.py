@@ -10,12 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import gevent
 import pytest
 from pyinfra.api import DeployError, FactBase
 from pyinfra.api.host import Host
 
 from deploys import needs, roles
+from deploys.facts.kubernetes import Objects
 from deploys.observe import observe
 from deploys.phases import PHASES
 
@@ -70,10 +70,7 @@ def test_masters_are_done_before_workers_begin_where_one_run_has_both(tmp_path: 
     assert turns == [["@fake/m1"]] * masters + [["@fake/w1"]] * workers
 
 
-@pytest.mark.parametrize("record", [None, {"name": "m1", "role": "master", "address": "10.0.0.11"}])
-def test_the_api_is_asked_once_and_before_the_phases_where_it_may_answer(
-    monkeypatch: pytest.MonkeyPatch, record: dict[str, str] | None
-) -> None:
+def test_the_api_is_asked_once_and_before_the_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     get_fact = Host.get_fact
 
@@ -82,14 +79,13 @@ def test_the_api_is_asked_once_and_before_the_phases_where_it_may_answer(
         return get_fact(self, fact, **arguments)
 
     def phase(node: object) -> None:
-        gevent.sleep(0.05)
         seen.append("phase")
 
     monkeypatch.setattr(Host, "get_fact", noted)
     monkeypatch.setattr(roles, "PHASES", (SimpleNamespace(TITLE="first", apply=phase), *PHASES))
-    assert through_api("master", {"masters": (master({"record": record}),)}).said == ""
+    assert through_api("master", {"masters": (master(),)}).said == ""
     assert seen.count("Objects") == 1
-    assert (seen.index("Objects") < seen.index("phase")) == (record is not None)
+    assert seen.index("Objects") < seen.index("phase")
 
 
 def test_each_phase_has_both_ways_and_a_title() -> None:
@@ -104,7 +100,7 @@ def test_each_phase_has_both_ways_and_a_title() -> None:
 @pytest.mark.parametrize(("waited", "times"), [(False, 1), (True, 2)])
 def test_what_was_asked_while_an_ended_run_was_still_at_work_is_asked_again(waited: bool, times: int) -> None:
     platform = replace(machines.found("m1", "10.0.0.11"), waited=waited)
-    here = World(platforms={"m1": platform}, facts={f: object() for f in roles._OF_MASTER})
+    here = World(platforms={"m1": platform}, facts={f: object() for f in (*roles._OF_MASTER, Objects)})
     with here.on() as host:
         roles._look()
         for fact in roles._OF_MASTER:

@@ -121,7 +121,7 @@ def _check_files(node: Node) -> None:
     ):
         command = yaml.safe_load(files[f"{control_plane.MANIFESTS}/{pod}.yaml"])["spec"]["containers"][0]["command"]
         assert set(command) >= {f"--{flag}={value}" for flag, value in args.items()}
-    objects = list(yaml.safe_load_all(addons.manifest(node)))
+    objects = list(yaml.safe_load_all(addons.manifest(node.settings)))
     assert all(isinstance(o["metadata"]["name"], str) for o in objects)
 
 

@@ -27,7 +27,7 @@ def test_a_program_without_an_authority_has_its_own_key_mounted_and_no_other(nam
 
 @pytest.mark.parametrize("name", ["coredns", "metrics-server", "headlamp"])
 def test_an_addon_gets_no_more_rights_and_asks_for_the_room_that_it_needs(name: str) -> None:
-    documents = yaml.safe_load_all(addons.manifest(World().node()))
+    documents = yaml.safe_load_all(addons.manifest(World().node().settings))
     deployment = next(d for d in documents if (d["kind"], d["metadata"]["name"]) == ("Deployment", name))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     rights = container["securityContext"]

@@ -37,7 +37,7 @@ def test_each_release_has_all_that_belongs_to_it(release: Release) -> None:
 @EACH
 def test_each_release_gives_every_image_a_registry_and_a_tag(release: Release) -> None:
     node = World(data={"k8s_version": f"v{release.minor}.{release.patches[-1]}"}).node()
-    images = [etcd.image(node), flannel.image(node), control_plane.pause(node), *addons.images(node).values(),
+    images = [etcd.image(node), flannel.image(node), control_plane.pause(node), *addons.images(node.settings).values(),
               *(control_plane.component_image(node, name) for name in control_plane.MASTER_PODS)]  # fmt: skip
     for image in images:
         assert re.fullmatch(r"(registry\.k8s\.io|ghcr\.io)/[a-z0-9./-]+:[\w.-]+", image), image

@@ -71,7 +71,7 @@ def test_every_file_of_kubernetes_parses(args: dict[str, str]) -> None:
 def test_every_object_of_an_addon_has_its_label_and_a_kind_that_can_be_found_again() -> None:
     from deploys.facts.kubernetes import ADDON, KINDS
 
-    documents = list(yaml.safe_load_all(addons.manifest(master())))
+    documents = list(yaml.safe_load_all(addons.manifest(master().settings)))
     assert len(documents) > 15
     for document in documents:
         assert document["metadata"]["labels"][ADDON] in ("cluster", "coredns", "metrics-server", "headlamp")
@@ -80,7 +80,7 @@ def test_every_object_of_an_addon_has_its_label_and_a_kind_that_can_be_found_aga
 
 def test_an_addon_that_is_left_out_leaves_no_object() -> None:
     labels = {d["metadata"]["labels"]["docker-multinode.io/addon"]
-              for d in yaml.safe_load_all(addons.manifest(master(addons="coredns")))}  # fmt: skip
+              for d in yaml.safe_load_all(addons.manifest(master(addons="coredns").settings))}  # fmt: skip
     assert labels == {"cluster", "coredns"}
 
 
@@ -111,7 +111,7 @@ def test_the_node_image_is_checked_by_checksum_and_compiled_where_nobody_publish
 
 def test_the_pods_of_dns_are_replaced_when_its_configuration_changes() -> None:
     def marks(node: Node) -> dict[str, str]:
-        documents = [d for d in yaml.safe_load_all(addons.manifest(node)) if d["kind"] == "Deployment"]
+        documents = [d for d in yaml.safe_load_all(addons.manifest(node.settings)) if d["kind"] == "Deployment"]
         found = {d["metadata"]["name"]: d["spec"]["template"]["metadata"].get("annotations", {}) for d in documents}
         return {name: annotations.get(control_plane.REVISION, "") for name, annotations in found.items()}
 

@@ -16,7 +16,7 @@ from pyinfra.api import FactProcessError, StringCommand
 
 from deploys import lock
 from deploys.facts import inside
-from deploys.facts.daemons import DaemonsFact, Other
+from deploys.facts.daemons import LABEL, DaemonsFact, Other
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel, KernelState
 from deploys.facts.leftovers import Left, Leftovers
@@ -377,6 +377,7 @@ def test_a_program_of_a_container_runs_where_the_container_runs_and_nowhere_else
     with docker, contextlib.chdir(tmp_path):  # a socket's path may not be long
         docker.bind("docker.sock")
     within = inside.within("kubelet", "main", "echo it", 5).replace(SOCKETS["main"], f"{tmp_path}/docker.sock")
+    assert f'inspect --format \'{{{{if index .Config.Labels "{LABEL}"}}}}{{{{.State.Pid}}}}' in within
     for pid, rc, out in ((os.getpid(), 0, "it runs\n"), (0, 125, ""), ("", 125, "")):
         program(place, "docker", f"echo {pid}")
         ran = sh(f"{within}\ninside runs 2>/dev/null", path=str(place))
