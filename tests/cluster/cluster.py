@@ -151,10 +151,8 @@ def container_of(program: str) -> str:
 
 def started_anew(program: str) -> str:
     """Stop a program and wait until the kubelet has started it: then it has read what its files say now."""
-    return (
-        f"docker stop $({container_of(program)}) && "
-        f'for i in $(seq 120); do [ -z "$({container_of(program)})" ] || exit 0; sleep 1; done; exit 1'
-    )
+    there = f'for i in $(seq 120); do c=$({container_of(program)}); [ -z "$c" ] || break; sleep 1; done; [ "$c" ]'
+    return f"{there} && docker stop $c && {there}"
 
 
 def docker0(host: Host) -> str:
