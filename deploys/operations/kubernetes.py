@@ -19,7 +19,7 @@ from ..facts.kubernetes import EXEC, KUBECTL, MANAGER, ClusterNodes, Objects, Ob
 from ..managed_fields import leave
 from ..observe import Commands, ask, forget, observe, operation, removal
 from ..plan import say, unknown
-from ..record import NODE
+from ..record import KUBERNETES, NODE
 from ..remote import run
 from ..subnets import gateway
 from ..topology import Node, active_nodes
@@ -99,11 +99,14 @@ def _without_taken(manifest: str) -> str:
     return "---\n".join(texts)
 
 
-# one that this run has started is about to register
-_REGISTER = (
-    "started=$(date -d \"$(docker inspect -f '{{.State.StartedAt}}' kubelet)\" +%s) && "
-    "{ [ $(($(date +%s) - started)) -lt 60 ] || docker restart -t 5 kubelet >/dev/null; }"
-)
+def _register(node: str) -> str:
+    """Restart a kubelet that does not register; one that was started within a minute may be about to."""
+    registered = f"timeout 20 docker exec kubelet kubectl --kubeconfig {KUBERNETES}/kubelet.conf get node {node}"
+    return (
+        "started=$(date -d \"$(docker inspect -f '{{.State.StartedAt}}' kubelet)\" +%s) && "
+        f"while [ $(($(date +%s) - started)) -lt 60 ]; do ! {registered} >/dev/null 2>&1 || exit 0; sleep 1; done && "
+        "docker restart -t 5 kubelet >/dev/null"
+    )
 
 
 @operation
@@ -132,7 +135,7 @@ def node_ready(node: str, master: Host, labels: Sequence[str], limit: int, when:
     if missing:
         say(f"Will label node {node} with {', '.join(missing)}")
     if lost:
-        yield StringCommand(_REGISTER)
+        yield StringCommand(_register(node))
     if wait:
         yield on_master(master, _until_ready(node, limit), f"waiting for node {node}")
     for label in missing:

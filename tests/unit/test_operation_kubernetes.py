@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from deploys.record import NODE
 
 from .harness import Calls, Meta, OnMaster, Shell, Step, World
 from .known import daemons, host_files
+from .test_scripts import program, sh
 
 MANIFEST = "kind: Service\nmetadata: {name: a}\n"
 APPLY = Shell(f"{KUBECTL} apply --server-side --field-manager=docker-multinode -f - >/dev/null", MANIFEST)
@@ -159,6 +161,31 @@ def test_a_kubelet_whose_node_was_deleted_is_started_again_to_register(
     assert [isinstance(step, Shell) and "docker restart -t 5 kubelet" in step.text for step in before] == [
         True
     ] * restarts
+
+
+CLOCK = """case "$*" in *-d*) echo 1000;; *) n=$(cat CLOCK); echo $((n + 7)) > CLOCK; echo $n;; esac"""
+"""A date(1) that goes seven seconds further each time; the kubelet was started when it said 1000."""
+
+
+@pytest.mark.parametrize(
+    ("now", "registers", "asked", "restarts"), [(1060, False, 0, 1), (1010, True, 1, 0), (1030, False, 5, 1)]
+)
+def test_a_kubelet_that_was_just_started_may_be_about_to_register(
+    now: int, registers: bool, asked: int, restarts: int, tmp_path: Path
+) -> None:
+    *before, _ = ready({}, kubelet=True)
+    (step,) = before
+    assert isinstance(step, Shell)
+    clock, calls = tmp_path / "clock", tmp_path / "calls"
+    clock.write_text(str(now))
+    calls.touch()
+    program(tmp_path / "bin", "date", CLOCK.replace("CLOCK", str(clock)))
+    program(tmp_path / "bin", "sleep", "true")
+    program(tmp_path / "bin", "docker", f'echo "$*" >> {calls}; case "$1" in exec) {str(registers).lower()};; esac')
+    assert sh(step.text, path=str(tmp_path / "bin")).returncode == 0
+    said = calls.read_text()
+    assert said.count("exec kubelet kubectl --kubeconfig /etc/kubernetes/kubelet.conf get node w1") == asked
+    assert said.count("restart -t 5 kubelet") == restarts
 
 
 ROLE = "node-role.kubernetes.io/control-plane="
