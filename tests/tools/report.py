@@ -40,11 +40,15 @@ class Result:
     cases: Sequence[Case] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
     """What tests measured: name of the figure → value."""
+    stopped: bool = False
+    """Whether it was ended from outside, or never begun for that."""
 
     @property
     def verdict(self) -> str:
         """One word."""
-        return "passed" if self.passed else "FAILED"
+        if self.passed:
+            return "passed"
+        return "stopped" if self.stopped and all(c.outcome in ("passed", "skipped") for c in self.cases) else "FAILED"
 
 
 def read(junit: Path, figures: Path) -> tuple[list[Case], dict[str, Any]]:
@@ -85,13 +89,13 @@ def commit() -> str:
 
 def text(results: Sequence[Result], commit: str, date: str) -> str:
     """The report as Markdown."""
-    passed = all(result.passed for result in results)
+    verdicts = {result.verdict for result in results}
     lines = [
         "# Test report",
         "",
         "<!-- Written by `make test-all`. -->",
         "",
-        f"- Result: **{'passed' if passed else 'FAILED'}**",
+        f"- Result: **{next(v for v in ('FAILED', 'stopped', 'passed') if v in verdicts)}**",
         f"- Commit: {commit}",
         f"- Date: {date}",
         f"- Machine: {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}",

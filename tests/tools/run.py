@@ -96,12 +96,16 @@ def main() -> int:
     steps = SETS[wanted]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
+    results: list[Result] = []
     try:
         needed = any(stage.needs_lab for step in steps for stage in step)
         with lab_as_it_was(needed), tempfile.TemporaryDirectory() as folder:
-            results = run(steps, Path(folder), go_on=wanted == "all")
+            try:
+                run(steps, Path(folder), results, go_on=wanted == "all")
+            finally:
+                if wanted == "all" and results:
+                    report.write(results)
             if wanted == "all":
-                report.write(results)
                 promises.write(results)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
@@ -113,30 +117,37 @@ def main() -> int:
     return 0 if len(results) == sum(map(len, steps)) and all(r.passed for r in results) else 1
 
 
-def run(steps: Sequence[Step], folder: Path, go_on: bool) -> list[Result]:
-    """Run the steps; after a failure the next one only with `go_on`."""
-    results: list[Result] = []
+def run(steps: Sequence[Step], folder: Path, results: list[Result], go_on: bool) -> None:
+    """Run the steps; after a failure the next one only with `go_on`.
+
+    :param results: gets what each stage gave, also where the run is stopped: what they did is not lost.
+    """
     for number, step in enumerate(steps):
         here = folder / str(number)
         here.mkdir()
-        results += _side_by_side(step, here)
+        _side_by_side(step, here, results)
         if not all(result.passed for result in results) and not go_on:
             break
-    return results
 
 
-def _side_by_side(step: Step, folder: Path) -> list[Result]:
+def _side_by_side(step: Step, folder: Path, results: list[Result]) -> None:
     running: list[_Running] = []
     try:
         for place, stage in enumerate(step):
             while sum(one.alive() for one in running) >= AT_ONCE:
                 time.sleep(0.2)
             running.append(_Running(stage, folder / f"{place}", alone=len(step) == 1))
-        return [one.result() for one in running]
+        for one in running:
+            one.join()
     except BaseException:
         for one in running:
             one.interrupt()
+        for one in running:
+            one.end()
+        results += [one.result() for one in running]
+        results += [Result(stage.name, False, 0, stopped=True) for stage in step[len(running) :]]
         raise
+    results += [one.result() for one in running]
 
 
 class _Running:
@@ -144,7 +155,7 @@ class _Running:
 
     def __init__(self, stage: Stage, files: Path, alone: bool) -> None:
         print(f"\n== {stage.name}: {' '.join(stage.command)}", flush=True)
-        self._stage, self._begin, self._end = stage, time.monotonic(), 0.0
+        self._stage, self._begin, self._end, self._stopped = stage, time.monotonic(), 0.0, False
         self._junit, self._figures = files.with_suffix(".xml"), files.with_suffix(".json")
         command = [*stage.command, *([f"--junit-xml={self._junit}"] if "pytest" in stage.command else [])]
         environment = {**os.environ, **stage.environment, "REPORT": str(self._figures), "PYTHONUNBUFFERED": "1"}
@@ -165,19 +176,26 @@ class _Running:
         """Whether it is still at work."""
         return self._watcher.is_alive()
 
-    def result(self) -> Result:
-        """What it gave, once it has ended."""
+    def join(self) -> None:
+        """Wait for its end."""
         self._watcher.join()
+
+    def result(self) -> Result:
+        """What it gave."""
         passed, seconds = self._process.returncode == 0, self._end - self._begin
-        return Result(self._stage.name, passed, seconds, *report.read(self._junit, self._figures))
+        return Result(self._stage.name, passed, seconds, *report.read(self._junit, self._figures), self._stopped)
 
     def interrupt(self) -> None:
-        """End it; a test takes down what it started when it is interrupted, as by Ctrl-C."""
+        """Let it end; a test takes down what it started when it is interrupted, as by Ctrl-C."""
+        self._stopped = self.alive()
         self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(60)
-        except subprocess.TimeoutExpired:
+
+    def end(self) -> None:
+        """Wait a minute for its end, not longer."""
+        self._watcher.join(60)
+        if self.alive():
             self._process.kill()
+            self.join()
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,13 @@ def test_stages_of_a_step_run_side_by_side_and_each_is_judged(tmp_path: Path, mo
         Stage("other", ("sh", "-c", meet, "two", "one", "3")),
     )
     steps = (step, (Stage("last", ("true",)),))
-    assert [(r.name, r.passed) for r in run.run(steps, tmp_path, go_on=False)] == [("first", True), ("other", False)]
+    results: list[Result] = []
+    run.run(steps, tmp_path, results, go_on=False)
+    assert [(r.name, r.passed) for r in results] == [("first", True), ("other", False)]
     (tmp_path / "again").mkdir()
-    assert [r.name for r in run.run(steps, tmp_path / "again", go_on=True)] == ["first", "other", "last"]
+    again: list[Result] = []
+    run.run(steps, tmp_path / "again", again, go_on=True)
+    assert [r.name for r in again] == ["first", "other", "last"]
 
 
 def test_a_stage_for_which_there_is_no_room_starts_when_one_ends(
@@ -79,7 +84,36 @@ def test_a_stage_for_which_there_is_no_room_starts_when_one_ends(
     log = tmp_path / "log"
     works = f'echo "$0 begins" >>{log}; sleep "$1"; echo "$0 ends" >>{log}'
     step = tuple(Stage(name, ("sh", "-c", works, name, wait)) for name, wait in (("a", "3"), ("b", "1"), ("c", "0")))
-    assert [r.name for r in run.run((step,), tmp_path, go_on=False)] == ["a", "b", "c"]
+    results: list[Result] = []
+    run.run((step,), tmp_path, results, go_on=False)
+    assert [r.name for r in results] == ["a", "b", "c"]
     lines = log.read_text().splitlines()
     assert lines.index("b ends") < lines.index("c begins")
     assert lines.index("c ends") < lines.index("a ends")
+
+
+def test_what_a_stopped_run_did_until_then_is_in_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "AT_ONCE", 1)
+    test = tmp_path / "test_it.py"
+    test.write_text(
+        "import os, signal, time\n"
+        "def test_first(): pass\n"
+        "def test_second():\n"
+        "    os.kill(os.getppid(), signal.SIGINT)\n"
+        "    time.sleep(30)\n"
+    )
+    tests = Stage("tests", (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)))
+    step = (Stage("quick", ("true",)), tests, Stage("never", ("true",)))
+    results: list[Result] = []
+    with pytest.raises(KeyboardInterrupt):
+        run.run((step,), tmp_path, results, go_on=True)
+    assert [(r.name, r.verdict, r.stopped) for r in results] == [
+        ("quick", "passed", False),
+        ("tests", "stopped", True),
+        ("never", "stopped", True),
+    ]
+    assert [(c.name.rpartition(":")[2], c.outcome) for c in results[1].cases][:1] == [("test_first", "passed")]
+    text = report.text(results, "abc", "2030-01-02 03:04 UTC")
+    assert "- Result: **stopped**" in text
+    failed = Result("tests", False, 1, (Case("x", "failed", 1),), stopped=True)
+    assert "- Result: **FAILED**" in report.text([*results, failed], "abc", "2030-01-02 03:04 UTC")
