@@ -87,7 +87,10 @@ def prepare(host: Host) -> None:
     client.as_it_was = client.exec_command
 
     def exec_command(*args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
-        stdin, stdout, stderr = client.as_it_was(*args, **kwargs)
+        try:
+            stdin, stdout, stderr = client.as_it_was(*args, **kwargs)
+        except EOFError as error:  # pyinfra would end all hosts with a traceback
+            raise SSHException("the connection broke") from error
         if not hasattr(stdout, "channel"):
             return stdin, stdout, stderr
         channel = stdout.channel

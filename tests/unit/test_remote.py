@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 import pytest
+from paramiko import SSHException
 from pyinfra.api import StringCommand, deploy
 from pyinfra.api.host import Host
 
@@ -109,6 +110,19 @@ def test_what_failed_or_said_nothing_is_an_empty_string(ok: bool, out: str, monk
     reached(monkeypatch, ok=ok, out=out)
     with World().on() as host:
         assert remote.pem(host, "/x") == ""
+
+
+def test_a_connection_that_ends_while_a_command_begins_is_an_error_that_pyinfra_shows_for_its_host() -> None:
+    def ended(*_: Any) -> None:
+        raise EOFError
+
+    host = World().host("m1")
+    transport = SimpleNamespace(set_keepalive=lambda _: None, sock=SimpleNamespace(setsockopt=lambda *_: None))
+    client = SimpleNamespace(get_transport=lambda: transport, exec_command=ended)
+    host.connector = SimpleNamespace(client=client)  # type: ignore[assignment]
+    remote.prepare(host)
+    with pytest.raises(SSHException, match="the connection broke"):
+        client.exec_command("true")
 
 
 def test_a_connection_tells_when_the_other_end_is_gone() -> None:
