@@ -73,7 +73,7 @@ def _look() -> None:
     master = mine in group("master")
     questions: list[Question] = [(fact, mine, {}) for fact in (_OF_MASTER if master else _OF_ALL)]
     # what takes longest first: no more than a few are asked at a time
-    ask_all([addons.question(mine), *questions] if master else questions)
+    ask_all([addons.question(mine, settings_of(mine)), *questions] if master else questions)
     found = ask(Platform, mine)
     if found and found.waited:
         forget(mine)  # the other answers may be of before

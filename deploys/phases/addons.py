@@ -15,7 +15,7 @@ from ..observe import Question
 from ..operations.kubernetes import objects
 from ..render import render
 from ..settings import Settings
-from ..topology import Node, settings_of
+from ..topology import Node
 from .control_plane import REVISION
 
 TITLE = "addons"
@@ -61,9 +61,9 @@ def _with_revision(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return documents
 
 
-def question(master: Host) -> Question:
+def question(master: Host, wanted: Settings) -> Question:
     """How they stand in the API, as the phase will ask: the settings of the first master alone decide it."""
-    return Objects, master, {"manifest": manifest(settings_of(master))}
+    return Objects, master, {"manifest": manifest(wanted)}
 
 
 def apply(node: Node) -> None:

@@ -100,7 +100,7 @@ def _questions(node: Node) -> list[Question]:
     shared: list[Question] = [(HostFiles, node.first_master, {}), *((f, node.first_master, {}) for f in OF_MASTER)]
     if not node.is_first_master:
         return [*mine, *shared]
-    return [*mine, *shared, (EtcdAccess, node.host, {}), addons.question(node.host)]
+    return [*mine, *shared, (EtcdAccess, node.host, {}), addons.question(node.host, node.settings)]
 
 
 def remove(node: Node) -> None:

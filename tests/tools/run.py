@@ -144,10 +144,10 @@ def _side_by_side(step: Step, folder: Path, results: list[Result]) -> None:
             one.interrupt()
         for one in running:
             one.end()
+        raise
+    finally:
         results += [one.result() for one in running]
         results += [Result(stage.name, False, 0, stopped=True) for stage in step[len(running) :]]
-        raise
-    results += [one.result() for one in running]
 
 
 class _Running:

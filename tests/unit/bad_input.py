@@ -211,8 +211,7 @@ INVENTORIES = (
 RUNNING = {"name": "/web", "restart": "no", "remove": False}
 
 HOSTS = (
-    host("no docker", "docker", "install Docker", cli=True, without_tools=("docker", "dockerd"), docker_version="",
-         docker_flags=""),
+    host("no docker", "docker", "install Docker", cli=True, without_tools=("docker", "dockerd"), docker_version=""),
     host("no iptables", "iptables", "install", without_tools=("iptables",)),
     host("no iproute2", "ip", without_tools=("ip",), addresses="", links="", routes=""),
     host("no tar and no base64", "tar, base64", without_tools=("tar", "base64")),
