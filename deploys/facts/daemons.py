@@ -191,10 +191,11 @@ def _container(line: str) -> ContainerState:
 
 
 def _other(line: str) -> Other:
-    found = json_object(line)
-    if found is None:
+    found = json_object(line) or {}
+    name = found.get("name")
+    if not isinstance(name, str) or not name.isprintable():
         raise FactProcessError(f"docker inspect gave {shown(line)} instead of a container")
-    return Other(str(found.get("name", "")).lstrip("/"), str(found.get("restart") or ""), bool(found.get("remove")))
+    return Other(name.lstrip("/"), str(found.get("restart") or ""), bool(found.get("remove")))
 
 
 _STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing")

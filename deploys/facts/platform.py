@@ -39,12 +39,12 @@ HIDDEN = "***@"
 HIDE = rf"""LC_ALL=C sed -E 's,(:\\?/\\?/)[^" ]*@,\1{HIDDEN},g'"""
 """Command that puts it there. What a fact reads is printed with -vvv, and may get into a plan."""
 
-DATA_ROOT = r"""data_root() { words=$(cat); c=$(echo "$words" | sed -n 's/^--config-file=//p')
-  r=$(echo "$words" | awk '$0 == "--data-root" {getline; r = $0} sub(/^--data-root=/, "") {r = $0} END {print r}')
+DATA_ROOT = r"""data_root() { r= c=; while IFS= read -r w || [ -n "$w" ]; do case $w in
+    --data-root=*) r=${w#*=} ;; --data-root) IFS= read -r r ;; --config-file=*) c=${w#*=} ;; esac; done
   [ -n "$r" ] || r=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' "${c:-/etc/docker/daemon.json}" 2>/dev/null)
-  readlink -f "${r:-/var/lib/docker}"; }"""
-"""Shell function: where a dockerd keeps its data, by its command line, a word a line on standard input. `docker info`
-tells it too, but takes the daemon and the client ten times as long: both start other programs for it."""
+  r=${r:-/var/lib/docker}; readlink -f "$r" || echo "$r"; }"""
+"""Shell function: where a dockerd keeps its data, by its command line, a word a line on standard input; without links,
+where its parent is there. `docker info` tells it too, but daemon and client start other programs for that."""
 
 _UNITS = "docker firewalld systemd-resolved"
 _UNIT = (
@@ -90,11 +90,7 @@ echo "== routes"; ip -4 route show 2>/dev/null
 units=; [ ! -d /run/systemd/system ] ||
   units=$(systemctl show {_UNITS} -p ActiveState,MainPID 2>/dev/null | awk -v RS= '{_UNIT}')
 active=$(echo "$units" | sed -n 's/ \(active\|reloading\|refreshing\) .*//p'); echo "== active"; echo "$active"
-active() {{ case "$active" in "$1"|"$1
-"*|*"
-$1"|*"
-$1
-"*) ;; *) return 1 ;; esac; }}
+active() {{ for u in $active; do [ "$u" != "$1" ] || return 0; done; return 1; }}
 echo "== resolvers"; f={RESOLV_CONF}; ! active systemd-resolved || f={RESOLVED}
 [ ! -f {RESOLV_CONF} ] || {{ echo there; awk '$1=="nameserver"{{print $2}}' $f 2>/dev/null; }}
 echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {{

@@ -169,6 +169,13 @@ def test_docker_inspect_with_any_part_of_another_type() -> None:
         survives(DaemonsFact, edited("daemons-master", {"docker others": json.dumps(value)}))
 
 
+@pytest.mark.parametrize("name", [None, 7, ["/web"], "/we\x1b[31mb"])
+def test_a_container_of_others_whose_name_can_not_be_one_is_refused(name: object) -> None:
+    answer = edited("daemons-master", {"docker others": json.dumps({"name": name, "restart": "no", "remove": False})})
+    with pytest.raises(FactProcessError, match="instead of a container"):
+        DaemonsFact().process(answer)
+
+
 def test_docker_version_with_any_part_of_another_type() -> None:
     for value in _hostile({"Version": "26.1.5", "ApiVersion": "1.45", "MinAPIVersion": "1.24"}):
         survives(Platform, edited("platform-master", {"docker-version": json.dumps(value)}))

@@ -277,6 +277,7 @@ def test_the_platform_fact_tells_of_this_very_machine() -> None:
         (["-H", "fd://", "--data-root", "ROOT/a"], None, "a"),
         (["--config-file=ROOT/other.json"], '{"data-root": "ROOT/b"}', "c"),
         (["--data-root=ROOT/link"], None, "b"),
+        (["--data-root=ROOT/not/mounted"], None, "not/mounted"),
     ],
 )
 def test_a_daemons_data_is_found_by_its_command_line_and_configuration(
