@@ -35,7 +35,8 @@ _IMAGE_AND_NAME = (
     f'{{{{range $k, $v := .Config.Labels}}}}{{{{if eq $k "{LABEL}" "{POD}"}}}} ours{{{{end}}}}{{{{end}}}}'
 )
 
-_NAME_AND_SUBNETS = "{{.Name}}{{range .IPAM.Config}} {{.Subnet}}{{end}}"
+_SUBNETS_AND_NAME = "{{range .IPAM.Config}}{{.Subnet}} {{end}}|{{.Name}}"
+"""A name may have spaces."""
 
 BELOW = r"""below() { R=$1 awk '{gsub(/\\040/, " ", $5); gsub(/\\011/, "\t", $5); gsub(/\\134/, "\\", $5)}
   $5==ENVIRON["R"] || index($5, ENVIRON["R"] "/")==1 {print $5}' /proc/self/mountinfo; }"""
@@ -68,13 +69,13 @@ echo "== chains"; [ -z "$node" ] || for c in iptables ip6tables; do
 echo "== rules"; s=$(sed -n 's/^FLANNEL_SUBNET=//p' {SUBNET_ENV} 2>/dev/null | sed 's/[.]1[/]/.0\//')
 iptables-save 2>/dev/null | awk -v s="$s" '/^\*/{{t=substr($1,2)}} /--comment docker-multinode/{{print t, $0}}
   s != "" && $0 == "-A POSTROUTING -s " s " ! -o docker0 -j MASQUERADE"{{print t, $0}}'
-echo "== backups"; find {BACKUPS} -type f -printf '%p\n' 2>/dev/null | sort
+echo "== backups"; mountpoint -q {BACKUPS} || find -H {BACKUPS} -xdev -type f -printf '%p\n' 2>/dev/null | sort
 echo "== pods"; a=; ! systemctl is-active --quiet docker || a=yes
 [ -z "$a" ] || [ -z "$node" ] || timeout 20 docker ps -a --filter label={POD} --format '{{{{.Names}}}}'
 echo "== used"; [ -z "$a" ] || timeout 20 docker ps -aq |
   xargs -r timeout 20 docker inspect --format '{_IMAGE_AND_NAME}'
 echo "== networks"; [ -z "$a" ] || [ ! -e {BEFORE}/docker0 ] || timeout 20 docker network ls -q |
-  xargs -r timeout 20 docker network inspect --format '{_NAME_AND_SUBNETS}' | grep -v '^bridge '
+  xargs -r timeout 20 docker network inspect --format '{_SUBNETS_AND_NAME}' | grep -v '|bridge$'
 {END}
 """
 
@@ -87,7 +88,7 @@ _LINES = {
     "routes": re.compile(r"[0-9./]+ via [0-9.]+ dev [\w. -]+"),
     "mounts": re.compile(r"/.*"),
     "used": re.compile(r"sha256:[0-9a-f]+ /\S+( ours)*"),
-    "networks": re.compile(r"\S+( [0-9a-f.:/]+)*"),
+    "networks": re.compile(r"([0-9a-f.:/]+ )*[|].+"),
 }
 """What a line of a part looks like."""
 
@@ -145,6 +146,11 @@ class Leftovers(Bundle[Left]):
             tuple(sections["backups"]),
             tuple(sections["mounts"]),
             tuple(sections["routes"]),
-            {subnet: name for line in sections["networks"] for name, *all in [line.split()] for subnet in all},
+            {
+                net: name
+                for line in sections["networks"]
+                for nets, _, name in [line.partition("|")]
+                for net in nets.split()
+            },
             {image: name.lstrip("/") for image, name, *ours in used if not ours},
         )

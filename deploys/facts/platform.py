@@ -35,8 +35,8 @@ RESOLVED = "/run/systemd/resolve/resolv.conf"
 """What systemd-resolved itself asks; the other file may name its stub at 127.0.0.53."""
 
 HIDDEN = "***@"
-"""Stands in a URL where its name and password were."""
-HIDE = rf"""LC_ALL=C sed -E 's,(:\\?/\\?/)[^" ]*@,\1{HIDDEN},g'"""
+"""Stands in a URL, and in a proxy without "http://", where its name and password were."""
+HIDE = rf"""LC_ALL=C sed -E 's,(:\\?/\\?/)[^" ]*@,\1{HIDDEN},g; s,([Pp][Rr][Oo][Xx][Yy]["=: ]+)[^"/ ]*@,\1{HIDDEN},g'"""
 """Command that puts it there. What a fact reads is printed with -vvv, and may get into a plan."""
 
 DATA_ROOT = r"""data_root() { r= c=; while IFS= read -r w || [ -n "$w" ]; do case $w in
@@ -55,6 +55,9 @@ _UNIT = (
 )
 """What systemctl shows of a unit, on one line: name, state, pid; a unit may have another name than that by which it
 was asked for. One call asks of all: each takes 20 ms."""
+
+_PLACES = (*SHARED_PLACES, ETCD_DATA, BOOTSTRAP_DATA, "/sys/class/net/flannel.1")
+"""What may be there before us, with a name that is not ours alone, or as a link or a disk."""
 
 _DISK = (
     '$1 == "device" {device[$2] = $3} $1 == "blocks" {blocks[$2] = $3} $1 == "place" && blocks[$2] {'
@@ -123,7 +126,7 @@ echo "== foreign-kubernetes"
   find {KUBELET} -xdev -mindepth 1 -maxdepth 1 ! -type d; }} 2>/dev/null |
   grep -vxF -e "$(cat {FILES} 2>/dev/null)" | sort | head -n 5
 echo "== there-before"
-[ -e {BEFORE_PATHS} ] || [ -e {NODE} ] || for p in {" ".join((*SHARED_PLACES, ETCD_DATA))} /sys/class/net/flannel.1; do
+[ -e {BEFORE_PATHS} ] || [ -e {NODE} ] || for p in {" ".join(_PLACES)}; do
   c=$(find -H $p -mindepth 1 -maxdepth 1 2>/dev/null | grep -v ^/sys/ | sort)
   [ ! -e $p ] || {{ mountpoint -q $p && [ -z "$c" ]; }} || echo $p; [ -z "$c" ] || echo "$c"; done
 echo "== etcd-data"; [ -d {ETCD_DATA}/member ] && echo yes

@@ -85,6 +85,16 @@ def _mkdirs(directories: Iterable[str]) -> str:
     return "".join(f"mkdirs {shlex.quote(path)}\n" for path in directories)
 
 
+def note(path: str, text: str) -> str:
+    """The command that writes a small file beside the lists of the record: whole or not at all, also where the power
+    goes."""
+    new, directory = f"{path}.new", path.rpartition("/")[0]
+    return (
+        f"mkdir -p {directory} && printf '%s\\n' {shlex.quote(text)} > {new} && sync {new} && mv -f {new} {path} && "
+        f"sync {directory}"
+    )
+
+
 # deepest first; one that is not empty stays, and stays recorded
 EMPTY_DIRECTORIES = (
     f"{_SWEEP}; [ ! -f {DIRECTORIES} ] || sort -ru {DIRECTORIES} | "
@@ -124,12 +134,15 @@ def unread(reads: Iterable[File], since: int) -> list[str]:
     :param reads: the files as they should be.
     :param since: seconds since 1970; 0 where it does not run, or that is not known.
     """
-    result = []
-    for file in reads:
-        have = observe(HostFiles).ours(file.path)
-        if differs(have, file) or (have and 0 < since < have.changed):
-            result.append(file.path)
-    return result
+    return [f.path for f in reads if differs(observe(HostFiles).ours(f.path), f) or changed_since([f.path], since)]
+
+
+def changed_since(paths: Iterable[str], since: int) -> list[str]:
+    """Those of these files of ours that were written or replaced after that time.
+
+    :param since: seconds since 1970; 0 where it is not known: then none was.
+    """
+    return [path for path in paths if (have := observe(HostFiles).ours(path)) and 0 < since < have.changed]
 
 
 def announce(have: FileState | None, want: File) -> None:

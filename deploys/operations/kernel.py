@@ -9,6 +9,7 @@ from ..facts.kernel import Kernel
 from ..observe import Commands, observe, operation
 from ..plan import say
 from ..record import BEFORE
+from .files import note
 
 
 @operation
@@ -31,8 +32,7 @@ def kernel(modules: tuple[str, ...], sysctls: dict[str, str]) -> Commands:
     if wrong:
         say("Will set sysctls:", *(f"{k}: {now.sysctls.get(k, 'unset')} -> {v}" for k, v in wrong.items()))
     if not now.before:
-        text = "\\n".join(before)
-        yield StringCommand(f"mkdir -p {BEFORE} && printf '{text}\\n' > {BEFORE}/kernel")
+        yield StringCommand(note(f"{BEFORE}/kernel", "\n".join(before)))
     if load:
         yield StringCommand(f"modprobe -a {' '.join(load)}")
     if wrong:

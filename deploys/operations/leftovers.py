@@ -181,5 +181,11 @@ def no_record() -> Commands:
     say(
         f"Will remove {RECORD} and the directories that it says we made, where they are empty{backups[0]}", *backups[1:]
     )
-    # the last command of a run: nothing needs the locks after it
-    yield StringCommand(f"{EMPTY_DIRECTORIES}; rm -rf {RECORD} {busy.LOCK} {busy.PATH}")
+    if mounts := _inside(RECORD, found.mounts):
+        say("But not what is mounted in it:", *mounts)
+    # where it is a link, what it leads to goes too: keys may be in it. What is mounted in it is unmounted before.
+    # The last command of a run: nothing needs the locks after it
+    yield StringCommand(
+        f'{EMPTY_DIRECTORIES}; set -- "$(readlink -f {RECORD})"; {_NO_DIRECTORIES}\n'
+        f"[ ! -L {RECORD} ] || rm -f {RECORD}; rm -rf {busy.LOCK} {busy.PATH}"
+    )

@@ -139,6 +139,8 @@ def test_the_record_goes_and_with_it_directories_that_are_empty() -> None:
     (step,) = here.run(no_record)
     assert isinstance(step, Shell)
     assert "rmdir" in step.text
-    assert step.text.endswith(f"; rm -rf /var/lib/docker-multinode {busy.LOCK} {busy.PATH}")
+    assert step.text.endswith(f"; rm -rf {busy.LOCK} {busy.PATH}")
     assert "Will remove /var/lib/docker-multinode" in here.says(no_record)
     assert world(paths=frozenset()).run(no_record) == []
+    share = "/var/lib/docker-multinode/backups"
+    assert f"unmounted before: {share}" in world(mounts=(share,)).says(no_record)

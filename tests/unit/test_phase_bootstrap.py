@@ -13,7 +13,7 @@ from pyinfra.api import DeployError
 
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
-from deploys.facts.platform import HIDDEN, Platform
+from deploys.facts.platform import HIDDEN, HIDE, Platform
 from deploys.operations.files import File, files
 from deploys.phases import bootstrap, docker
 from deploys.record import BOOTSTRAP_CONFIG, BOOTSTRAP_DATA
@@ -136,6 +136,20 @@ def test_a_host_hides_passwords_of_dockers_unit_and_command_before_it_tells_them
     found = Platform().process(told.splitlines())
     assert found.docker_flags[-3:] == ("-H", "fd://", f"--http-proxy=http://{HIDDEN}p")
     assert docker.command_of(found.docker_unit, "/y") == f"/d -H fd:// --http-proxy=http://{HIDDEN}p"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('{"http-proxy": "u:s3cret@p:3128"}', '{"http-proxy": "***@p:3128"}'),
+        ('{"https-proxy":"http://u:s3cret@p"}', '{"https-proxy":"http://***@p"}'),
+        ("Environment=HTTP_PROXY=u:s3cret@p", "Environment=HTTP_PROXY=***@p"),
+        ('"init": "reg/a:1@sha256:ab"', '"init": "reg/a:1@sha256:ab"'),
+        ('"no-proxy": "a.lan,b.lan"', '"no-proxy": "a.lan,b.lan"'),
+    ],
+)
+def test_a_proxys_password_is_hidden_also_where_it_has_no_scheme(text: str, shown: str) -> None:
+    assert sh(HIDE, stdin=text).stdout == shown
 
 
 def test_a_host_hides_passwords_of_both_daemons_commands_before_it_tells_them(dockerd: Path) -> None:

@@ -12,7 +12,7 @@ from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
 from deploys.facts.platform import Found, Platform
 from deploys.operations.files import WRITE, File, archive
-from deploys.operations.leftovers import no_directories
+from deploys.operations.leftovers import no_directories, no_record
 from deploys.record import BOOTSTRAP_UNIT, ETCD_DATA, FILES, KUBELET, KUBERNETES, NODE, RECORD, SUBNET_ENV
 
 from .harness import Shell, World
@@ -123,6 +123,37 @@ def linked(root: Path, *before: str) -> Path:
     link = root / KUBELET.lstrip("/")
     link.symlink_to(root / DISK.lstrip("/"))
     return link
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_record_goes_also_behind_a_link_but_nothing_that_is_mounted_in_it(linked: bool, tmp_path: Path) -> None:
+    record = tmp_path / RECORD.lstrip("/")
+    place = tmp_path / "data/own" if linked else record
+    place.mkdir(parents=True)
+    (place / "backups").mkdir()
+    (place / "key").touch()
+    if linked:
+        record.parent.mkdir(parents=True)
+        record.symlink_to(place)
+    share = f"{place}/backups".removeprefix(str(tmp_path))
+    mounted(tmp_path, share, umount="touch ROOT/unmounted; : > ROOT/mountinfo")
+    (step,) = World(facts={Leftovers: left()}).run(no_record)
+    assert isinstance(step, Shell)
+    ran = with_mounts(tmp_path, step.text)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (tmp_path / "unmounted").exists()
+    assert (record.is_symlink(), record.exists(), place.exists()) == (False, False, False)
+
+
+def test_a_record_in_which_something_can_not_be_unmounted_stays(tmp_path: Path) -> None:
+    lies(tmp_path, f"{RECORD}/backups/theirs.tar.gz")
+    mounted(tmp_path, f"{RECORD}/backups", umount="exit 1")
+    (step,) = World(facts={Leftovers: left()}).run(no_record)
+    assert isinstance(step, Shell)
+    ran = with_mounts(tmp_path, step.text)
+    assert ran.returncode == 1
+    assert "can't be unmounted; do that by hand and run again" in ran.stderr
+    assert (tmp_path / f"{RECORD}/backups/theirs.tar.gz".lstrip("/")).exists()
 
 
 def test_below_a_link_from_before_us_what_is_mounted_is_named_and_unmounted_first(tmp_path: Path) -> None:
