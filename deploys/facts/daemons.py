@@ -51,13 +51,16 @@ _ROW = (
 
 # A dockerd that starts on a full disk does not know its containers of before until it starts again: it registers one
 # by writing its config.v2.json anew (measured on 26.1.5). So only one that is older than the daemon can be such.
+# A host whose login is not root's, or that has no systemd, is not asked: preflight refuses it.
 # A daemon is asked only while its unit is active and never for longer than 20 s: a docker command at a
 # daemon that waits to start would hang, and one at a socket-activated daemon would start it.
 # Each docker command costs about 50 ms, so they are few, and both daemons are asked at the same time. A container that
 # ends between two of them is not there; a daemon that ends fails the next one.
 _SCRIPT = rf"""
 {DATA_ROOT}
+asked=; [ "$(id -u)" != 0 ] || ! command -v systemctl >/dev/null || asked=yes
 one() {{ unit=$1 socket=$2
+  [ -n "$asked" ] || {{ echo "== $unit unit"; echo ActiveState=inactive; return 0; }}
   s=$(systemctl show $unit -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID 2>/dev/null)
   echo "== $unit unit"; echo "$s"; pid=$(echo "$s" | sed -n 's/^MainPID=//p')
   [ "${{pid:-0}}" != 0 ] || return 0
@@ -145,6 +148,8 @@ class DaemonState:
     """Reference with tag, and with digest → image id."""
     unfinished: tuple[str, ...] = ()
     """Ids of images without a name that a build of ours left."""
+    down: bool = False
+    """Its unit is there, but it does not run: what it has is not known."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +253,7 @@ def _daemon(sections: Sections, unit: str) -> DaemonState:
         others=frozenset(",".join(sections.get(f"{unit} names", [])).split(",")) - {"", *(c.name for c in containers)},
         running_others=tuple(_other(line) for line in sections.get(f"{unit} others", []) if line),
         images={name: row[1] for row in images if len(row) == 3 for name in (row[0], row[2]) if "<none>" not in name},
+        down=show.get("LoadState") == "loaded" and f"{unit} answered" not in sections,
     )
 
 

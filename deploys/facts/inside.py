@@ -5,6 +5,9 @@ from __future__ import annotations
 from ..record import SOCKETS
 from .daemons import LABEL
 
+_RUNS = {"bootstrap": f"[ -S {SOCKETS['bootstrap']} ]", "main": "systemctl is-active --quiet docker"}
+"""Whether a daemon may be asked. A question at the main one's socket would start it; the other's has no unit."""
+
 # somebody else's container may have the name
 _PID = f'{{{{if index .Config.Labels "{LABEL}"}}}}{{{{.State.Pid}}}}{{{{end}}}}'
 
@@ -18,7 +21,6 @@ def within(container: str, daemon: str, command: str, limit: int) -> str:
     :param daemon: the container's: ``bootstrap`` or ``main``.
     :param limit: seconds for which the program may run.
     """
-    socket = SOCKETS[daemon]
-    pid = f"timeout 20 docker -H unix://{socket} inspect --format '{_PID}' {container} 2>/dev/null"
-    return f"""root=/proc/$([ ! -S {socket} ] || {pid})/root
+    pid = f"timeout 20 docker -H unix://{SOCKETS[daemon]} inspect --format '{_PID}' {container} 2>/dev/null"
+    return f"""root=/proc/$(! {_RUNS[daemon]} || {pid})/root
 inside() {{ timeout {limit} chroot "$root" {command} "$@"; }}"""

@@ -131,7 +131,7 @@ class Objects(Sectioned[ObjectsState]):
         return StringCommand(
             f"{_INSIDE}\necho '== labelled'; inside get {KINDS} -A -l {ADDON} -o jsonpath='{_LABELLED}' 2>/dev/null & "
             f"d=$(echo {text} | base64 -d | inside diff --server-side --field-manager={MANAGER} -f - 2>&1); "
-            f'rc=$?; wait; echo "== rc $rc"; echo "== diff"; echo "$d"; {END}'
+            f'rc=$?; wait; echo "== rc $rc"; echo "== diff"; printf "%s\\n" "$d"; {END}'
         )
 
     @override

@@ -15,7 +15,7 @@ from ..facts.files import HostFiles
 from ..observe import Commands, observe, operation, removal
 from ..plan import fail, say, say_diff
 from ..record import SOCKETS
-from .files import File, differs, made, unread
+from .files import File, changed_since, differs, made, unread
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,12 @@ def _stale(have: ContainerState | None, spec: Spec) -> bool:
 
 @operation
 def container(
-    daemon: str, container: str, spec: Spec, reads: Sequence[File] = (), directories: Sequence[str] = ()
+    daemon: str,
+    container: str,
+    spec: Spec,
+    reads: Sequence[File] = (),
+    renewed: Sequence[str] = (),
+    directories: Sequence[str] = (),
 ) -> Commands:
     """
     Ensure a container runs with exactly this specification.
@@ -79,6 +84,7 @@ def container(
     + container: its name
     + spec: the specification
     + reads: files that the program reads at its start only, of which spec.revision is a hash
+    + renewed: paths of files that it reads at its start only, and that are replaced while it runs
     + directories: what it has mounted and Docker would make without a record, made with one before it is created
 
     It is created anew when the specification changed, started when it only stands still, and started again when
@@ -93,7 +99,7 @@ def container(
         return
     have = state.containers.get(container)
     if have and not _stale(have, spec):
-        news = unread(reads, have.started)
+        news = [*unread(reads, have.started), *changed_since(renewed, have.started)]
         if have.running and not news:
             host.noop(f"container {container} runs as it should")
             return
@@ -108,7 +114,10 @@ def container(
     old = [str(line) for line in have.spec] if have and isinstance(have.spec, list) else []
     verb = "replace" if have else "create"
     because = f" (it reads {', '.join(file.path for file in reads)} at its start)" if reads else ""
-    say_diff(f"Will {verb} container {container} on the {daemon} daemon{because}", old, spec.lines())
+    if state.down:
+        say(f"Unknown whether container {container} is as it should be, the {daemon} daemon is down")
+    else:
+        say_diff(f"Will {verb} container {container} on the {daemon} daemon{because}", old, spec.lines())
     if directories:
         say(f"Will make these before, where they are missing: {', '.join(directories)}")
         yield made(directories)

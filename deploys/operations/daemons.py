@@ -20,7 +20,7 @@ from ..record import BEFORE, BOOTSTRAP_DATA, NODE, RECORD
 from ..subnets import gateway
 from ..topology import Node
 from .changes import changed
-from .files import File, remove_files, unread
+from .files import File, note, remove_files, unread
 from .flannel import subnet_of
 
 BOOTSTRAP = "docker-bootstrap"
@@ -82,9 +82,10 @@ def bounce(command: str, restart: RestartStrategy) -> str:
     units = restart.start.format(unit="$units")
     # asking a Docker that is down could start it, by its socket
     down = f"! {restart.active.format(unit=MAIN)} || {_DOWN_AFTER}"
+    again = "timeout 60 docker start $down >/dev/null"  # twice: one may need another that comes after it
     return (
         f"units=$({restart.needing.format(unit=MAIN)}); down=$({down}); {{ {command}; }}; rc=$?; "
-        f'[ -z "$down" ] || timeout 60 docker start $down >/dev/null; [ -z "$units" ] || {units}; [ $rc = 0 ]'
+        f'[ -z "$down" ] || {again} 2>&1 || {again} || rc=1; [ -z "$units" ] || {units}; [ $rc = 0 ]'
     )
 
 
@@ -218,7 +219,7 @@ def main_daemon(
         f"[ -e {drop_in} ] || {{ echo 'docker is not restarted, for {drop_in} is not there; run this again, "
         "which writes it' >&2; exit 1; }"
     )
-    keep = f"mkdir -p {BEFORE}; [ -e {BEFORE}/docker0 ] || echo '{now.docker0}' > {BEFORE}/docker0"
+    keep = f"[ -e {BEFORE}/docker0 ] || {{ {note(f'{BEFORE}/docker0', now.docker0)}; }} || exit 1"
     go = restart.restart.format(unit=MAIN)
     failed = f"{RECORD}/docker-drop-in.failed"
     back = f"mv -f {drop_in} {failed}; {restart.reload}; {go}"

@@ -56,16 +56,17 @@ def network_configured(config: str) -> Commands:
     if _same(known.config, config):
         host.noop("flannel's network is configured")
         return
-    if _silent(known, this_host()):
+    if not known.answers and should_answer(this_host()):
         say("Unknown whether flannel's network is configured, etcd does not answer")
     else:
         say_diff("Will configure flannel's network in etcd", [known.config] if known.config else [], [config])
     yield StringCommand(f"{ETCDCTL} put {FLANNEL_PREFIX}/config '{config}'")
 
 
-def _silent(known: Subnets, master: Host) -> bool:
-    """Whether etcd should answer and does not."""
-    return not known.answers and "etcd" in observe(DaemonsFact, master).bootstrap.containers
+def should_answer(master: Host) -> bool:
+    """Whether etcd is there by now, so that what it does not say is unknown."""
+    daemon = observe(DaemonsFact, master).bootstrap
+    return daemon.down or "etcd" in daemon.containers
 
 
 def recorded(text: str) -> str | None:
@@ -125,7 +126,7 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
     text = subnets.environment(node.settings.flannel_network, subnet, mtu, node.settings.flannel_ipmasq)
     want, have = File(SUBNET_ENV, text), observe(HostFiles).ours(SUBNET_ENV)
     reserve = known.reservations.get(node.name) != subnet
-    if reserve and _silent(known, node.first_master):
+    if reserve and not known.answers and should_answer(node.first_master):
         say(f"Unknown whether {subnet} is reserved for node {node.name}, etcd does not answer")
     elif reserve:
         say(f"Will reserve {subnet} for node {node.name} in etcd")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pyinfra import host
 from pyinfra.api import StringCommand
 
-from ..facts.daemons import IMAGE_LABEL, DaemonsFact
+from ..facts.daemons import IMAGE_LABEL, DaemonsFact, DaemonState
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation, removal
@@ -28,6 +28,10 @@ def short(image: str) -> str:
     return f"{name}{at}{digest}"
 
 
+def _unless_there(daemon: DaemonState) -> str:
+    return ", where it is not there (the daemon is down now)" if daemon.down else ""
+
+
 @operation
 def pulled(daemon: str, images: Sequence[str], limit: int) -> Commands:
     """
@@ -37,12 +41,12 @@ def pulled(daemon: str, images: Sequence[str], limit: int) -> Commands:
     + images: references with tag or digest
     + limit: seconds that all of it may take
     """
-    there = observe(DaemonsFact).of(daemon).images
-    missing = [image for image in dict.fromkeys(images) if short(image) not in there and image not in there]
+    state = observe(DaemonsFact).of(daemon)
+    missing = [i for i in dict.fromkeys(images) if short(i) not in state.images and i not in state.images]
     if not missing:
         host.noop(f"{len(images)} images are there")
         return
-    say(f"Will pull onto the {daemon} daemon:", *missing)
+    say(f"Will pull onto the {daemon} daemon{_unless_there(state)}:", *missing)
     quoted = " ".join(shlex.quote(image) for image in missing)
     # each pull's last words are kept, so that the failure says which one and why
     yield StringCommand(
@@ -64,10 +68,11 @@ def built(daemon: str, image: str, dockerfile: str, arguments: dict[str, str], l
     + arguments: build arguments, not secret
     + limit: seconds that the build may take
     """
-    if image in observe(DaemonsFact).of(daemon).images:
+    state = observe(DaemonsFact).of(daemon)
+    if image in state.images:
         host.noop(f"image {image} is there")
         return
-    say(f"Will build image {image} on the {daemon} daemon from:", *dockerfile.splitlines())
+    say(f"Will build image {image} on the {daemon} daemon{_unless_there(state)} from:", *dockerfile.splitlines())
     words = [f"--build-arg={key}={value}" for key, value in arguments.items()]
     # the host's network: before flannel's masquerading a build container could not reach out
     yield StringCommand(
@@ -87,14 +92,18 @@ def remembered(images: Sequence[str]) -> Commands:
 
     + images: references of all that this node may get
     """
-    files, there = observe(HostFiles), observe(DaemonsFact).main.images
+    files, main = observe(HostFiles), observe(DaemonsFact).main
+    there = main.images
     known = files.content(IMAGES).splitlines()
     new = [i for i in dict.fromkeys(images) if short(i) not in there and i not in there and i not in known]
     if not new:
         host.noop("the record knows the images that come by us")
         return
     record = File(IMAGES, "".join(f"{image}\n" for image in (*known, *new)))
-    announce(files.ours(IMAGES), record)
+    if main.down:
+        say(f"Unknown whether {IMAGES} names all images that come by us, the main daemon is down")
+    else:
+        announce(files.ours(IMAGES), record)
     yield write([record])
 
 

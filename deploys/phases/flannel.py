@@ -19,6 +19,8 @@ from .etcd import OOM_SCORE
 TITLE = "flannel"
 
 NAME = "flannel"
+CERTIFICATE = f"{PKI}/etcd/flannel-client"
+"""Its certificate, without ending."""
 INTERFACES = {"vxlan": "flannel.1", "host-gw": None}
 """Backend → the interface by which pods' packets come in from other nodes."""
 READY = (
@@ -43,7 +45,7 @@ def spec(node: Node) -> Spec:
          "-v", f"{FLANNEL_RUN}:{FLANNEL_RUN}", "-v", "/run/xtables.lock:/run/xtables.lock",
          "-v", f"{pki}:{pki}:ro"),
         (f"--etcd-endpoints=https://{node.master_address}:2379", f"--etcd-cafile={pki}/ca.crt",
-         f"--etcd-certfile={pki}/flannel-client.crt", f"--etcd-keyfile={pki}/flannel-client.key",
+         f"--etcd-certfile={CERTIFICATE}.crt", f"--etcd-keyfile={CERTIFICATE}.key",
          f"--iface={node.address}", f"--ip-masq={str(node.settings.flannel_ipmasq).lower()}"),
         revision=f"backend {node.settings.flannel_backend}",
     )  # fmt: skip
@@ -66,7 +68,13 @@ def apply(node: Node) -> None:
         network_configured(name="Configure flannel's network in etcd", config=json.dumps(config))
     subnet_recorded(name="Reserve and record the node's subnet", node=node, mtu=mtu(node))
     taken = subnet_taken(name="Let flannel take the recorded subnet", node=node)
-    runs = container(name="Run flannel", daemon="bootstrap", container=NAME, spec=spec(node))
+    runs = container(
+        name="Run flannel",
+        daemon="bootstrap",
+        container=NAME,
+        spec=spec(node),
+        renewed=(f"{CERTIFICATE}.crt",),
+    )
     wait_for(
         name="Wait for flannel",
         what="flannel to take the recorded subnet",

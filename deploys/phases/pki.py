@@ -44,7 +44,7 @@ FRONT_PROXY_CA = f"{PKI}/front-proxy-ca"
 SERVICE_ACCOUNTS = f"{PKI}/sa"
 AUTHORITIES = {CA: "kubernetes", ETCD_CA: "etcd-ca", FRONT_PROXY_CA: "front-proxy-ca"}
 
-READ_ONCE = {f"{PKI}/etcd/flannel-client": ("bootstrap", flannel.NAME)}
+READ_ONCE = {flannel.CERTIFICATE: ("bootstrap", flannel.NAME)}
 """Certificate → daemon and container of the program that reads it at its start only."""
 
 ADMINS = "kubeadm:cluster-admins"

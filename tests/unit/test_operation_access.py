@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from deploys.facts.access import APISERVER, FLANNEL, HEALTH, WANTED, Access, EtcdAccess
-from deploys.facts.daemons import ContainerState, DaemonsFact
+from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import ETCDCTL
 from deploys.operations.access import access_limited
 from deploys.phases import pki
@@ -42,13 +43,18 @@ def test_an_etcd_that_knows_nobody_and_one_that_does_not_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("containers", "said"),
-    [({}, "+ authentication on"), ({"etcd": running("etcd", None)}, "Unknown what each client of etcd may do")],
+    ("bootstrap", "said"),
+    [
+        ({"containers": {}}, "+ authentication on"),
+        ({"containers": {"etcd": running("etcd", None)}}, "Unknown what each client of etcd may do"),
+        ({"containers": {}, "down": True}, "Unknown what each client of etcd may do"),
+    ],
+    ids=["not-there", "silent", "its-daemon-is-down"],
 )
 def test_what_is_not_known_of_an_etcd_that_should_answer_is_called_unknown(
-    containers: dict[str, ContainerState], said: str
+    bootstrap: dict[str, Any], said: str
 ) -> None:
-    found = daemons(bootstrap={"containers": containers})
+    found = daemons(bootstrap=bootstrap)
     here = World(facts={EtcdAccess: replace(NOBODY, answers=False), DaemonsFact: found})
     assert said in here.says(access_limited)
 

@@ -12,6 +12,7 @@ from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.operations.containers import Program, Spec, container, no_container, programs_restarted
 from deploys.operations.files import WRITE, File
+from deploys.operations.images import pulled
 
 from .harness import Fails, Shell, World
 from .known import altered, daemons, host_files, running
@@ -48,6 +49,25 @@ def test_a_container_that_its_daemon_lost_on_a_full_disk_is_not_made_a_second_ti
     here = World(facts={DaemonsFact: daemons(main={"containers": {}, "forgotten": ("kubelet",)})})
     assert here.run(container, daemon="main", container="kubelet", spec=SPEC) == []
     assert here.noops == ["container kubelet is there again when its daemon has restarted"]
+
+
+def test_what_a_daemon_that_is_down_has_is_unknown_in_the_plan() -> None:
+    here = World(facts={DaemonsFact: daemons(bootstrap={"containers": {}, "images": {}, "down": True})})
+    said = here.says(container, daemon="bootstrap", container="etcd", spec=SPEC)
+    assert said == "[m1] Unknown whether container etcd is as it should be, the bootstrap daemon is down"
+    said = here.says(pulled, daemon="bootstrap", images=["reg/etcd:3.7"], limit=60)
+    assert "Will pull onto the bootstrap daemon, where it is not there (the daemon is down now):" in said
+    assert "the daemon is down" not in world(None, there=False).says(pulled, daemon="main", images=["x:1"], limit=60)
+
+
+def test_a_program_whose_certificate_was_renewed_behind_its_back_is_restarted() -> None:
+    crt = "/etc/kubernetes/pki/etcd/flannel-client.crt"
+    have = daemons(bootstrap={"containers": {"etcd": replace(running("etcd", SPEC), started=100)}})
+    for changed, told in ((101, f"which reads {crt} at its start"), (100, "")):
+        here = World(facts={DaemonsFact: have, HostFiles: altered(host_files(File(crt, "PEM")), crt, changed=changed)})
+        assert told in here.says(container, daemon="bootstrap", container="etcd", spec=SPEC, renewed=[crt])
+        commands = here.run(container, daemon="bootstrap", container="etcd", spec=SPEC, renewed=[crt])
+        assert commands == ([Shell(f"{BOOT} restart -t 5 etcd >/dev/null")] if told else [])
 
 
 def test_a_container_of_another_specification_is_replaced_and_the_plan_shows_the_lines() -> None:

@@ -22,7 +22,7 @@ from deploys.operations.daemons import (
     no_bootstrap_daemon,
     why_restart,
 )
-from deploys.operations.files import File
+from deploys.operations.files import File, note
 from deploys.platforms import RESTART_STRATEGIES
 from deploys.record import NODE, RECORD, SUBNET_ENV
 
@@ -200,7 +200,7 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     command = text(run(here, TWO))
     keep, rest = command.split("; systemctl daemon-reload; ", 1)
     assert keep.startswith("[ -e /d/zz.conf ] || ")
-    assert keep.endswith("|| echo '172.17.0.1/16' > /var/lib/docker-multinode/before/docker0")
+    assert note("/var/lib/docker-multinode/before/docker0", "172.17.0.1/16") in keep
     assert "systemctl restart docker" in rest.split("); { ", 1)[1].split(" || ")[0]
     failed = "/var/lib/docker-multinode/docker-drop-in.failed"
     evidence, back = rest.split(f"mv -f /d/zz.conf {failed}; systemctl daemon-reload; ", 1)
@@ -230,7 +230,7 @@ def test_what_docker_would_not_start_again_the_run_starts() -> None:
     asks, rest = command.split("units=$(", 1)[1].split("); { (", 1)
     assert "systemctl show docker.service -p RequiredBy -p BoundBy -p ConsistsOf --value" in asks
     assert all(label in asks.split("; down=$(", 1)[1] for label in (LABEL, POD))
-    assert '; rc=$?; [ -z "$down" ] || timeout 60 docker start $down >/dev/null; [ -z "$units" ] || ' in rest
+    assert '; rc=$?; [ -z "$down" ] || timeout 60 docker start $down >/dev/null 2>&1 || ' in rest
     assert "systemctl start $units); [ $rc = 0 ]; } || exit 1; " in rest
 
 
@@ -240,15 +240,18 @@ class Bouncing:
     :param running: name → what `docker inspect` says of it, newest first; nothing where it ended in between.
     :param active: whether Docker runs before.
     :param comes_up: whether the restart succeeds.
+    :param starts: what `docker start` does, as a case of the shell.
     """
 
-    def __init__(self, place: Path, running: dict[str, str], *, active: bool = True, comes_up: bool = True) -> None:
+    def __init__(
+        self, place: Path, running: dict[str, str], *, active: bool = True, comes_up: bool = True, starts: str = ""
+    ) -> None:
         log, bin = place / "log", place / "bin"
         for name in filter(running.get, running):
             (place / name).write_text(f"/{name}{running[name]}\n")
         inspect = f'inspect) shift 3; cd {place} && cat "$@";;'
         ps = f"ps) printf '%s\\n' {' '.join(running)};;"
-        program(bin, "docker", f'case "$1" in {ps} {inspect} *) echo "docker $*" >> {log};; esac')
+        program(bin, "docker", f'case "$1" in {ps} {inspect} {starts} *) echo "docker $*" >> {log};; esac')
         is_active = f"is-active) {str(active).lower()};;"
         goes = f"restart) echo restarted >> {log}; {str(comes_up).lower()};;"
         program(bin, "systemctl", f'case "$1" in {is_active} {goes} esac')
@@ -281,6 +284,14 @@ def test_nothing_is_started_where_nothing_stays_down(running: dict[str, str], tm
 def test_a_restart_that_fails_is_a_failure_though_containers_were_started(tmp_path: Path) -> None:
     here = Bouncing(tmp_path, {"db": "|no|false|"}, comes_up=False)
     assert (here.code, here.did) == (1, ["restarted", "docker start db"])
+
+
+def test_a_container_that_does_not_start_again_is_a_failure_once_it_was_tried_twice(tmp_path: Path) -> None:
+    needs = {"needs": "|no|false|", "netns": "|no|false|"}
+    for tries, code in ((2, 0), (3, 1)):
+        starts = f"start) echo x >> {tmp_path}/{tries}; [ $(wc -l < {tmp_path}/{tries}) -ge {tries} ];;"
+        here = Bouncing(tmp_path, needs, starts=starts)
+        assert here.code == code
 
 
 def test_a_docker_that_is_down_is_not_asked(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from deploys.facts import inside
 from deploys.facts.daemons import LABEL, DaemonsFact, Other
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel, KernelState
+from deploys.facts.kubernetes import Objects
 from deploys.facts.leftovers import Left, Leftovers
 from deploys.facts.platform import DATA_ROOT, Platform
 from deploys.operations.files import WRITE, File, archive, made, remove_files
@@ -372,6 +373,12 @@ def test_a_daemon_that_hangs_when_it_is_asked_for_its_containers_is_not_taken_fo
         DaemonsFact().process(asked_daemons(tmp_path, hangs))
 
 
+def test_a_host_that_preflight_refuses_is_not_called_one_whose_docker_does_not_answer(tmp_path: Path) -> None:
+    program(tmp_path / "bin", "id", "echo 1000")
+    found = DaemonsFact().process(asked_daemons(tmp_path, "exit 1"))
+    assert (found.main.active, found.main.down) == (False, False)
+
+
 @needs_root
 def test_a_program_of_a_container_runs_where_the_container_runs_and_nowhere_else(tmp_path: Path) -> None:
     place, docker = tmp_path / "bin", socket.socket(socket.AF_UNIX)
@@ -379,8 +386,14 @@ def test_a_program_of_a_container_runs_where_the_container_runs_and_nowhere_else
         docker.bind("docker.sock")
     within = inside.within("kubelet", "main", "echo it", 5).replace(SOCKETS["main"], f"{tmp_path}/docker.sock")
     assert f'inspect --format \'{{{{if index .Config.Labels "{LABEL}"}}}}{{{{.State.Pid}}}}' in within
-    for pid, rc, out in ((os.getpid(), 0, "it runs\n"), (0, 125, ""), ("", 125, "")):
+    for pid, active, rc, out in (
+        (os.getpid(), True, 0, "it runs\n"),
+        (os.getpid(), False, 125, ""),  # a question would start it, by its socket
+        (0, True, 125, ""),
+        ("", True, 125, ""),
+    ):
         program(place, "docker", f"echo {pid}")
+        program(place, "systemctl", f'[ "$*" = "is-active --quiet docker" ] && {str(active).lower()}')
         ran = sh(f"{within}\ninside runs 2>/dev/null", path=str(place))
         assert (ran.returncode, ran.stdout) == (rc, out)
 
@@ -488,6 +501,24 @@ def test_what_any_kubernetes_has_is_ours_only_on_a_host_that_the_record_says_is_
     ours = found_below(tmp_path)
     assert (ours.paths, ours.links) == (frozenset({RECORD, KUBELET}), frozenset({"lo", "flannel.1"}))
     assert ours.chains == ("nat KUBE-SERVICES",)
+
+
+def test_networks_of_docker_are_told_apart_whatever_their_names(tmp_path: Path) -> None:
+    told = "172.17.0.0/16 |bridge\n172.18.0.0/16 fd00::/64 |bridge of mine\n|none"
+    program(tmp_path / "bin", "systemctl", "true")
+    program(
+        tmp_path / "bin", "docker", f"""case $1$2 in networkls) echo x;; networkinspect) printf '{told}\n';; esac"""
+    )
+    (record(tmp_path) / "before").mkdir(parents=True)
+    (record(tmp_path) / "before/docker0").touch()
+    assert found_below(tmp_path).networks == {"172.18.0.0/16": "bridge of mine", "fd00::/64": "bridge of mine"}
+
+
+def test_what_kubectl_diff_prints_arrives_as_it_is(tmp_path: Path) -> None:
+    program(tmp_path, "systemctl", "false")
+    program(tmp_path, "chroot", r"""case "$*" in *" diff "*) printf '%s\n' 'diff a' '+x: a\nb\cd'; exit 1;; esac""")
+    ran = sh(Objects().command("x").get_raw_value(), path=str(tmp_path))
+    assert Objects().process(ran.stdout.splitlines()).diff == ("diff a", r"+x: a\nb\cd")
 
 
 def test_etcds_data_is_ours_where_the_key_of_its_authority_is(tmp_path: Path) -> None:
