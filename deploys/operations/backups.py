@@ -61,7 +61,7 @@ def about(node: Node, found: Files, authorities: Sequence[str], taken: str) -> s
 def destination(path: str, name: str) -> Path:
     """Where the control machine's copy goes: a new file, or one in that directory."""
     place = Path(path).expanduser()
-    return place / name if place.is_dir() else place
+    return place / name if os.path.isdir(place) else place  # the path's own is_dir() raises where it may not look
 
 
 def _fetch(state: State, host: Host, path: str, place: Path) -> bool:
@@ -106,7 +106,7 @@ def backup_taken(node: Node, authorities: Sequence[str], copy: str | None = None
     if place and os.path.lexists(place):
         yield fail(f"{place} is there and is not overwritten; set backup_path to a new file or to a directory")
         return
-    if place and not place.parent.is_dir():
+    if place and not os.path.isdir(place.parent):
         yield fail(f"{place.parent} is no directory of this machine; make it, or set backup_path to another place")
         return
     files = [*authorities, *([SUBNET_ENV] if found.ours(SUBNET_ENV) else [])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import os
 import re
 import tarfile
 import time
@@ -64,9 +65,9 @@ def archive_path(host: Host, wanted: str | None) -> str:
     if state not in _collections:
         path = Path(wanted or f"docker-multinode-evidence-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}.tar.gz")
         path = path.expanduser().absolute()
-        if path.exists() or path.is_symlink():
+        if os.path.lexists(path):
             raise DeployError(f"{path} is there already and is not overwritten; set evidence_path to another place")
-        if not path.parent.is_dir():
+        if not os.path.isdir(path.parent):
             raise DeployError(f"{path.parent} is no directory; set evidence_path to a place in one that is there")
         _collections[state] = _Collection(path)
     _collections[state].wanted.add(host)

@@ -123,6 +123,7 @@ def test_a_copy_is_a_new_file_or_one_in_a_directory_and_never_over_another(tmp_p
         ("there", "is not overwritten"),
         ("link", "is not overwritten"),
         ("no/such/x", "is no directory"),
+        ("n" * 300 + "/x", "is no directory"),  # of a name that can't be looked for
     ):
         (step,) = take(world(), tmp_path / name)
         assert isinstance(step, Fails)

@@ -103,6 +103,8 @@ def test_it_is_never_written_over_what_is_there(tmp_path: Path) -> None:
         assert "is there already and is not overwritten; set evidence_path to another place" in str(error.value)
     with World().on() as host, pytest.raises(DeployError, match="no/such is no directory; set evidence_path"):
         archive_path(host, str(tmp_path / "no/such/e.tar.gz"))
+    with World().on() as host, pytest.raises(DeployError, match="nn is no directory; set evidence_path"):
+        archive_path(host, str(tmp_path / ("n" * 300) / "e.tar.gz"))  # a name that can't be looked for
     assert (tmp_path / "file").read_text() == "theirs"
 
 
