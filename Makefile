@@ -19,7 +19,7 @@ test: ## lint, types, unit and package tests, the core of the cluster tests
 test-all: ## every test on Docker 26, 28 or both, and docs/test-report.md
 	$(IN_VENV) python -m tests.tools.run all
 
-test-unit: ## the tests that need no host: seconds
+test-unit: ## the tests that need no host: about a minute
 	$(IN_VENV) python -m tests.tools.run unit
 
 bench: ## how fast it is: ratios, measured side by side (docs/performance.md)

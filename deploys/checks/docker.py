@@ -165,6 +165,6 @@ def _unannounced(node: Node) -> str | None:
     gone = f", but for {', '.join(theirs.lost)}, which --rm removes" * bool(theirs.lost)
     return (
         f"the main Docker must be restarted, and {', '.join(names)} would stay down for want of a restart policy that "
-        "holds for it; give them one (docker update --restart=unless-stopped), or set allow_docker_restart=true, with "
+        "holds for it; give them one (docker update --restart=always), or set allow_docker_restart=true, with "
         f"which the run starts them again{gone}"
     )

@@ -78,7 +78,7 @@ http_proxy = os.environ.get("HTTP_PROXY")
   command line of one run: the next run without it would plan to set it back.
 
 A name that is almost one of these is refused, with the name that was probably meant. So is a flag in
-`…_extra_args` that other parts rely on, like those that name keys, data or addresses. Others win over what the deploy
+`…_extra_args` that other parts rely on, like those that name keys, data or addresses. Any other flag replaces what the deploy
 sets.
 
 ## All of them

@@ -271,7 +271,7 @@ HOSTS = (
     host("a node at another address", "address", "10.0.0.77", record={"name": "w1", "address": "10.0.0.77"}),
     host("a node of another pod network", "10.2.0.0/16", "flannel_network",
          subnet__env="FLANNEL_NETWORK=10.2.0.0/16\nFLANNEL_SUBNET=10.2.3.1/24"),
-    host("the restart would lose a container", "web", "docker update --restart=unless-stopped", "allow_docker_restart",
+    host("the restart would lose a container", "web", "docker update --restart=always", "allow_docker_restart",
          others=[RUNNING], cli=True),
     host("Docker with user namespaces", "--userns-remap=default", docker_flags="-H\nfd://\n--userns-remap=default"),
     host("a swarm", "docker swarm leave", swarm="yes"),
