@@ -78,8 +78,8 @@ http_proxy = os.environ.get("HTTP_PROXY")
   command line of one run: the next run without it would plan to set it back.
 
 A name that is almost one of these is refused, with the name that was probably meant. So is a flag in
-`…_extra_args` that other parts rely on, like those that name keys, data or addresses. Any other flag replaces what the deploy
-sets.
+`…_extra_args` that other parts rely on, like those that name keys, data or addresses. Any other flag replaces what the
+deploy sets.
 
 ## All of them
 
