@@ -6,10 +6,12 @@ import ipaddress
 from collections.abc import Iterator
 
 from ..facts.etcd import RESERVATIONS, EtcdSubnets
+from ..facts.files import HostFiles
 from ..facts.platform import Platform
 from ..facts.sections import variables
 from ..observe import ask, observe
 from ..operations.flannel import subnet_of
+from ..record import BOOTSTRAP_UNIT
 from ..settings import Settings
 from ..subnets import NoSubnetLeftError
 from ..topology import Node, active_nodes
@@ -130,8 +132,9 @@ def version_change(node: Node) -> str | None:
 
 def ports(node: Node) -> str | None:
     """Nothing else listens where our programs will."""
-    if node.found.record or node.found.subnet_env:
-        return None  # they are ours by now
+    # they are ours by now; what a turndown keeps says nothing, and node.json may have been damaged and taken out
+    if node.found.record or observe(HostFiles, node.host).ours(BOOTSTRAP_UNIT):
+        return None
     for port, owner in {**(MASTER_PORTS if node.is_master else {}), **NODE_PORTS}.items():
         if port in node.found.listening:
             return f"port {port}, which {owner} needs, is in use; look with: ss -ltnp 'sport = :{port}'"

@@ -162,7 +162,7 @@ def _unannounced(node: Node) -> str | None:
     names = sorted(theirs.without_policy + theirs.lost)
     if not names or node.settings.allow_docker_restart:
         return None
-    gone = f", but for {', '.join(theirs.lost)}, which --rm removes" * bool(theirs.lost)
+    gone = f", but for {', '.join(theirs.lost)}, which --rm removes" if theirs.lost else ""
     return (
         f"the main Docker must be restarted, and {', '.join(names)} would stay down for want of a restart policy that "
         "holds for it; give them one (docker update --restart=always), or set allow_docker_restart=true, with "

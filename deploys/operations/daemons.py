@@ -71,9 +71,12 @@ class Bounced:
         """As a part of a sentence that begins with a restart."""
         if not self.names:
             return "no container of others"
-        again = f"; {', '.join(self.without_policy)}, without a restart policy, by this run" * bool(self.without_policy)
-        gone = f"; {', '.join(self.lost)} was run with --rm and will be gone" * bool(self.lost)
-        return f"the running containers {', '.join(self.names)}{again}{gone}"
+        said = f"the running containers {', '.join(self.names)}"
+        if self.without_policy:
+            said += f"; {', '.join(self.without_policy)}, without a restart policy, by this run"
+        if self.lost:
+            said += f"; {', '.join(self.lost)} was run with --rm and will be gone"
+        return said
 
 
 def bounce(command: str, restart: RestartStrategy) -> str:

@@ -177,10 +177,8 @@ def no_record() -> Commands:
     if RECORD not in found.paths:
         host.noop("no record is there")
         return
-    backups = (", and with it the backups:", *found.backups) if found.backups else ("",)
-    say(
-        f"Will remove {RECORD} and the directories that it says we made, where they are empty{backups[0]}", *backups[1:]
-    )
+    with_it = ", and with it the backups:" if found.backups else ""
+    say(f"Will remove {RECORD} and the directories that it says we made, where they are empty{with_it}", *found.backups)
     if mounts := _inside(RECORD, found.mounts):
         say("But not what is mounted in it:", *mounts)
     # where it is a link, what it leads to goes too: keys may be in it. What is mounted in it is unmounted before.

@@ -23,7 +23,7 @@ from ..plan import fail, say
 from ..record import ETCD_DATA, RECORD
 from ..topology import Node
 from .containers import docker
-from .files import WRITE
+from .files import WRITE, foreign
 from .wait import until
 
 BUMP = 1_000_000_000
@@ -98,8 +98,8 @@ def authorities_restored(path: str, members: Sequence[str]) -> Commands:
     if not missing:
         host.noop("the authorities and the node's subnet are there")
         return
-    if foreign := [member for member in missing if member in found.files]:
-        yield fail(f"{foreign[0]} is there and was not written by docker-multinode; move it away first")
+    if taken := foreign(found, missing):
+        yield fail(taken)
         return
     say(f"Will take from {path}:", *missing)
     yield StringCommand(f"set -- {shlex.join([path, *(m.lstrip('/') for m in missing)])}; {LAY}")

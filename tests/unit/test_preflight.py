@@ -17,7 +17,9 @@ from deploys.facts.daemons import DaemonsFact, Other
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.platform import HIDDEN
+from deploys.operations.files import File
 from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, Check
+from deploys.record import BOOTSTRAP_UNIT
 
 from . import machines
 from .harness import World
@@ -35,7 +37,7 @@ def problem(check: Check, data: dict[str, Any] | None = None, etcd: Subnets | No
             main={"others": frozenset(told.pop("others", ())), "running_others": told.pop("running", ())},
         ),
         EtcdSubnets: etcd or Subnets(False, ""),
-        HostFiles: host_files(),
+        HostFiles: host_files(*told.pop("files", ())),
     }
     world = World(data=data or {}, platforms={"m1": machines.found("m1", "10.0.0.11", **told)}, facts=facts)
     with world.on():
@@ -127,6 +129,7 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("docker_names", {}, {"others": {"web", "kubelet"}}, "docker rename kubelet"),
     ("ports", {}, {"listening": "192B"}, "6443"),
     ("ports", {}, {"listening": "280A"}, "10250"),
+    ("ports", {}, {"listening": "192B", "subnet__env": RECORD}, "6443"),
     ("docker_restart", {}, {"running": (Other("web", "no", False),)}, "web"),
     ("docker_restart", {}, {"running": (Other("web", "on-failure", False),)}, "web"),
     (
@@ -190,6 +193,7 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("same_services", {}, {"record": NODE_RECORD}),
     ("same_services", {}, {"record": {"service_network": "10.96.0.0/12", "dns_server_ip": "10.96.0.10"}}),
     ("ports", {}, {"listening": "192B\n280A", "record": NODE_RECORD}),
+    ("ports", {}, {"listening": "192B", "files": [File(BOOTSTRAP_UNIT, "")]}),
     ("routes", {"flannel_network": "172.17.0.0/16"}, {}),
     ("routes", {}, {"routes": "default dev eth0\nunreachable 10.1.0.0/16\nblackhole 10.96.0.0/12\ngarbage"}),
     ("ufw", {}, {"ufw": "policy ACCEPT"}),
