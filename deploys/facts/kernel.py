@@ -77,7 +77,7 @@ class Kernel(Sectioned[KernelState]):
         paths = " ".join(f"/proc/sys/{key.replace('.', '/')}" for key in keys)
         return StringCommand(
             f'echo "== modules"; {modules}; '
-            f'echo "== sysctls"; for f in {paths}; do [ -r $f ] && echo "$f $(cat $f)"; done; '
+            f'echo "== sysctls"; grep -sH . {paths} | sed "s/:/ /"; '
             f'echo "== before"; cat {BEFORE}/kernel 2>/dev/null; {END}'
         )
 

@@ -12,7 +12,7 @@ import pytest
 from pyinfra.api import FactBase, FactProcessError, StringCommand
 
 from deploys.facts.daemons import LABEL, DaemonsFact
-from deploys.facts.etcd import EtcdSubnets, Subnets
+from deploys.facts.etcd import RESERVATIONS, EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
 from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, TakenFields
@@ -207,7 +207,7 @@ def test_kernel_before_and_after() -> None:
 
 
 def test_kernel_asks_for_the_keys_that_it_is_given() -> None:
-    assert "for f in /proc/sys/net/ipv4/ip_forward; do" in asked(Kernel(), keys=("net.ipv4.ip_forward",))
+    assert "grep -sH . /proc/sys/net/ipv4/ip_forward | " in asked(Kernel(), keys=("net.ipv4.ip_forward",))
 
 
 def test_leftovers_of_a_master() -> None:
@@ -222,9 +222,9 @@ def test_leftovers_know_chains_by_table() -> None:
     assert found.chains == ("nat KUBE-SERVICES", "filter FLANNEL-FWD")
 
 
-def etcd(flannel: str, reservations: str) -> list[str]:
-    """What etcdctl answers to both questions."""
-    return ["== flannel", flannel, "== reservations", reservations, "== end"]
+def etcd(keys: str) -> list[str]:
+    """What etcdctl answers."""
+    return ["== keys", keys, "== end"]
 
 
 def test_etcd_of_two_nodes() -> None:
@@ -237,26 +237,37 @@ def test_etcd_of_two_nodes() -> None:
 
 def test_etcd_with_a_lease_that_is_no_json_still_knows_that_the_subnet_is_taken() -> None:
     pair = {"key": base64.b64encode(b"/coreos.com/network/subnets/10.1.9.0-24").decode(), "value": "e30="}
-    found = EtcdSubnets().process(etcd(json.dumps({"kvs": [pair]}), "{}"))
+    found = EtcdSubnets().process(etcd(json.dumps({"kvs": [pair]})))
     assert list(found.leases.values()) == ["10.1.9.0/24"]
 
 
-@pytest.mark.parametrize("answers", [("", ""), ("{}", ""), ("", "{}")])
-def test_etcd_that_gave_not_two_answers_has_not_answered(answers: tuple[str, str]) -> None:
-    assert EtcdSubnets().process(etcd(*answers)) == Subnets(False, "")
+def test_an_etcd_without_keys_is_not_one_that_has_not_answered() -> None:
+    assert EtcdSubnets().process(etcd("")) == Subnets(False, "")
+    assert EtcdSubnets().process(etcd('{"header": {}}')) == Subnets(True, "")
+
+
+def test_etcd_is_asked_for_flannels_keys_and_reservations_and_no_others() -> None:
+    start, end = asked(EtcdSubnets()).split("-w json ", 1)[1].split(" 2>")[0].split()
+    for key, inside in (
+        ("/coreos.com/network/config", True),
+        (f"{RESERVATIONS}/10.1.255.0-24", True),
+        ("/registry/secrets/x", False),
+        ("/docker-multinode/subnets1", False),
+    ):
+        assert (start <= key < end) is inside
 
 
 @pytest.mark.parametrize("line", ["Error: context deadline exceeded", "[]", '{"kvs": [{}]}'])
 def test_etcd_that_answers_something_else_fails_the_fact(line: str) -> None:
     with pytest.raises(FactProcessError, match="etcdctl"):
-        EtcdSubnets().process(etcd(line, line))
+        EtcdSubnets().process(etcd(line))
 
 
 @pytest.mark.parametrize("subnet", ["", "n3", "10.1.3.0", "10.1.3.1-24", "$(reboot)-24", "10.1.3.0-24\n10.1.4.0-24"])
 def test_a_reservation_of_no_subnet_fails_the_fact_and_is_never_a_part_of_a_command(subnet: str) -> None:
     key, node = (base64.b64encode(t.encode()).decode() for t in (f"/docker-multinode/subnets/{subnet}", "n3"))
     with pytest.raises(FactProcessError, match="/docker-multinode/subnets/"):
-        EtcdSubnets().process(etcd("{}", json.dumps({"kvs": [{"key": key, "value": node}]})))
+        EtcdSubnets().process(etcd(json.dumps({"kvs": [{"key": key, "value": node}]})))
 
 
 def test_nodes_that_have_joined() -> None:
