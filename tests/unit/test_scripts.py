@@ -521,6 +521,17 @@ def test_what_kubectl_diff_prints_arrives_as_it_is(tmp_path: Path) -> None:
     assert Objects().process(ran.stdout.splitlines()).diff == ("diff a", r"+x: a\nb\cd")
 
 
+def test_an_object_whose_status_changed_while_it_was_compared_is_compared_again(tmp_path: Path) -> None:
+    moved = 'diff a\n-  resourceVersion: "1"\n+  resourceVersion: "2"\n-  status: "False"\n+  status: "True"'
+    program(tmp_path, "systemctl", "false")
+    for times, found in ((1, ""), (9, moved)):
+        (tmp_path / "moves").write_text("x\n" * times)
+        left = f"[ -s {tmp_path}/moves ] || exit 0; sed -i 1d {tmp_path}/moves; printf '%s\\n' '{moved}'; exit 1"
+        program(tmp_path, "chroot", f'case "$*" in *" diff "*) {left};; esac')
+        ran = sh(Objects().command("x").get_raw_value(), path=str(tmp_path))
+        assert "\n".join(Objects().process(ran.stdout.splitlines()).diff) == found
+
+
 def test_etcds_data_is_ours_where_the_key_of_its_authority_is(tmp_path: Path) -> None:
     data = tmp_path / "var/lib/etcd"
     data.mkdir(parents=True)
