@@ -164,18 +164,19 @@ def foreign(found: Files, paths: Iterable[str]) -> str | None:
 
 
 @operation
-def files(wanted: Sequence[File], directories: Sequence[str] = ()) -> Commands:
+def files(wanted: Sequence[File], directories: Sequence[str] = (), since: int = 0) -> Commands:
     """
     Ensure these files are exactly so, owned by root.
 
     + wanted: the files as they should be; a secret one is not read, and written where another of them differs
     + directories: made together with the files, though nothing lies in them yet
+    + since: a secret file that changed after that time, in seconds since 1970, is written again; 0: none is
     """
     found = observe(HostFiles)
     if taken := foreign(found, (f.path for f in wanted)):
         yield fail(taken)
         return
-    changed = [f for f in wanted if differs(found.ours(f.path), f)]
+    changed = [f for f in wanted if differs(found.ours(f.path), f) or (f.secret and changed_since([f.path], since))]
     if changed:
         changed = [f for f in wanted if f.secret or f in changed]
     for file in changed:

@@ -7,9 +7,10 @@ import ipaddress
 import json
 from typing import Any
 
+from ..facts.daemons import DaemonsFact
 from ..facts.platform import HIDDEN
 from ..facts.sections import END, json_object, parts
-from ..observe import UnreadableError
+from ..observe import UnreadableError, observe
 from ..operations.daemons import BOOTSTRAP, NAMESPACES, bootstrap_daemon, no_bootstrap_daemon
 from ..operations.files import File, files, no_files
 from ..operations.images import pulled
@@ -129,7 +130,8 @@ def apply(node: Node) -> None:
     config = _config(node)
     revision = _revision(node, config)
     wanted = [config, File(unit_path(node), _unit(node, revision))]
-    files(name="Write the bootstrap daemon's unit", wanted=wanted)
+    since = observe(DaemonsFact, node.host).bootstrap_started
+    files(name="Write the bootstrap daemon's unit", wanted=wanted, since=since)
     bootstrap_daemon(name="Run the bootstrap daemon", restart=node.restart, revision=revision, reads=wanted)
     images = [*([etcd.image(node)] if node.is_first_master else []), flannel.image(node)]
     pulled(name="Pull etcd and flannel", daemon="bootstrap", images=images, limit=node.settings.timeout_for_images)

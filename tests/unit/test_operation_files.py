@@ -77,6 +77,12 @@ def test_a_foreign_file_in_the_way_fails_the_host_and_nothing_is_written() -> No
     ]
 
 
+def test_a_secret_file_that_changed_since_its_reader_started_is_written_again() -> None:
+    for since, writes in ((99, True), (100, False), (0, False)):
+        here = World(facts={HostFiles: altered(host_files(KEY), KEY.path, changed=100)})
+        assert bool(here.run(files, wanted=[KEY], since=since)) is writes
+
+
 def test_the_plan_shows_a_new_file_in_full_but_never_a_secret() -> None:
     said = World(facts={HostFiles: host_files()}).says(files, wanted=[UNIT, KEY])
     assert "Will create /etc/systemd/system/x.service (mode 644)" in said
