@@ -22,7 +22,7 @@ from ..record import KUBELET, KUBELET_CLIENT
 from ..remote import pem
 from ..x509 import Certificate, Pair
 from .containers import docker
-from .files import File, foreign, write
+from .files import File, changed_since, foreign, write
 
 
 def _pair_files(path: str, pair: Pair, public: str = ".crt") -> list[File]:
@@ -114,7 +114,7 @@ def certificates(
     copies = [] if authority is this_host() else _copies(found, signers, signed_by)
     for certificate, reason in stale.items():
         say(f"Will issue {certificate.path}.crt, {reason}:", *certificate.describe(days))
-    again = [_restart(*restart[c.path]) for c in stale if c.path in restart]
+    again = [_restart(*restart[c.path], f"{c.path}.crt") for c in stale if c.path in restart]
     for copy in copies:
         verb = "replace" if found.ours(copy.path) else "copy"
         say(f"Will {verb} {copy.path} from {authority.name}" + (", another authority's" if verb == "replace" else ""))
@@ -149,9 +149,11 @@ def _signer(authority: Host, signers: Files, path: str) -> Pair | str:
     return pair
 
 
-def _restart(daemon: str, name: str) -> str:
-    """The command that restarts a container of ours, announced; empty where there is none."""
-    if name not in observe(DaemonsFact).of(daemon).containers:
+def _restart(daemon: str, name: str, *reads: str) -> str:
+    """The command that restarts a container of ours, announced; empty where there is none, or where its own phase
+    restarts it, since it has not read what is there now."""
+    have = observe(DaemonsFact).of(daemon).containers.get(name)
+    if not have or changed_since(reads, have.started):
         return ""
     say(f"Will restart container {name} on the {daemon} daemon, which reads it at its start only")
     return f"{docker(daemon)} restart -t 5 {name} >/dev/null\n"

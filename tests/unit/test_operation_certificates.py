@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -22,7 +23,7 @@ from deploys.operations.files import File
 from deploys.x509 import Certificate, Pair
 
 from .harness import Fails, Shell, Step, World
-from .known import altered, daemons, host_files
+from .known import altered, daemons, host_files, running
 
 PKI = "/etc/kubernetes/pki"
 CA = f"{PKI}/ca"
@@ -229,11 +230,18 @@ def test_a_program_that_reads_its_certificate_at_its_start_only_is_restarted_wit
     assert write.text.endswith("\ndocker -H unix:///run/docker-bootstrap.sock restart -t 5 flannel >/dev/null")
     said = here.says(certificates, wanted=[WANTED], authority=here.host("m1"), days=365, renew=True, restart=once)
     assert "Will restart container flannel on the bootstrap daemon, which reads it at its start only" in said
-    fresh = World(facts={HostFiles: MASTER, DaemonsFact: daemons("daemons-fresh")})
-    with keys(ca=CA_PAIR.key):
-        _, write = issue(fresh, renew=True, restart=once)
-    assert isinstance(write, Shell)
-    assert "restart" not in write.text
+    # one that is not there, and one that its own phase restarts, for it has not read the one of before either
+    runs = replace(running("flannel", None), started=100)
+    for found, crt in (
+        (daemons("daemons-fresh"), 0),
+        (daemons(bootstrap={"containers": {"flannel": runs}}), 101),
+    ):
+        files = altered(MASTER, f"{WANTED.path}.crt", changed=crt) if crt else MASTER
+        here = World(facts={HostFiles: files, DaemonsFact: found})
+        with keys(ca=CA_PAIR.key):
+            _, write = issue(here, renew=True, restart=once)
+        assert isinstance(write, Shell)
+        assert "restart" not in write.text
 
 
 def test_an_authority_that_ended_signs_nothing_and_the_sentence_says_what_is_left_to_do() -> None:
