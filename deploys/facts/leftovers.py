@@ -136,6 +136,7 @@ class Leftovers(Bundle[Left]):
                 shlex.split(rule)
             except ValueError:
                 raise FactProcessError(f"the host says {shown(rule)} of its rules") from None
+        networks = (line.partition("|") for line in sections["networks"])
         used = (line.split() for line in sections["used"])
         return Left(
             frozenset(sections["paths"]),
@@ -146,11 +147,6 @@ class Leftovers(Bundle[Left]):
             tuple(sections["backups"]),
             tuple(sections["mounts"]),
             tuple(sections["routes"]),
-            {
-                net: name
-                for line in sections["networks"]
-                for nets, _, name in [line.partition("|")]
-                for net in nets.split()
-            },
+            {subnet: name for subnets, _, name in networks for subnet in subnets.split()},
             {image: name.lstrip("/") for image, name, *ours in used if not ours},
         )

@@ -9,7 +9,7 @@ from ..facts.access import FLANNEL, READS, WANTED, WRITES, Access, EtcdAccess
 from ..facts.etcd import ETCDCTL
 from ..observe import Commands, observe, operation, this_host
 from ..plan import say, say_diff
-from .flannel import should_answer
+from .flannel import silent
 
 
 def _role(have: Access) -> list[str]:
@@ -52,7 +52,7 @@ def access_limited() -> Commands:
     if have == WANTED:
         host.noop("each client of etcd may do what it needs only")
         return
-    if not have.answers and should_answer(this_host()):
+    if silent(have.answers, this_host()):
         say("Unknown what each client of etcd may do, etcd does not answer")
     else:
         old = have.lines() if have.users else []

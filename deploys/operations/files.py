@@ -134,7 +134,7 @@ def unread(reads: Iterable[File], since: int) -> list[str]:
     :param reads: the files as they should be.
     :param since: seconds since 1970; 0 where it does not run, or that is not known.
     """
-    return [f.path for f in reads if differs(observe(HostFiles).ours(f.path), f) or changed_since([f.path], since)]
+    return [f.path for f in reads if differs(have := observe(HostFiles).ours(f.path), f) or _newer(have, since)]
 
 
 def changed_since(paths: Iterable[str], since: int) -> list[str]:
@@ -142,7 +142,11 @@ def changed_since(paths: Iterable[str], since: int) -> list[str]:
 
     :param since: seconds since 1970; 0 where it is not known: then none was.
     """
-    return [path for path in paths if (have := observe(HostFiles).ours(path)) and 0 < since < have.changed]
+    return [path for path in paths if _newer(observe(HostFiles).ours(path), since)]
+
+
+def _newer(have: FileState | None, since: int) -> bool:
+    return have is not None and 0 < since < have.changed
 
 
 def announce(have: FileState | None, want: File) -> None:
@@ -176,7 +180,7 @@ def files(wanted: Sequence[File], directories: Sequence[str] = (), since: int = 
     if taken := foreign(found, (f.path for f in wanted)):
         yield fail(taken)
         return
-    changed = [f for f in wanted if differs(found.ours(f.path), f) or (f.secret and changed_since([f.path], since))]
+    changed = [f for f in wanted if differs(have := found.ours(f.path), f) or (f.secret and _newer(have, since))]
     if changed:
         changed = [f for f in wanted if f.secret or f in changed]
     for file in changed:

@@ -56,15 +56,17 @@ def network_configured(config: str) -> Commands:
     if _same(known.config, config):
         host.noop("flannel's network is configured")
         return
-    if not known.answers and should_answer(this_host()):
+    if silent(known.answers, this_host()):
         say("Unknown whether flannel's network is configured, etcd does not answer")
     else:
         say_diff("Will configure flannel's network in etcd", [known.config] if known.config else [], [config])
     yield StringCommand(f"{ETCDCTL} put {FLANNEL_PREFIX}/config '{config}'")
 
 
-def should_answer(master: Host) -> bool:
-    """Whether etcd is there by now, so that what it does not say is unknown."""
+def silent(answers: bool, master: Host) -> bool:
+    """Whether etcd should answer by now and does not, so that what it would say is unknown."""
+    if answers:
+        return False
     daemon = observe(DaemonsFact, master).bootstrap
     return daemon.down or "etcd" in daemon.containers
 
@@ -126,7 +128,7 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
     text = subnets.environment(node.settings.flannel_network, subnet, mtu, node.settings.flannel_ipmasq)
     want, have = File(SUBNET_ENV, text), observe(HostFiles).ours(SUBNET_ENV)
     reserve = known.reservations.get(node.name) != subnet
-    if reserve and not known.answers and should_answer(node.first_master):
+    if reserve and silent(known.answers, node.first_master):
         say(f"Unknown whether {subnet} is reserved for node {node.name}, etcd does not answer")
     elif reserve:
         say(f"Will reserve {subnet} for node {node.name} in etcd")

@@ -28,6 +28,11 @@ def short(image: str) -> str:
     return f"{name}{at}{digest}"
 
 
+def _missing(images: Sequence[str], daemon: DaemonState) -> list[str]:
+    there = daemon.images
+    return [image for image in dict.fromkeys(images) if short(image) not in there and image not in there]
+
+
 def _unless_there(daemon: DaemonState) -> str:
     return ", where it is not there (the daemon is down now)" if daemon.down else ""
 
@@ -42,7 +47,7 @@ def pulled(daemon: str, images: Sequence[str], limit: int) -> Commands:
     + limit: seconds that all of it may take
     """
     state = observe(DaemonsFact).of(daemon)
-    missing = [i for i in dict.fromkeys(images) if short(i) not in state.images and i not in state.images]
+    missing = _missing(images, state)
     if not missing:
         host.noop(f"{len(images)} images are there")
         return
@@ -93,9 +98,8 @@ def remembered(images: Sequence[str]) -> Commands:
     + images: references of all that this node may get
     """
     files, main = observe(HostFiles), observe(DaemonsFact).main
-    there = main.images
     known = files.content(IMAGES).splitlines()
-    new = [i for i in dict.fromkeys(images) if short(i) not in there and i not in there and i not in known]
+    new = [image for image in _missing(images, main) if image not in known]
     if not new:
         host.noop("the record knows the images that come by us")
         return

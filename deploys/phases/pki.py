@@ -77,7 +77,7 @@ def _master(node: Node) -> list[Certificate]:
 def wanted(node: Node) -> list[Certificate]:
     """The certificates of a node."""
     every = [
-        Certificate(f"{PKI}/etcd/flannel-client", ETCD_CA, access.FLANNEL, (node.name,)),
+        Certificate(flannel.CERTIFICATE, ETCD_CA, access.FLANNEL, (node.name,)),
         Certificate(f"{PKI}/kubelet", CA, f"system:node:{node.name}", ("system:nodes",),
                     (node.name, node.address), ("server",)),
         Certificate(f"{KUBE_PROXY}/client", CA, "system:kube-proxy"),

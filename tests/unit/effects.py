@@ -105,6 +105,6 @@ EFFECTS: Mapping[str, Effect] = {
     "backup_path": Effect("/cluster.tar.gz", ("Will copy it to /cluster.tar.gz on this machine",), entry="backup"),
     "restore_from": Effect("/b/cluster.tar.gz", ("/b/cluster.tar.gz is neither there nor on this machine",),
                            ("restore_from names no backup",), entry="restore"),
-    "purge_data": Effect(True, ("Will remove /var/lib/docker-multinode and",), ("purge_data=true removes these too",),
+    "purge_data": Effect(True, ("|| rm -f /var/lib/docker-multinode; rm -rf",), ("purge_data=true removes these too",),
                          entry="turndown"),
 }  # fmt: skip

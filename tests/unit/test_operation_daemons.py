@@ -22,7 +22,7 @@ from deploys.operations.daemons import (
     no_bootstrap_daemon,
     why_restart,
 )
-from deploys.operations.files import File, note
+from deploys.operations.files import File
 from deploys.platforms import RESTART_STRATEGIES
 from deploys.record import NODE, RECORD, SUBNET_ENV
 
@@ -200,7 +200,11 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     command = text(run(here, TWO))
     keep, rest = command.split("; systemctl daemon-reload; ", 1)
     assert keep.startswith("[ -e /d/zz.conf ] || ")
-    assert note("/var/lib/docker-multinode/before/docker0", "172.17.0.1/16") in keep
+    before = "/var/lib/docker-multinode/before"
+    assert keep.endswith(
+        f"[ -e {before}/docker0 ] || {{ mkdir -p {before} && printf '%s\\n' 172.17.0.1/16 > {before}/docker0.new && "
+        f"sync {before}/docker0.new && mv -f {before}/docker0.new {before}/docker0 && sync {before}; }} || exit 1"
+    )
     assert "systemctl restart docker" in rest.split("); { ", 1)[1].split(" || ")[0]
     failed = "/var/lib/docker-multinode/docker-drop-in.failed"
     evidence, back = rest.split(f"mv -f /d/zz.conf {failed}; systemctl daemon-reload; ", 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deploys.facts.kernel import SYSCTLS, Kernel, KernelState
-from deploys.operations.files import note
 from deploys.operations.kernel import kernel, kernel_restored
 
 from .harness import Shell, World
@@ -31,10 +30,10 @@ def test_what_was_before_is_recorded_first_then_modules_are_loaded_then_sysctls_
     off = replace(FRESH, modules=frozenset({"vxlan"}), sysctls={"net.ipv4.ip_forward": "0", "kernel.panic": "0"})
     record, load, set_ = world(off).run(kernel, modules=MODULES, sysctls={"net.ipv4.ip_forward": "1"})
     assert record == Shell(
-        note(
-            "/var/lib/docker-multinode/before/kernel",
-            "net.ipv4.ip_forward=0\nkernel.panic=0\nmodule br_netfilter=absent\nmodule vxlan=loaded",
-        )
+        "mkdir -p /var/lib/docker-multinode/before && printf '%s\\n' 'net.ipv4.ip_forward=0\nkernel.panic=0\n"
+        "module br_netfilter=absent\nmodule vxlan=loaded' > /var/lib/docker-multinode/before/kernel.new && "
+        "sync /var/lib/docker-multinode/before/kernel.new && mv -f /var/lib/docker-multinode/before/kernel.new "
+        "/var/lib/docker-multinode/before/kernel && sync /var/lib/docker-multinode/before"
     )
     assert load == Shell("modprobe -a br_netfilter")
     assert set_ == Shell("sysctl -qw net.ipv4.ip_forward=1")

@@ -139,7 +139,8 @@ def test_the_record_goes_and_with_it_directories_that_are_empty() -> None:
     (step,) = here.run(no_record)
     assert isinstance(step, Shell)
     assert "rmdir" in step.text
-    assert step.text.endswith(f"; rm -rf {busy.LOCK} {busy.PATH}")
+    assert 'set -- "$(readlink -f /var/lib/docker-multinode)"; old() {' in step.text
+    assert step.text.endswith(f"|| rm -f /var/lib/docker-multinode; rm -rf {busy.LOCK} {busy.PATH}")
     assert "Will remove /var/lib/docker-multinode" in here.says(no_record)
     assert world(paths=frozenset()).run(no_record) == []
     share = "/var/lib/docker-multinode/backups"
