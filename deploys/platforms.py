@@ -1,4 +1,7 @@
-"""Arch, distro and init system → what they select. Rows, not branches; no pyinfra in here."""
+"""Arch, distro and init system → what they select; no pyinfra in here.
+
+Another init system needs a row here, and what facts and phases say to systemd: its units and drop-ins.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 The pairing of etcd, CoreDNS and pause is kubeadm's of the same minor
 (cmd/kubeadm/app/constants/constants.go). Only tags that exist upstream are named.
+
+A new minor is a row here; the newest patch is what a cluster gets whose owner names no version. The tests run it: the
+versions of what the lab builds are in tests/lab/catalogue.py.
 """
 
 from __future__ import annotations

@@ -367,6 +367,12 @@ def _refuse_owned_flags(settings: Settings) -> None:
         clash: Iterable[str] = sorted(set(getattr(settings, name)) & set(owned))
         for flag in clash:
             raise DeployError(f"{name} sets --{flag}, which the deploy sets itself; leave it out")
+    for flag in settings.apiserver_extra_args:
+        if flag.startswith("oidc-"):  # pkg/kubeapiserver/options/authentication.go, Validate
+            raise DeployError(
+                f"apiserver_extra_args sets --{flag}, which the apiserver refuses beside the deploy's "
+                "--authentication-config; leave it out"
+            )
     for flag in settings.kube_proxy_extra_args:
         if not _LOGGING.fullmatch(flag):
             raise DeployError(

@@ -110,7 +110,9 @@ def kubeconfig_fetched(path: str, server: str) -> Commands:
         yield fail(f"{place.parent} is no directory of this machine; make it, or set kubeconfig_path to another place")
         return
     if reason == "foreign":
-        yield fail(f"{place} is there and is not of this cluster; set kubeconfig_path to another place")
+        yield fail(
+            f"{place} is there and is not of this cluster; move it away, or set kubeconfig_path to another place"
+        )
         return
     if reason is None:
         host.noop(f"{place} is up to date")

@@ -1,4 +1,4 @@
-"""Whether it works: the node is Ready, pods reach pods on every node, DNS answers."""
+"""Whether it works: the node is Ready, docker0 of every node answers over the pod network, DNS answers a container."""
 
 from __future__ import annotations
 

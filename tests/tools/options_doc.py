@@ -33,7 +33,7 @@ For all hosts, in `group_data/all.py` beside your inventory:
 ```python
 k8s_version = "{newest}"
 flannel_network = "10.244.0.0/16"
-apiserver_extra_args = {{"audit-log-path": "-"}}
+apiserver_extra_args = {{"v": "4"}}
 addons = ["coredns", "metrics-server"]
 _sudo = True
 ```
@@ -80,6 +80,10 @@ http_proxy = os.environ.get("HTTP_PROXY")
 A name that is almost one of these is refused, with the name that was probably meant. So is a flag in
 `…_extra_args` that other parts rely on, like those that name keys, data or addresses. Any other flag replaces what the
 deploy sets.
+
+A file that a flag of the apiserver or the controller-manager names (an audit policy, say) must lie in
+/etc/kubernetes/pki on the master: they see no other directory. Put it there after the first run, which refuses files
+that are not its own; later runs leave it alone. A turndown does, too: move it away before you install there again.
 
 ## All of them
 

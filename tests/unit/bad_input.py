@@ -108,6 +108,7 @@ SETTINGS = (
     setting("kubelet_extra_args", {"--v": "4"}, "without dashes"),
     setting("kubelet_extra_args", {"v": None}, "one line of text"),
     setting("kubelet_extra_args", {"node-ip": "10.0.0.9"}, "--node-ip", "leave it out"),
+    setting("apiserver_extra_args", {"oidc-issuer-url": "https://id.lan"}, "--oidc-issuer-url", "leave it out"),
     setting("etcd_extra_args", {"data-dir": "/data"}, "--data-dir", "leave it out"),
     setting("scheduler_extra_args", {"kubeconfig": "/x"}, "--kubeconfig"),
     setting("controller_manager_extra_args", {"root-ca-file": "/x"}, "--root-ca-file"),
