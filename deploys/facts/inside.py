@@ -12,6 +12,10 @@ _RUNS = {"bootstrap": f"[ -S {SOCKETS['bootstrap']} ]", "main": "systemctl is-ac
 _PID = f'{{{{if index .Config.Labels "{LABEL}"}}}}{{{{.State.Pid}}}}{{{{end}}}}'
 
 
+# as `docker exec` gives it: a proxy or a PATH of the login is the host's, not the container's
+_ENV = "env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
 def within(container: str, daemon: str, command: str, limit: int) -> str:
     """Shell text that defines ``inside``: a program in a container's root, with the arguments that ``inside`` gets.
 
@@ -23,4 +27,4 @@ def within(container: str, daemon: str, command: str, limit: int) -> str:
     """
     pid = f"timeout 20 docker -H unix://{SOCKETS[daemon]} inspect --format '{_PID}' {container} 2>/dev/null"
     return f"""root=/proc/$(! {_RUNS[daemon]} || {pid})/root
-inside() {{ timeout {limit} chroot "$root" {command} "$@"; }}"""
+inside() {{ timeout {limit} {_ENV} chroot "$root" {command} "$@"; }}"""

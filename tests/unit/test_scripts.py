@@ -514,10 +514,24 @@ def test_networks_of_docker_are_told_apart_whatever_their_names(tmp_path: Path) 
     assert found_below(tmp_path).networks == {"172.18.0.0/16": "bridge of mine", "fd00::/64": "bridge of mine"}
 
 
+def within(place: Path, question: StringCommand) -> str:
+    """A question to a container's program, whose environment has these programs, too."""
+    return question.get_raw_value().replace("env -i HOME=/root PATH=", f"env -i HOME=/root PATH={place}:")
+
+
+def test_a_program_of_a_container_gets_nothing_of_the_logins_environment(tmp_path: Path) -> None:
+    program(tmp_path, "systemctl", "false")
+    program(tmp_path, "chroot", "env >&2; false")
+    ran = sh(f"export HTTPS_PROXY=http://p:1; {within(tmp_path, Objects().command('x'))}", path=str(tmp_path))
+    assert "HTTPS_PROXY" not in ran.stdout
+    assert "PATH=" in ran.stdout
+    assert "/usr/local/bin:" in ran.stdout
+
+
 def test_what_kubectl_diff_prints_arrives_as_it_is(tmp_path: Path) -> None:
     program(tmp_path, "systemctl", "false")
     program(tmp_path, "chroot", r"""case "$*" in *" diff "*) printf '%s\n' 'diff a' '+x: a\nb\cd'; exit 1;; esac""")
-    ran = sh(Objects().command("x").get_raw_value(), path=str(tmp_path))
+    ran = sh(within(tmp_path, Objects().command("x")), path=str(tmp_path))
     assert Objects().process(ran.stdout.splitlines()).diff == ("diff a", r"+x: a\nb\cd")
 
 
@@ -528,7 +542,7 @@ def test_an_object_whose_status_changed_while_it_was_compared_is_compared_again(
         (tmp_path / "moves").write_text("x\n" * times)
         left = f"[ -s {tmp_path}/moves ] || exit 0; sed -i 1d {tmp_path}/moves; printf '%s\\n' '{moved}'; exit 1"
         program(tmp_path, "chroot", f'case "$*" in *" diff "*) {left};; esac')
-        ran = sh(Objects().command("x").get_raw_value(), path=str(tmp_path))
+        ran = sh(within(tmp_path, Objects().command("x")), path=str(tmp_path))
         assert "\n".join(Objects().process(ran.stdout.splitlines()).diff) == found
 
 
