@@ -14,7 +14,7 @@ from ..facts.daemons import LABEL, PROGRAM, ContainerState, DaemonsFact
 from ..facts.files import HostFiles
 from ..observe import Commands, observe, operation, removal
 from ..plan import fail, say, say_diff
-from ..record import SOCKETS
+from ..record import RECORD, SOCKETS
 from .files import File, changed_since, differs, made, unread
 
 
@@ -45,10 +45,14 @@ def docker(daemon: str) -> str:
 
 
 def run_command(daemon: str, name: str, spec: Spec) -> str:
-    """The command that creates and starts the container."""
+    """The command that creates and starts the container.
+
+    Without a configuration of the client, for which a place is named where none is: root's own may put proxies into
+    each container (https://docs.docker.com/engine/cli/proxy), and the cluster's programs would ask each other by them.
+    """
     label = f"{LABEL}={json.dumps(spec.lines())}"
     words = ["run", "-d", "--name", name, "--label", label, *spec.options, spec.image, *spec.command]
-    return f"{docker(daemon)} {shlex.join(words)} >/dev/null"
+    return f"{docker(daemon)} --config {RECORD}/none {shlex.join(words)} >/dev/null"
 
 
 def _remove_ours(daemon: str, name: str) -> str:

@@ -21,7 +21,7 @@ SPEC = Spec("reg/etcd:3.7", ("--net=host", "-v", "/a b:/c"), ("etcd", "--name=n 
 BOOT = "docker -H unix:///run/docker-bootstrap.sock"
 RUN = (
     f"{BOOT} ps -aq --filter name=^/etcd$ --filter label=io.docker-multinode.spec | "
-    f"xargs -r {BOOT} rm -f -v >/dev/null; {BOOT} run -d --name etcd --label "
+    f"xargs -r {BOOT} rm -f -v >/dev/null; {BOOT} --config /var/lib/docker-multinode/none run -d --name etcd --label "
     '\'io.docker-multinode.spec=["image reg/etcd:3.7", "option --net=host", "option -v", "option /a b:/c", '
     '"argument etcd", "argument --name=n 1"]\' '
     "--net=host -v '/a b:/c' reg/etcd:3.7 etcd '--name=n 1' >/dev/null"
