@@ -47,8 +47,14 @@ PROXY_SYSCTLS = ("net.ipv4.conf.all.route_localnet", "net.netfilter.nf_conntrack
                  "net.ipv4.vs.conntrack")  # fmt: skip
 """What kube-proxy sets by itself (cmd/kube-proxy/app/server_linux.go, pkg/proxy/iptables/proxier.go)."""
 
+DOCKER0_SYSCTL = "net.ipv4.conf.docker0.route_localnet"
+"""What dockerd sets on each of its bridges where it runs without docker-proxy, as it does on the pod network, and never
+takes back (moby libnetwork/drivers/bridge/setup_bridgenetfiltering.go and setup_ipv4.go)."""
+BRIDGE_SYSCTL = re.compile(r"net\.ipv4\.conf\.br-[0-9a-f]{12}\.route_localnet")
+"""The same of another network's bridge."""
+_BRIDGES = "/proc/sys/net/ipv4/conf/br-????????????/route_localnet"
 
-_KNOWN = (*SYSCTLS, *KUBELET_SYSCTLS, *PROXY_SYSCTLS)
+_KNOWN = (*SYSCTLS, *KUBELET_SYSCTLS, *PROXY_SYSCTLS, DOCKER0_SYSCTL)
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Kernel(Sectioned[KernelState]):
         paths = " ".join(f"/proc/sys/{key.replace('.', '/')}" for key in keys)
         return StringCommand(
             f'echo "== modules"; {modules}; '
-            f'echo "== sysctls"; grep -sH . {paths} | sed "s/:/ /"; '
+            f'echo "== sysctls"; grep -sH . {paths} {_BRIDGES} | sed "s/:/ /"; '
             f'echo "== before"; cat {BEFORE}/kernel 2>/dev/null; {END}'
         )
 
@@ -88,11 +94,14 @@ class Kernel(Sectioned[KernelState]):
             path, _, value = line.partition(" ")
             if not path.startswith("/proc/sys/") or not _NUMBER.fullmatch(value):
                 raise FactProcessError(f"the host says {shown(line)} of a sysctl")
-            sysctls[path.removeprefix("/proc/sys/").replace("/", ".")] = value
+            key = path.removeprefix("/proc/sys/").replace("/", ".")
+            if not key.startswith("net.ipv4.conf.br-") or BRIDGE_SYSCTL.fullmatch(key):
+                sysctls[key] = value
         before = {}
         for line in filter(None, sections["before"]):
             name, _, value = line.partition("=")
-            if not (_NUMBER.fullmatch(value) if name in _KNOWN else name.startswith("module ")):
+            known = name in _KNOWN or BRIDGE_SYSCTL.fullmatch(name)
+            if not (_NUMBER.fullmatch(value) if known else name.startswith("module ")):
                 raise FactProcessError(f"{BEFORE}/kernel has the line {shown(line)}, which is not from us; take it out")
             before[name] = value
         return KernelState(frozenset(sections["modules"]) & set(MODULES), sysctls, before)

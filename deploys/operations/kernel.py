@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import StringCommand
 
-from ..facts.kernel import Kernel
+from ..facts.kernel import BRIDGE_SYSCTL, DOCKER0_SYSCTL, Kernel
 from ..observe import Commands, observe, operation
 from ..plan import say
 from ..record import BEFORE
@@ -48,7 +48,11 @@ def kernel_restored() -> Commands:
     others may use them by now.
     """
     now = observe(Kernel)
-    back = {k: v for k, v in now.before.items() if k in now.sysctls and now.sysctls[k] != v}
+    # a bridge that came since is as docker0 was
+    docker0 = now.before.get(DOCKER0_SYSCTL)
+    bridges = {k: docker0 for k in now.sysctls if docker0 and BRIDGE_SYSCTL.fullmatch(k)}
+    wanted = {**bridges, **now.before}
+    back = {k: v for k, v in wanted.items() if k in now.sysctls and now.sysctls[k] != v}
     if not now.before:
         host.noop("no record says what sysctls were before")
         return

@@ -207,7 +207,9 @@ def test_kernel_before_and_after() -> None:
 
 
 def test_kernel_asks_for_the_keys_that_it_is_given() -> None:
-    assert "grep -sH . /proc/sys/net/ipv4/ip_forward | " in asked(Kernel(), keys=("net.ipv4.ip_forward",))
+    assert "grep -sH . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/br-" in asked(
+        Kernel(), keys=("net.ipv4.ip_forward",)
+    )
 
 
 def test_leftovers_of_a_master() -> None:

@@ -8,7 +8,7 @@ from deploys.facts.kernel import SYSCTLS, Kernel, KernelState
 from deploys.operations.kernel import kernel, kernel_restored
 
 from .harness import Shell, World
-from .samples import lines
+from .samples import edited, lines
 
 FRESH = Kernel().process(lines("kernel-fresh"))
 USED = Kernel().process(lines("kernel-master"))
@@ -72,3 +72,21 @@ def test_without_a_record_nothing_goes_back() -> None:
     here = world(FRESH)
     assert here.run(kernel_restored) == []
     assert here.noops == ["no record says what sysctls were before"]
+
+
+def test_bridges_of_docker_go_back_to_what_docker0_was() -> None:
+    one = {"net.ipv4.conf.docker0.route_localnet": "1", "net.ipv4.conf.br-0123456789ab.route_localnet": "1",
+           "net.ipv4.conf.br-ba9876543210.route_localnet": "1"}  # fmt: skip
+    before = {"net.ipv4.conf.docker0.route_localnet": "0", "net.ipv4.conf.br-ba9876543210.route_localnet": "1"}
+    (step,) = world(replace(USED, sysctls=one, before=before)).run(kernel_restored)
+    assert isinstance(step, Shell)
+    assert step.text.startswith(
+        "sysctl -qw net.ipv4.conf.br-0123456789ab.route_localnet=0 net.ipv4.conf.docker0.route_localnet=0 && "
+    )
+
+
+def test_a_bridge_that_is_not_dockers_is_not_looked_at() -> None:
+    found = Kernel().process(
+        edited("kernel-master", {"sysctls": "/proc/sys/net/ipv4/conf/br-lan-of-mine/route_localnet 1"})
+    )
+    assert found.sysctls == {}
