@@ -72,6 +72,7 @@ iptables-save 2>/dev/null | awk -v s="$s" '/^\*/{{t=substr($1,2)}} /--comment do
 echo "== backups"; mountpoint -q {BACKUPS} || find -H {BACKUPS} -xdev -type f -printf '%p\n' 2>/dev/null | sort
 echo "== pods"; a=; ! systemctl is-active --quiet docker || a=yes
 [ -z "$a" ] || [ -z "$node" ] || timeout 20 docker ps -a --filter label={POD} --format '{{{{.Names}}}}'
+echo "== cgroups"; [ -z "$node" ] || find /sys/fs/cgroup -maxdepth 2 -type d -name 'kubepods*' 2>/dev/null | sort
 echo "== used"; [ -z "$a" ] || timeout 20 docker ps -aq |
   xargs -r timeout 20 docker inspect --format '{_IMAGE_AND_NAME}'
 echo "== networks"; [ -z "$a" ] || [ ! -e {BEFORE}/docker0 ] || timeout 20 docker network ls -q |
@@ -85,6 +86,7 @@ _LINES = {
     "chains": re.compile(r"[a-z0-9_-]+ \S+"),
     "rules": re.compile(r"[a-z0-9_-]+ -A \S+ .*"),
     "pods": re.compile(r"[a-zA-Z0-9_.-]+"),
+    "cgroups": re.compile(r"/sys/fs/cgroup/\S+"),
     "routes": re.compile(r"[0-9./]+ via [0-9.]+ dev [\w. -]+"),
     "mounts": re.compile(r"/.*"),
     "used": re.compile(r"sha256:[0-9a-f]+ /\S+( ours)*"),
@@ -111,6 +113,8 @@ class Left:
     """Mount points below the paths; below a link by their names there, not by where it leads."""
     routes: tuple[str, ...] = ()
     """Routes into the pod network by another node: ``10.1.2.0/24 via 192.168.1.12 dev eth0``; not by flannel's link."""
+    cgroups: tuple[str, ...] = ()
+    """Directories of the control groups of all pods."""
     networks: Mapping[str, str] = field(default_factory=dict)
     """Subnet → name of the network of the main Docker that has it, but for docker0's; while docker0 is moved."""
     used: Mapping[str, str] = field(default_factory=dict)
@@ -147,6 +151,7 @@ class Leftovers(Bundle[Left]):
             tuple(sections["backups"]),
             tuple(sections["mounts"]),
             tuple(sections["routes"]),
+            tuple(sections["cgroups"]),
             {subnet: name for subnets, _, name in networks for subnet in subnets.split()},
             {image: name.lstrip("/") for image, name, *ours in used if not ours},
         )

@@ -1,4 +1,4 @@
-"""What containers and daemons leave on a host: directories, links, iptables chains, mounts, pods."""
+"""What containers and daemons leave on a host: directories, links, iptables chains, mounts, pods, control groups."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ done; done
 
 
 # rm goes down into what is bound from the same file system, so nothing is removed while anything is mounted below.
+# Subvolumes, as Docker's btrfs driver makes them, look like other file systems and are none.
 # The kernel names mounts without links; the last part of a path is not followed, for rm takes a link alone
 _NO_DIRECTORIES = f"""
 old() {{ grep -qsxF -e "$1" {BEFORE_PATHS}; }}
@@ -37,7 +38,7 @@ gone() {{ r=$(readlink -e -- "${{1%/*}}") || return 0; r=${{r%/}}/${{1##*/}}
   below "$r" | sort -r | while IFS= read -r m; do umount "$m" || umount -l "$m"; done
   m=$(below "$r"); [ -z "$m" ] || {{ printf '%s\\n' \
     "$1 stays, for these can't be unmounted; do that by hand and run again:" "$m" >&2; exit 1; }}
-  rm -rf --one-file-system "$1" || exit 1; }}
+  rm -rf --one-file-system "$1" 2>/dev/null || {{ [ -z "$(below "$r")" ] && rm -rf "$1"; }} || exit 1; }}
 for p in "$@"; do if mountpoint -q "$p" || old "$p"; then
   find -H "$p" -mindepth 1 -maxdepth 1 | while read -r c; do old "$c" || gone "$c"; done || exit 1
 else gone "$p"; fi; done
@@ -166,6 +167,24 @@ def no_pods() -> Commands:
         return
     say(f"Will remove {len(there)} containers of pods:", *there)
     yield StringCommand(f"docker ps -aq --filter label={POD} | xargs -r docker rm -f -v >/dev/null")
+
+
+@removal
+def no_cgroups() -> Commands:
+    """
+    Ensure that the control groups are gone that the kubelet made for pods; with systemd they are slices.
+    """
+    there = observe(Leftovers).cgroups
+    if not there:
+        host.noop("no control groups of pods are there")
+        return
+    say("Will remove the control groups of pods:", *there)
+    # one goes a moment after its last process
+    yield StringCommand(
+        "systemctl stop kubepods.slice 2>/dev/null; "
+        f"for p in {shlex.join(there)}; do i=0; while [ -d $p ] && [ $((i+=1)) -le 50 ]; do "
+        "find $p -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1; done; done"
+    )
 
 
 @removal

@@ -11,7 +11,7 @@ from ..operations.containers import Spec, container, no_container
 from ..operations.daemons import main_daemon_started
 from ..operations.files import File, files, no_files
 from ..operations.images import built, pulled, remembered
-from ..operations.leftovers import no_chains, no_directories, no_pods
+from ..operations.leftovers import no_cgroups, no_chains, no_directories, no_pods
 from ..operations.wait import wait_for
 from ..record import KUBELET, KUBELET_CLIENT, KUBERNETES, MANIFESTS, PKI
 from ..render import render
@@ -210,6 +210,7 @@ def remove(node: Node) -> None:
     main_daemon_started(name="Start a main Docker that is down", restart=node.restart, drop_in=drop_in_path(node))
     no_container(name="Remove the kubelet", daemon="main", container=NAME)
     no_pods(name="Remove the pods")
+    no_cgroups(name="Remove the pods' control groups")
     no_chains(name="Remove Kubernetes' iptables chains", prefixes=("KUBE-",))
     no_directories(
         name="Remove what the kubelet wrote",

@@ -61,7 +61,8 @@ part routes; ip route show table all; ip rule
 for c in iptables ip6tables; do for t in raw mangle nat filter security; do
   part "$c $t"; $c-save -t $t 2>/dev/null; done; done
 part sysctls
-for k in net/ipv4/ip_forward net/ipv4/conf/all/route_localnet net/ipv4/conf/all/rp_filter \
+for k in net/ipv4/ip_forward net/ipv4/conf/all/route_localnet net/ipv4/conf/docker0/route_localnet \
+  net/ipv4/conf/all/rp_filter \
   net/ipv4/conf/default/rp_filter \
   net/ipv4/tcp_keepalive_time net/ipv4/tcp_keepalive_intvl \
   net/ipv6/conf/all/forwarding net/ipv4/vs/conntrack net/bridge/bridge-nf-call-iptables \
@@ -70,6 +71,7 @@ for k in net/ipv4/ip_forward net/ipv4/conf/all/route_localnet net/ipv4/conf/all/
   vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops \
   kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
   [ ! -r /proc/sys/$k ] || echo "$k $(cat /proc/sys/$k)"; done
+part cgroups; find /sys/fs/cgroup -maxdepth 2 -type d -name 'kubepods*' 2>/dev/null | sort
 part modules; awk '{print $1}' /proc/modules
 part listening; ss -Hltnup | awk '{print $1, $5, $7}' | sed 's/users:((//; s/,pid.*//'
 part processes; ps -e -o user=,comm= | awk '{print $1, $2}' | sort -u

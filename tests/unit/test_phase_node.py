@@ -16,7 +16,7 @@ from .harness import World
 OPERATIONS = ("remembered", "pulled", "built", "kubelet_client", "files", "container", "wait_for")
 
 
-REMOVALS = ("no_files", "main_daemon_started", "no_container", "no_pods", "no_chains", "no_directories")
+REMOVALS = ("no_files", "main_daemon_started", "no_container", "no_pods", "no_cgroups", "no_chains", "no_directories")
 
 
 def operations(monkeypatch: pytest.MonkeyPatch, *, removal: bool = False, **data: Any) -> dict[str, dict[str, Any]]:
