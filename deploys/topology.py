@@ -61,6 +61,11 @@ class Node:
         return self.host is self.first_master
 
     @property
+    def joined_as(self) -> str:
+        """The name by which it is a node, by the record; the settings may have another one since."""
+        return str(self.found.record.get("name") or self.name)
+
+    @property
     def docker_root(self) -> str:
         """Data root of the main Docker."""
         return self.found.docker_root or "/var/lib/docker"

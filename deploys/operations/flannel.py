@@ -18,7 +18,7 @@ from ..facts.kubernetes import ClusterNodes
 from ..facts.sections import variables
 from ..observe import Commands, ask, forget, observe, operation, this_host
 from ..plan import fail, say, say_diff
-from ..record import FLANNEL_RUN, SUBNET_ENV
+from ..record import FLANNEL_RUN, NODE, SUBNET_ENV
 from ..remote import run
 from ..topology import Node, active_nodes
 from .containers import docker
@@ -186,12 +186,15 @@ def subnet_released(node: Node) -> Commands:
     known = None if node.is_first_master else ask(EtcdSubnets, node.first_master)
     mine = observe(HostFiles).ours(SUBNET_ENV)
     if mine and not node.is_first_master and (known is None or not known.answers):
-        say(f"etcd on {node.first_master.name} does not answer: it keeps the subnet reserved for node {node.name}")
-    reserved, lease = (known.reservations.get(node.name), known.leases.get(node.address)) if known else (None, None)
+        say(f"etcd on {node.first_master.name} does not answer: it keeps the subnet reserved for node {node.joined_as}")
+    # without a record the name and the address may be another machine's
+    mine = mine or observe(HostFiles).ours(NODE)
+    name, address = node.joined_as, str(node.found.record.get("address") or node.address)
+    reserved, lease = (known.reservations.get(name), known.leases.get(address)) if known and mine else (None, None)
     keys = [subnet_key(prefix, subnet) for prefix, subnet in ((RESERVATIONS, reserved), (LEASES, lease)) if subnet]
     if not keys:
         host.noop("etcd knows no subnet of this node")
         return
-    say(f"Will delete the reservation of node {node.name} in etcd")
+    say(f"Will delete the reservation of node {name} in etcd")
     delete = " && ".join(f"{ETCDCTL} del {key}" for key in keys)
     yield on_master(node.first_master, delete, "giving the subnet back")

@@ -12,6 +12,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 from pyinfra.api.state import State
 
+from ..busy import MARK
 from ..facts.daemons import PROGRAM, DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
@@ -249,23 +250,31 @@ def node_removed(node: Node, limit: int) -> Commands:
     if any(n.is_first_master for n in active_nodes()):
         host.noop("the API goes with its master")
         return
-    known = ask(ClusterNodes, node.first_master)
+    known, name = ask(ClusterNodes, node.first_master), node.joined_as
     if known is None and observe(HostFiles).ours(NODE):
         say(
-            f"The API on {node.first_master.name} does not answer: node {node.name} is not drained, and stays known "
-            f"there until: kubectl delete node {node.name}"
+            f"The API on {node.first_master.name} does not answer: node {name} is not drained, and stays known "
+            f"there until: kubectl delete node {name}"
         )
-    if known is None or node.name not in known:
+    if known is None or name not in known:
         host.noop("no API answers that knows the node")
         return
-    delete = f"{KUBECTL} delete --ignore-not-found node {node.name}"
-    if not observe(DaemonsFact).main.active or not known[node.name].ready:
-        say(f"Will delete node {node.name}; it is not drained, for its kubelet could not end pods")
-        yield on_master(node.first_master, delete, f"deleting node {node.name}")
+    if known[name].machine_id != node.found.machine_id:
+        say(f"Node {name} is another machine ({known[name].address}): it is neither drained nor deleted")
+        host.noop("the node is another machine")
         return
-    say(f"Will drain node {node.name}, for at most {limit} s, and delete it")
-    drain = f"drain {node.name} --ignore-daemonsets --delete-emptydir-data --force --timeout={limit}s"
-    # one command, which goes on where a run is killed: a node that is drained and stays would take no pods.
+    delete = f"{KUBECTL} delete --ignore-not-found node {name} >/dev/null"
+    if not observe(DaemonsFact).main.active or not known[name].ready:
+        say(f"Will delete node {name}; it is not drained, for its kubelet could not end pods")
+        yield on_master(node.first_master, delete, f"deleting node {name}")
+        return
+    say(f"Will drain node {name}, for at most {limit} s, and delete it")
+    drain = f"drain {name} --ignore-daemonsets --delete-emptydir-data --force --timeout={limit}s"
+    # one command, which says nothing before its end and so goes on where the connection breaks: a node that is drained
+    # and stays would take no pods. The next run waits for it, by the mark.
     # No `timeout 60` around the drain: it has its own limit, except where the API stops answering
-    command = f"timeout {limit + 30} {EXEC} {drain} 2>&1 || echo 'error: no answer in time'; {delete}"
-    yield FunctionCommand(_drained, (node.first_master, command, node.name), {})
+    command = (
+        f"{MARK} said=$(timeout {limit + 30} {EXEC} {drain} 2>&1 || echo 'error: no answer in time'); {delete}; rc=$?; "
+        "printf '%s\\n' \"$said\"; exit $rc"
+    )
+    yield FunctionCommand(_drained, (node.first_master, command, name), {})

@@ -47,7 +47,8 @@ BEFORE: Mapping[Any, Any] = {
     BackupFile: Backup(False), ClusterNodes: None, Objects: ObjectsState(False, (), "", ()),
 }  # fmt: skip
 AFTER: Mapping[Any, Any] = {
-    **BEFORE, DaemonsFact: daemons(), HostFiles: INSTALLED, Leftovers: left(), ClusterNodes: {"w1": NodeState(True)},
+    **BEFORE, DaemonsFact: daemons(), HostFiles: INSTALLED, Leftovers: left(),
+    ClusterNodes: {"w1": NodeState(True, machines.found().machine_id)},
 }  # fmt: skip
 
 

@@ -212,7 +212,7 @@ def test_a_lease_that_can_not_be_seen_is_not_called_lost() -> None:
 
 
 def test_a_subnet_is_given_back_with_its_lease() -> None:
-    here = world(etcd({"w1": "10.1.2.0/24"}, {"10.0.0.12": "10.1.2.0/24"}))
+    here = world(etcd({"w1": "10.1.2.0/24"}, {"10.0.0.12": "10.1.2.0/24"}), TEXT.format(2))
     assert here.run(subnet_released, on="w1", node=here.node("w1")) == [
         OnMaster(
             "m1",
@@ -223,7 +223,23 @@ def test_a_subnet_is_given_back_with_its_lease() -> None:
     ]
 
 
+def test_a_subnet_is_given_back_by_the_name_and_address_with_which_the_node_joined() -> None:
+    known = etcd({"old": "10.1.2.0/24", "w1": "10.1.3.0/24"}, {"10.0.0.50": "10.1.2.0/24", "10.0.0.12": "10.1.3.0/24"})
+    here = world(known, TEXT.format(2))
+    record = {"name": "old", "address": "10.0.0.50"}
+    here.platforms["w1"] = machines.found("w1", "10.0.0.12", record=record)
+    (step,) = here.run(subnet_released, on="w1", node=here.node("w1"))
+    assert isinstance(step, OnMaster)
+    assert [word for word in step.text.split() if word.endswith("-24")] == [
+        "/docker-multinode/subnets/10.1.2.0-24", "/coreos.com/network/subnets/10.1.2.0-24"]  # fmt: skip
+
+
+def test_a_host_without_a_record_gives_no_subnet_back() -> None:
+    here = world(etcd({"w1": "10.1.2.0/24"}, {"10.0.0.12": "10.1.2.0/24"}))
+    assert here.run(subnet_released, on="w1", node=here.node("w1")) == []
+
+
 def test_a_subnet_that_etcd_does_not_know_is_not_given_back() -> None:
-    here = world(etcd())
+    here = world(etcd(), TEXT.format(2))
     assert here.run(subnet_released, on="w1", node=here.node("w1")) == []
     assert here.noops == ["etcd knows no subnet of this node"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deploys import busy
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
@@ -16,6 +17,7 @@ from deploys.operations.files import File
 from deploys.operations.kubernetes import node_ready, node_removed, objects, pods_network_verified, told, verified
 from deploys.record import NODE
 
+from . import machines
 from .harness import Calls, Meta, OnMaster, Shell, Step, World
 from .known import daemons, host_files
 from .test_scripts import program, sh
@@ -249,10 +251,16 @@ def test_the_pod_network_is_not_checked_where_nothing_changed() -> None:
     assert here.run(pods_network_verified, on="w1", master=here.host("m1"), limit=9, when=[UNCHANGED]) == []
 
 
-def removed(nodes: dict[str, NodeState] | None, *, whole: bool, docker: bool = True) -> list[Step]:
+MACHINE = "b" * 32
+
+
+def removed(
+    nodes: dict[str, NodeState] | None, *, whole: bool, docker: bool = True, record: dict[str, str] | None = None
+) -> list[Step]:
     """Turn w1 down, alone or with its master; its Docker runs or not."""
     here = World(
         workers=["w1"],
+        platforms={"w1": machines.found("w1", "10.0.0.12", record=record, machine_id=MACHINE)},
         facts={ClusterNodes: nodes, DaemonsFact: daemons(main={"active": docker}), HostFiles: host_files()},
     )
     if not whole:
@@ -262,13 +270,41 @@ def removed(nodes: dict[str, NodeState] | None, *, whole: bool, docker: bool = T
 
 
 def test_a_worker_that_goes_alone_is_drained_and_deleted() -> None:
-    (step,) = removed({"w1": NodeState(True)}, whole=False)
+    (step,) = removed({"w1": NodeState(True, MACHINE)}, whole=False)
     assert isinstance(step, Calls)
     assert step.name == "_drained"
     command = step.arguments[1]
-    assert command.startswith("timeout 90 docker exec -i kubelet kubectl ")
+    assert command.startswith(f"{busy.MARK} said=$(timeout 90 docker exec -i kubelet kubectl ")
     assert " drain w1 --ignore-daemonsets --delete-emptydir-data --force --timeout=60s 2>&1 || " in command
-    assert command.endswith(f"; {KUBECTL} delete --ignore-not-found node w1")
+    assert f"; {KUBECTL} delete --ignore-not-found node w1 >/dev/null; rc=$?; " in command
+
+
+def test_a_drained_node_is_deleted_also_where_nobody_hears_of_it_any_more(tmp_path: Path) -> None:
+    (step,) = removed({"w1": NodeState(True, MACHINE)}, whole=False)
+    assert isinstance(step, Calls)
+    command = step.arguments[1].replace(busy.PATH, str(tmp_path / "busy"))
+    program(
+        tmp_path,
+        "docker",
+        f'echo "$*" >> {tmp_path}/did; echo evicted; echo evicted; case "$*" in *drain*) exit 1;; esac',
+    )
+    said = sh(command, path=str(tmp_path))
+    assert (said.stdout.splitlines(), said.returncode) == (["evicted", "evicted", "error: no answer in time"], 0)
+    sh(f"exec >/dev/full; {command}", path=str(tmp_path))  # as when ssh is gone
+    assert [line.split()[-1] for line in (tmp_path / "did").read_text().splitlines()] == ["--timeout=60s", "w1"] * 2
+
+
+def test_a_node_of_another_machine_is_left_alone() -> None:
+    another = NodeState(True, "c" * 32, "10.0.0.99")
+    assert removed({"w1": another}, whole=False) == []
+    assert removed({"w1": another}, whole=False, record={"name": "w1"}) == []
+
+
+def test_a_node_leaves_by_the_name_with_which_it_joined() -> None:
+    nodes = {"old": NodeState(False, MACHINE), "w1": NodeState(False, "c" * 32)}
+    (step,) = removed(nodes, whole=False, record={"name": "old"})
+    assert isinstance(step, OnMaster)
+    assert step.text == f"{KUBECTL} delete --ignore-not-found node old >/dev/null"
 
 
 def test_an_api_that_does_not_answer_is_told_with_what_stays_in_it() -> None:
@@ -281,13 +317,13 @@ def test_an_api_that_does_not_answer_is_told_with_what_stays_in_it() -> None:
 
 @pytest.mark.parametrize(("ready", "docker"), [(False, True), (True, False)])
 def test_a_worker_that_can_not_end_pods_is_deleted_without_a_drain(ready: bool, docker: bool) -> None:
-    (step,) = removed({"w1": NodeState(ready)}, whole=False, docker=docker)
+    (step,) = removed({"w1": NodeState(ready, MACHINE)}, whole=False, docker=docker)
     assert isinstance(step, OnMaster)
-    assert step.text == f"{KUBECTL} delete --ignore-not-found node w1"
+    assert step.text == f"{KUBECTL} delete --ignore-not-found node w1 >/dev/null"
 
 
 def test_a_worker_that_goes_with_its_master_or_is_not_known_is_not_drained() -> None:
-    assert removed({"w1": NodeState(True)}, whole=True) == []
+    assert removed({"w1": NodeState(True, MACHINE)}, whole=True) == []
     assert removed(None, whole=False) == []
     assert removed({}, whole=False) == []
 
