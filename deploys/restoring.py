@@ -71,8 +71,10 @@ def _why_not(target: Node, backup: Backup) -> str | None:
         ("node", target.name, "set node_name"),
         ("address", target.address, "set ip_address, or give the host that address"),
         ("network", target.settings.flannel_network, "set flannel_network"),
+        ("service_network", target.settings.service_network, "set service_network"),
+        ("dns_server_ip", target.settings.dns_server_ip, "set dns_server_ip"),
     ):
-        if about.get(key) != mine:
+        if about.get(key, mine if key in host.OF_DATA else None) != mine:  # older archives do not say all
             return f"is of a cluster whose master has the {key} {_word(about.get(key))}, here it is {mine}; {mend}"
     minor, mine = str(about.get("kubernetes")).rsplit(".", 1)[0], target.settings.k8s_version
     if minor != mine.rsplit(".", 1)[0]:

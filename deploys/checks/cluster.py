@@ -11,6 +11,7 @@ from ..facts.platform import Platform
 from ..facts.sections import variables
 from ..observe import ask, observe
 from ..operations.flannel import subnet_of
+from ..phases import pki
 from ..record import BOOTSTRAP_UNIT
 from ..settings import Settings
 from ..subnets import NoSubnetLeftError
@@ -106,11 +107,13 @@ def same_node(node: Node) -> str | None:
 
 def same_services(node: Node) -> str | None:
     """Services keep their addresses in etcd, that of the DNS among them, and the API lets nobody change one."""
+    data = node.found.data if node.found.etcd_data else {}
     for key in ("service_network", "dns_server_ip"):
-        have = node.found.record.get(key)
+        have = node.found.record.get(key) or data.get(key)
         if have and have != getattr(node.settings, key):
+            what = "is a node" if node.found.record else "has the data"
             return (
-                f"is a node of a cluster with the {key} {have}, now it would be {getattr(node.settings, key)}, which "
+                f"{what} of a cluster with the {key} {have}, now it would be {getattr(node.settings, key)}, which "
                 "the addresses of its Services forbid; set it back, or turn the cluster down with purge_data=true"
             )
     return None
@@ -148,6 +151,21 @@ def foreign_kubernetes(node: Node) -> str | None:
             f"{node.found.foreign_kubernetes[0]} is there, and not from us: another Kubernetes seems to be "
             "installed; remove it first (kubeadm reset), or move that file away"
         )
+    return None
+
+
+def keeps_no_other_authority(node: Node) -> str | None:
+    """What a turndown kept of another cluster is nowhere else, and a worker gets the authorities of its own."""
+    if node.is_first_master:
+        return None
+    mine, theirs = observe(HostFiles, node.host), observe(HostFiles, node.first_master)
+    for path in pki.AUTHORITIES:
+        certificate = f"{path}.crt"
+        if mine.ours(f"{path}.key") and mine.content(certificate) not in ("", theirs.content(certificate)):
+            return (
+                f"was the master of another cluster and keeps that one's authorities and data; its {certificate} would "
+                "be overwritten. Where they may be deleted: deploys/turndown.py with purge_data=true for this host"
+            )
     return None
 
 

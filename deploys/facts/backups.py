@@ -41,7 +41,8 @@ class Backup:
     ours: bool = False
     """Whether it is whole, and of deploys/backup.py."""
     about: dict[str, Any] = field(default_factory=dict)
-    """node, address, kubernetes, network, taken, and authorities: path → hash of the certificate."""
+    """node, address, kubernetes, network, service_network, dns_server_ip, taken, and authorities: path → hash of the
+    certificate."""
     status: dict[str, Any] = field(default_factory=dict)
     """What etcdutl said of the snapshot: hash, revision, totalKey, totalSize."""
     members: frozenset[str] = frozenset()

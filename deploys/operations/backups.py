@@ -52,6 +52,8 @@ def about(node: Node, found: Files, authorities: Sequence[str], taken: str) -> s
             "address": node.address,
             "kubernetes": str(node.found.record.get("kubernetes") or node.settings.k8s_version),
             "network": node.settings.flannel_network,
+            "service_network": node.settings.service_network,
+            "dns_server_ip": node.settings.dns_server_ip,
             "taken": taken,
             "authorities": hashes,
         }

@@ -18,6 +18,8 @@ TITLE = "host"
 MODULES_FILE = "/etc/modules-load.d/docker-multinode.conf"
 SYSCTL_FILE = "/etc/sysctl.d/zz-docker-multinode.conf"
 """After 99-sysctl.conf, by which Debian up to 12, Ubuntu and RHEL read /etc/sysctl.conf at boot."""
+OF_DATA = ("kubernetes", "service_network", "dns_server_ip")
+"""What etcd's data go with: they may outlive the node."""
 _HEADER = "# Written by docker-multinode: the pod network needs this.\n"
 
 
@@ -36,7 +38,7 @@ def _files(node: Node) -> list[File]:
         "service_network": node.settings.service_network,
         "dns_server_ip": node.settings.dns_server_ip,
     }
-    data = File(DATA, json.dumps({"kubernetes": node.settings.k8s_version}) + "\n")
+    data = File(DATA, json.dumps({key: who[key] for key in OF_DATA}) + "\n")
     return [
         *([data] if node.is_first_master else []),
         File(MODULES_FILE, _HEADER + "".join(f"{m}\n" for m in modules(node))),

@@ -48,6 +48,7 @@ CHECKS: tuple[Check, ...] = (
     machine.ufw,
     cluster.foreign_kubernetes,
     cluster.etcd_has_its_authority,
+    cluster.keeps_no_other_authority,
     cluster.same_node,
     cluster.same_services,
     members.master_is_theirs,

@@ -251,6 +251,8 @@ def test_an_archive_of_someone_else_or_a_damaged_one_is_refused(tmp_path: Path) 
         ("node", "m2", "the node m2, here it is m1; set node_name"),
         ("address", "10.0.0.99", "the address 10.0.0.99, here it is 10.0.0.11"),
         ("network", "10.9.0.0/16", "set flannel_network"),
+        ("service_network", "10.9.0.0/16", "set service_network"),
+        ("dns_server_ip", "10.96.0.53", "set dns_server_ip"),
         ("kubernetes", "v1.36.1", "set k8s_version to a v1.36 version"),
         ("kubernetes", None, "is of Kubernetes None"),
         ("authorities", {}, "is of another cluster: its /etc/kubernetes/pki/ca.crt is another"),
@@ -258,6 +260,11 @@ def test_an_archive_of_someone_else_or_a_damaged_one_is_refused(tmp_path: Path) 
 )
 def test_an_archive_of_another_cluster_is_refused(key: str, value: object, says: str) -> None:
     assert says in refused(BackupFile=replace(GOOD, about={**GOOD.about, key: value}))
+
+
+def test_an_archive_that_does_not_say_the_addresses_of_services_is_taken() -> None:
+    about = {key: value for key, value in GOOD.about.items() if key not in ("service_network", "dns_server_ip")}
+    assert chosen(PATH, BackupFile=replace(GOOD, about=about)).path == PATH
 
 
 def test_an_archive_without_an_authority_is_refused_and_a_new_machine_takes_any_authority() -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.checks import members
+from deploys.checks import cluster, members
+from deploys.facts.files import HostFiles
 from deploys.facts.kubernetes import ClusterNodes, NodeState
+from deploys.operations.files import File
+from deploys.phases.pki import CA
 
 from . import machines
 from .harness import World
+from .known import host_files
 
 MASTER = {"name": "m1", "role": "master", "address": "10.0.0.11"}
 WORKER = {"name": "w1", "role": "worker", "address": "10.0.0.12"}
@@ -79,3 +83,22 @@ def test_nodes_that_left_the_inventory_are_told_with_what_to_do() -> None:
         assert "deploys/turndown.py" in found["runs"]
         # the host that was not asked may be that node
         assert members.strangers([here.node("m1")]) == {}
+
+
+@pytest.mark.parametrize(
+    ("files", "refused"),
+    [
+        ((File(f"{CA}.crt", "theirs"), File(f"{CA}.key", "")), True),
+        ((File(f"{CA}.crt", "ours"), File(f"{CA}.key", "")), False),  # of this cluster, whose master it was
+        ((File(f"{CA}.crt", "theirs"),), False),  # a worker's copy
+        ((), False),
+    ],
+)
+def test_what_a_host_keeps_of_another_cluster_is_not_overwritten(files: tuple[File, ...], refused: bool) -> None:
+    here = world(None)
+    here.facts = {(HostFiles, "m1"): host_files(File(f"{CA}.crt", "ours")), (HostFiles, "w1"): host_files(*files)}
+    with here.on("w1"):
+        said = cluster.keeps_no_other_authority(here.node("w1"))
+        assert cluster.keeps_no_other_authority(here.node("m1")) is None
+    assert (said is not None) is refused
+    assert said is None or f"{CA}.crt" in said

@@ -50,6 +50,7 @@ def test_a_healthy_host_passes(check: Check, sample: str) -> None:
     assert problem(check, sample=sample) is None
 
 
+DNS_OF_DATA = base64.b64encode(b'{"dns_server_ip": "10.96.0.10"}').decode()
 RECORD = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24"
 OURS = "-H\nfd://\n--bip=10.1.1.1/24"
 """What the main Docker runs with on the pod network."""
@@ -123,6 +124,12 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "purge_data=true",
     ),
     ("same_services", {"dns_server_ip": "10.96.0.53"}, {"record": {"dns_server_ip": "10.96.0.10"}}, "10.96.0.53"),
+    (
+        "same_services",
+        {"dns_server_ip": "10.96.0.53"},
+        {"data_record": DNS_OF_DATA, "etcd_data": "yes", "ca": "yes"},
+        "has the data of a cluster with the dns_server_ip 10.96.0.10",
+    ),
     ("recorded_network", {}, {"subnet__env": "FLANNEL_NETWORK=10.9.0.0/16"}, "10.9.0.0/16"),
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.1.0.0/24 dev tun0"}, "by tun0"),
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.96.3.0/24 dev docker0"}, "service_network"),
@@ -157,6 +164,7 @@ def test_every_check_has_a_host_that_it_stops() -> None:
         "master_answers",
         "master_is_theirs",
         "name_is_free",
+        "keeps_no_other_authority",
     }  # of their own, or in test_deploys.py
     assert set(BY_NAME) <= tested
 
@@ -192,6 +200,7 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("same_node", {}, {"record": NODE_RECORD}),
     ("same_services", {}, {"record": NODE_RECORD}),
     ("same_services", {}, {"record": {"service_network": "10.96.0.0/12", "dns_server_ip": "10.96.0.10"}}),
+    ("same_services", {"dns_server_ip": "10.96.0.53"}, {"data_record": DNS_OF_DATA}),
     ("ports", {}, {"listening": "192B\n280A", "record": NODE_RECORD}),
     ("ports", {}, {"listening": "192B", "files": [File(BOOTSTRAP_UNIT, "")]}),
     ("routes", {"flannel_network": "172.17.0.0/16"}, {}),
