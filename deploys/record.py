@@ -43,9 +43,14 @@ SOCKETS = {"bootstrap": BOOTSTRAP_SOCKET, "main": "/var/run/docker.sock"}
 LOCAL_DOCKER = f"export DOCKER_HOST=unix://{SOCKETS['main']};"
 """Stands before what says ``docker`` alone: root's own DOCKER_HOST or docker context may name another machine."""
 FLANNEL_RUN = "/run/flannel"
-SHARED_PLACES = (FLANNEL_RUN, KUBELET, "/var/lib/cri-dockerd", "/run/cri-dockerd.sock", "/var/log/pods",
-                 "/var/log/containers")  # fmt: skip
+CRI_SOCKET = "/run/cri-dockerd.sock"
+KUBELET_PLACES = (KUBELET, "/var/lib/cri-dockerd", CRI_SOCKET, "/var/log/pods", "/var/log/containers")
+SHARED_PLACES = (FLANNEL_RUN, *KUBELET_PLACES)
 """What any Kubernetes has: ours where the record says that the host is a node, but for what lay there before."""
+
+MODULES_FILE = "/etc/modules-load.d/docker-multinode.conf"
+SYSCTL_FILE = "/etc/sysctl.d/zz-docker-multinode.conf"
+"""After 99-sysctl.conf, by which Debian up to 12, Ubuntu and RHEL read /etc/sysctl.conf at boot."""
 
 #: Directories and files that are ours alone; what lies there and was not written by us is foreign.
 OWN_PLACES = (
@@ -53,7 +58,7 @@ OWN_PLACES = (
     "/etc/docker-bootstrap",
     BOOTSTRAP_UNIT,
     "/etc/systemd/system/docker.service.d/zz-docker-multinode.conf",
-    "/etc/modules-load.d/docker-multinode.conf",
-    "/etc/sysctl.d/zz-docker-multinode.conf",
+    MODULES_FILE,
+    SYSCTL_FILE,
     RECORD,
 )

@@ -9,15 +9,12 @@ from ..operations.files import File, files, no_files
 from ..operations.kept import kept
 from ..operations.kernel import kernel, kernel_restored
 from ..operations.leftovers import no_record, paths_recorded
-from ..record import DATA, NODE
+from ..record import DATA, MODULES_FILE, NODE, SYSCTL_FILE
 from ..topology import Node
 from . import pki
 
 TITLE = "host"
 
-MODULES_FILE = "/etc/modules-load.d/docker-multinode.conf"
-SYSCTL_FILE = "/etc/sysctl.d/zz-docker-multinode.conf"
-"""After 99-sysctl.conf, by which Debian up to 12, Ubuntu and RHEL read /etc/sysctl.conf at boot."""
 OF_DATA = ("kubernetes", "service_network", "dns_server_ip")
 """What etcd's data go with: they may outlive the node."""
 _HEADER = "# Written by docker-multinode: the pod network needs this.\n"

@@ -13,7 +13,7 @@ from ..operations.files import File, files, no_files
 from ..operations.images import built, pulled, remembered
 from ..operations.leftovers import no_cgroups, no_chains, no_directories, no_pods
 from ..operations.wait import wait_for
-from ..record import KUBELET, KUBELET_CLIENT, KUBERNETES, MANIFESTS, PKI
+from ..record import CRI_SOCKET, KUBELET, KUBELET_CLIENT, KUBELET_PLACES, KUBERNETES, MANIFESTS, PKI
 from ..render import render
 from ..topology import Node
 from ..x509 import Certificate
@@ -23,14 +23,12 @@ from .docker import drop_in_path
 
 TITLE = "node"
 
-NAME = "kubelet"
+NAME = control_plane.KUBELET_CONTAINER
 IMAGE = "docker-multinode/node"
 CONFIG = f"{KUBERNETES}/kubelet.yaml"
 KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
 STREAMING = "127.0.0.1:10010"
 """Where cri-dockerd serves exec and logs to the kubelet; by default it would listen everywhere."""
-
-SOCKET = "/run/cri-dockerd.sock"
 
 # A socket left by the last start would refuse the kubelet, which then ends. Both end when one ends, so that
 # the restart policy starts them together.
@@ -89,6 +87,7 @@ def _files(node: Node) -> list[File]:
         "kubernetes/kubelet.yaml.j2",
         pki=PKI,
         manifests=MANIFESTS,
+        socket=CRI_SOCKET,
         dns_server_ip=node.settings.dns_server_ip,
         dns_domain=node.settings.dns_domain,
         # the stub at 127.0.0.53 would make CoreDNS ask itself. By way of the host's init, since a mounted file stays
@@ -137,7 +136,7 @@ def spec(node: Node, revision: str) -> Spec:
         "--network-plugin=",
         f"--streaming-bind-addr={STREAMING}",
         f"--pod-infra-container-image={control_plane.pause(node)}",
-        f"--container-runtime-endpoint=unix://{SOCKET}",
+        f"--container-runtime-endpoint=unix://{CRI_SOCKET}",
     )
     flags = {
         "config": CONFIG,
@@ -149,7 +148,7 @@ def spec(node: Node, revision: str) -> Spec:
     return Spec(
         image(node),
         ("--privileged", "--net=host", "--pid=host", "--ipc=host", "--cgroupns=host",
-         "-e", f"IPTABLES={_iptables(node)}", "-e", f"SOCKET={SOCKET}",
+         "-e", f"IPTABLES={_iptables(node)}", "-e", f"SOCKET={CRI_SOCKET}",
          f"--restart={node.settings.restart_policy}", *(w for m in same for w in ("-v", m))),
         ("bash", "-c", START, "start", *cri_dockerd, "--", *(f"--{k}={v}" for k, v in flags.items())),
         revision,
@@ -214,11 +213,5 @@ def remove(node: Node) -> None:
     no_chains(name="Remove Kubernetes' iptables chains", prefixes=("KUBE-",))
     no_directories(
         name="Remove what the kubelet wrote",
-        paths=(
-            KUBELET,
-            "/var/lib/cri-dockerd",
-            "/run/cri-dockerd.sock",
-            "/var/log/pods",
-            "/var/log/containers",
-        ),
+        paths=KUBELET_PLACES,
     )

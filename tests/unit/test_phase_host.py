@@ -10,7 +10,7 @@ import pytest
 from deploys.facts.kernel import BOOT_SYSCTLS
 from deploys.facts.platform import Platform
 from deploys.phases import host
-from deploys.record import OWN_PLACES
+from deploys.record import MODULES_FILE, OWN_PLACES
 
 from .harness import World
 from .test_scripts import program, sh
@@ -27,7 +27,7 @@ def test_sysctls_are_set_at_boot_after_those_of_etc_sysctl_conf() -> None:
 @pytest.mark.parametrize(("backend", "needed"), [("vxlan", True), ("host-gw", False)])
 def test_vxlan_is_loaded_only_where_flannel_makes_a_device_of_it(backend: str, needed: bool) -> None:
     node = World(data={"flannel_backend": backend}).node()
-    (written,) = (file.content for file in host._files(node) if file.path == host.MODULES_FILE)
+    (written,) = (file.content for file in host._files(node) if file.path == MODULES_FILE)
     assert host.modules(node) == ("br_netfilter", *["vxlan"] * needed)
     assert ("vxlan\n" in written) is needed
 
