@@ -85,7 +85,11 @@ def held(host: Host) -> Lock | None:
 
 def _who() -> str:
     since = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-    return f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()}), since {since}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user, of whom nobody knows the name
+        user = f"user {os.getuid()}"
+    return f"{user}@{socket.gethostname()} (process {os.getpid()}), since {since}"
 
 
 def _acquire(state: State, host: Host, who: str) -> Lock | None:
@@ -129,7 +133,7 @@ def _beat(state: State) -> None:
             try:
                 lock.line.write(".")
                 lock.line.flush()
-            except OSError:
+            except BROKEN:
                 continue  # that host's connection is gone, its operations say so
 
 
@@ -196,3 +200,7 @@ def one_run_at_a_time(host: Host) -> None:
     _runs.setdefault(state, _Run()).hosts.add(host)
     if not any(isinstance(handler, _Locking) for handler in state.callback_handlers):
         state.add_callback_handler(_Locking())  # type: ignore[no-untyped-call]
+        if ask := state.should_raise_failed_hosts:
+            # pyinfra asks whether to go on without a host that failed; in this thread nothing else would run until
+            # the answer, and the locks would end
+            state.should_raise_failed_hosts = lambda of: bool(gevent.get_hub().threadpool.apply(ask, (of,)))

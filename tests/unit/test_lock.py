@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import io
+import os
 import re
 import subprocess
 import time
@@ -13,7 +15,10 @@ from typing import Any, cast
 
 import gevent
 import pytest
+from gevent.monkey import get_original
+from paramiko import SSHException
 from pyinfra.api import DeployError
+from pyinfra.api.state import State
 
 from deploys import lock
 
@@ -27,13 +32,13 @@ class EndOfTestError(Exception):
 class Line:
     """The input of a process on a host."""
 
-    def __init__(self, *, broken: bool = False) -> None:
+    def __init__(self, *, broken: Exception | None = None) -> None:
         self.broken, self.heard = broken, ""
 
     def write(self, text: str) -> None:
         """What paramiko does where the connection is gone."""
         if self.broken:
-            raise OSError("Socket is closed")
+            raise self.broken
         self.heard += text
 
     def flush(self) -> None:
@@ -183,10 +188,11 @@ def test_a_lock_that_is_not_had_stops_the_run_by_a_sentence(
     assert [word for word in words if word not in said] == []
 
 
+@pytest.mark.parametrize("broken", [OSError("Socket is closed"), EOFError(), SSHException("the proxy ended")])
 def test_every_host_hears_a_sign_of_life_also_when_another_ones_connection_is_gone(
-    monkeypatch: pytest.MonkeyPatch,
+    broken: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = {"m1": Line(), "w1": Line(broken=True), "w2": Line()}
+    lines = {"m1": Line(), "w1": Line(broken=broken), "w2": Line()}
     (beat,) = start(world({name: Client(line=line) for name, line in lines.items()}), monkeypatch, "a")
     slept: list[float] = []
 
@@ -243,3 +249,30 @@ def test_the_name_in_a_lock_says_who_where_and_since_when() -> None:
     assert "(process " in who
     assert "since 20" in who
     assert "\n" not in who
+
+
+def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 1000")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert lock._who().startswith(f"user {os.getuid()}@")
+
+
+def test_signs_of_life_go_on_while_pyinfra_asks_whether_to_go_on_without_a_host() -> None:
+    here, beats = world({"m1": Client()}), list[str]()
+
+    def ask(state: State) -> bool:  # as input() does, it lets nothing else run in its thread
+        get_original("time", "sleep")(0.3)
+        return bool(beats)
+
+    def beat() -> None:
+        for _ in range(3):
+            gevent.sleep(0.02)
+            beats.append("x")
+
+    here.state.should_raise_failed_hosts = ask
+    with here.on("m1") as host:
+        lock.one_run_at_a_time(host)
+    gevent.spawn(beat)
+    assert here.state.should_raise_failed_hosts(here.state) is True
