@@ -190,6 +190,10 @@ def subnet_released(node: Node) -> Commands:
     # without a record the name and the address may be another machine's
     mine = mine or observe(HostFiles).ours(NODE)
     name, address = node.joined_as, str(node.found.record.get("address") or node.address)
+    there = (ask(ClusterNodes, node.first_master) or {}).get(name)  # this machine's own is deleted by now
+    if mine and there and there.machine_id != node.found.machine_id:
+        say(f"Node {name} is another machine ({there.address}): its subnet stays")
+        mine = None
     reserved, lease = (known.reservations.get(name), known.leases.get(address)) if known and mine else (None, None)
     keys = [subnet_key(prefix, subnet) for prefix, subnet in ((RESERVATIONS, reserved), (LEASES, lease)) if subnet]
     if not keys:

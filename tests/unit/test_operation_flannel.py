@@ -10,6 +10,7 @@ import pytest
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import ETCDCTL, EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
+from deploys.facts.kubernetes import ClusterNodes, NodeState
 from deploys.operations.files import File
 from deploys.operations.flannel import network_configured, recorded, subnet_recorded, subnet_released, subnet_taken
 from deploys.record import SUBNET_ENV
@@ -28,12 +29,19 @@ def etcd(reservations: dict[str, str] | None = None, leases: dict[str, str] | No
     return Subnets(True, CONFIG, reservations or {}, leases or {})
 
 
-def world(known: Subnets, record: str = "", at_run_time: str = "", *, flannel: bool = False) -> World:
+def world(
+    known: Subnets,
+    record: str = "",
+    at_run_time: str = "",
+    *,
+    flannel: bool = False,
+    nodes: dict[str, NodeState] | None = None,
+) -> World:
     """A master m1 and a worker w1 whose record is given."""
     files = host_files(*([File(SUBNET_ENV, record)] if record else []),
                        subnet_env={"FLANNEL_SUBNET": at_run_time} if at_run_time else {})  # fmt: skip
     found = daemons(bootstrap={} if flannel else {"containers": {}})
-    return World(workers=["w1"], facts={EtcdSubnets: known, HostFiles: files, DaemonsFact: found})
+    return World(workers=["w1"], facts={EtcdSubnets: known, HostFiles: files, DaemonsFact: found, ClusterNodes: nodes})
 
 
 def test_flannels_network_is_configured_once_whatever_the_order_of_its_fields() -> None:
@@ -232,6 +240,13 @@ def test_a_subnet_is_given_back_by_the_name_and_address_with_which_the_node_join
     assert isinstance(step, OnMaster)
     assert [word for word in step.text.split() if word.endswith("-24")] == [
         "/docker-multinode/subnets/10.1.2.0-24", "/coreos.com/network/subnets/10.1.2.0-24"]  # fmt: skip
+
+
+def test_a_machine_that_was_replaced_leaves_its_successor_the_subnet() -> None:
+    known = etcd({"w1": "10.1.2.0/24"}, {"10.0.0.12": "10.1.2.0/24"})
+    for machine, gives in (("c" * 32, 0), (machines.found().machine_id, 1)):
+        here = world(known, TEXT.format(2), nodes={"w1": NodeState(True, machine, "10.0.0.12")})
+        assert len(here.run(subnet_released, on="w1", node=here.node("w1"))) == gives
 
 
 def test_a_host_without_a_record_gives_no_subnet_back() -> None:
