@@ -19,6 +19,7 @@ from ..facts.backups import ABOUT, FORMAT, SNAPSHOT, STATUS, BackupFile
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import TLS
 from ..facts.files import Files, HostFiles
+from ..facts.sections import variables
 from ..observe import Commands, UnreadableError, observe, operation
 from ..plan import fail, say
 from ..record import BACKUPS, PKI, SUBNET_ENV
@@ -45,15 +46,17 @@ chown 0:0 "$new/archive"; sync "$new/archive"; mv "$new/archive" "$name"
 def about(node: Node, found: Files, authorities: Sequence[str], taken: str) -> str:
     """What an archive says of itself: nothing of it is secret."""
     hashes = {path: hashlib.sha256(found.content(path).encode()).hexdigest() for path in authorities}
+    # of the cluster, by the record: this run may have other settings
+    recorded, wanted = node.found.record, node.settings
     return json.dumps(
         {
             "format": FORMAT,
-            "node": node.name,
-            "address": node.address,
-            "kubernetes": str(node.found.record.get("kubernetes") or node.settings.k8s_version),
-            "network": node.settings.flannel_network,
-            "service_network": node.settings.service_network,
-            "dns_server_ip": node.settings.dns_server_ip,
+            "node": node.joined_as,
+            "address": recorded.get("address") or node.address,
+            "kubernetes": recorded.get("kubernetes") or wanted.k8s_version,
+            "network": variables(node.found.subnet_env.splitlines()).get("FLANNEL_NETWORK") or wanted.flannel_network,
+            "service_network": recorded.get("service_network") or wanted.service_network,
+            "dns_server_ip": recorded.get("dns_server_ip") or wanted.dns_server_ip,
             "taken": taken,
             "authorities": hashes,
         }

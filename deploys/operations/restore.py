@@ -47,7 +47,8 @@ etcdutl snapshot restore /backup/{SNAPSHOT} --data-dir {ETCD_DATA}/restored "$@"
 {{ echo "etcdutl can't restore $a:" >&2; tail -n 5 "$t/log" >&2; rm -rf {ETCD_DATA}/restored; exit 1; }}
 """
 EXCHANGE = f"""set -e; cd {ETCD_DATA}
-[ ! -d member ] || {{ mkdir -m 700 "$1"; mv member "$1/member"; }}
+aside=$1; while [ -e "$aside" ]; do aside=$aside-again; done
+[ ! -d member ] || {{ mkdir -m 700 "$aside"; mv member "$aside/member"; }}
 mv restored/member member; rm -rf restored"""
 
 

@@ -24,6 +24,7 @@ from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
 from deploys.operations.backups import backup_taken
+from deploys.operations.backups import about as said_of
 from deploys.operations.files import File
 from deploys.operations.leftovers import no_record
 from deploys.operations.restore import (
@@ -38,6 +39,7 @@ from deploys.operations.restore import (
 from deploys.phases import pki
 from deploys.record import BACKUPS, ETCD_DATA, RECORD, SUBNET_ENV
 
+from . import machines
 from .harness import Calls, Fails, Shell, World
 from .known import daemons, host_files, left, running
 from .samples import lines
@@ -89,6 +91,16 @@ def test_what_the_archive_says_of_itself_is_what_the_fact_reads() -> None:
     assert said == {key: value for key, value in GOOD.about.items() if key != "taken"}
     assert GOOD.ours
     assert "revision 1482, 1560 keys" in GOOD.described()
+
+
+def test_an_archive_is_of_the_cluster_as_it_is_not_as_this_run_is_set() -> None:
+    record = {"name": "m0", "role": "master", "address": "10.0.0.9", "kubernetes": "v1.37.0",
+              "service_network": "10.222.0.0/16", "dns_server_ip": "10.222.0.53"}  # fmt: skip
+    found = machines.found("m1", "10.0.0.11", record=record, subnet__env="FLANNEL_NETWORK=10.200.0.0/16")
+    said = json.loads(said_of(World(platforms={"m1": found}).node(), INSTALLED, (), "now"))
+    assert {key: said[key] for key in ("node", *list(record)[2:])} == {
+        "node": "m0", **{key: record[key] for key in list(record)[2:]}}  # fmt: skip
+    assert said["network"] == "10.200.0.0/16"
 
 
 def test_the_plan_names_every_file_that_is_in_it() -> None:
@@ -333,7 +345,7 @@ def test_nothing_is_stopped_before_the_snapshot_is_unpacked_and_the_present_data
     assert pods.startswith("docker stop -t 20 kubelet >/dev/null; for p in a b; do")
     assert stop.endswith("stop -t 20 etcd >/dev/null")
     assert exchange.startswith("set -- before-restore-S; ")
-    assert exchange.index('mv member "$1/member"') < exchange.index("mv restored/member member")
+    assert exchange.index('mv member "$aside/member"') < exchange.index("mv restored/member member")
     assert "start etcd" in start
     assert "endpoint health" in start
     assert kubelet == "docker start kubelet >/dev/null"
@@ -419,3 +431,7 @@ def test_the_exchange_keeps_the_present_data_and_needs_none(tmp_path: Path) -> N
         left_there = sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
         assert left_there == ["aside/member/old"] * there + ["member/new"]
         assert not (place / "restored").exists()
+        (place / "restored/member").mkdir(parents=True)  # pyinfra's --retry
+        assert sh(f"set -- aside; {EXCHANGE.replace(ETCD_DATA, str(place))}").returncode == 0
+        kept = sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
+        assert kept == (["aside-again/member/new", "aside/member/old"] if there else ["aside/member/new"])
