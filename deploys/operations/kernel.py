@@ -42,17 +42,20 @@ def kernel(modules: tuple[str, ...], sysctls: dict[str, str]) -> Commands:
 
 
 @operation
-def kernel_restored() -> Commands:
+def kernel_restored(bridges: bool) -> Commands:
     """
     Put sysctls back to what the record says, once: what is set afterwards is somebody else's. Modules stay:
     others may use them by now.
+
+    + bridges: also those of Docker's bridges, which it needs where it runs without docker-proxy
     """
     now = observe(Kernel)
     # a bridge that came since is as docker0 was
     docker0 = now.before.get(DOCKER0_SYSCTL)
-    bridges = {k: docker0 for k in now.sysctls if docker0 and BRIDGE_SYSCTL.fullmatch(k)}
-    wanted = {**bridges, **now.before}
-    back = {k: v for k, v in wanted.items() if k in now.sysctls and now.sysctls[k] != v}
+    of_bridges = [k for k in now.sysctls if k == DOCKER0_SYSCTL or BRIDGE_SYSCTL.fullmatch(k)]
+    wanted = {**{k: docker0 for k in of_bridges if docker0}, **now.before}
+    stays = () if bridges else of_bridges
+    back = {k: v for k, v in wanted.items() if k not in stays and now.sysctls.get(k, v) != v}
     if not now.before:
         host.noop("no record says what sysctls were before")
         return

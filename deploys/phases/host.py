@@ -56,6 +56,7 @@ def remove(node: Node) -> None:
     data = tuple(pki.authority_files()) if pki.has_authorities(node) else ()
     kept(name="Say what stays", data=data, purge=node.settings.purge_data)
     no_files(name="Remove modules and sysctls for the next boot", paths=(MODULES_FILE, SYSCTL_FILE, NODE))
-    kernel_restored(name="Put sysctls back")
+    proxied = (node.found.daemon_json or {}).get("userland-proxy") is not False
+    kernel_restored(name="Put sysctls back", bridges=proxied)
     if node.settings.purge_data:
         no_record(name="Remove the record")

@@ -55,7 +55,7 @@ def test_the_plan_shows_old_and_new_values() -> None:
 
 
 def test_sysctls_go_back_to_what_they_were() -> None:
-    (step,) = world(USED).run(kernel_restored)
+    (step,) = world(USED).run(kernel_restored, bridges=True)
     keepalive = "net.ipv4.tcp_keepalive_time=7200 net.ipv4.tcp_keepalive_intvl=75"
     assert step == Shell(
         f"sysctl -qw {keepalive} vm.overcommit_memory=0 kernel.panic=1 kernel.panic_on_oops=0 && "
@@ -65,12 +65,12 @@ def test_sysctls_go_back_to_what_they_were() -> None:
 
 def test_they_go_back_once_for_what_is_set_later_is_somebody_elses() -> None:
     same = replace(USED, sysctls={k: v for k, v in USED.before.items() if "." in k})
-    assert world(same).run(kernel_restored) == [Shell("rm -f /var/lib/docker-multinode/before/kernel")]
+    assert world(same).run(kernel_restored, bridges=True) == [Shell("rm -f /var/lib/docker-multinode/before/kernel")]
 
 
 def test_without_a_record_nothing_goes_back() -> None:
     here = world(FRESH)
-    assert here.run(kernel_restored) == []
+    assert here.run(kernel_restored, bridges=True) == []
     assert here.noops == ["no record says what sysctls were before"]
 
 
@@ -78,11 +78,14 @@ def test_bridges_of_docker_go_back_to_what_docker0_was() -> None:
     one = {"net.ipv4.conf.docker0.route_localnet": "1", "net.ipv4.conf.br-0123456789ab.route_localnet": "1",
            "net.ipv4.conf.br-ba9876543210.route_localnet": "1"}  # fmt: skip
     before = {"net.ipv4.conf.docker0.route_localnet": "0", "net.ipv4.conf.br-ba9876543210.route_localnet": "1"}
-    (step,) = world(replace(USED, sysctls=one, before=before)).run(kernel_restored)
+    (step,) = world(replace(USED, sysctls=one, before=before)).run(kernel_restored, bridges=True)
     assert isinstance(step, Shell)
     assert step.text.startswith(
-        "sysctl -qw net.ipv4.conf.br-0123456789ab.route_localnet=0 net.ipv4.conf.docker0.route_localnet=0 && "
+        "sysctl -qw net.ipv4.conf.docker0.route_localnet=0 net.ipv4.conf.br-0123456789ab.route_localnet=0 && "
     )
+    assert world(replace(USED, sysctls=one, before=before)).run(kernel_restored, bridges=False) == [
+        Shell("rm -f /var/lib/docker-multinode/before/kernel")
+    ]
 
 
 def test_a_bridge_that_is_not_dockers_is_not_looked_at() -> None:
