@@ -22,6 +22,11 @@ def docker_runs(node: Node) -> str | None:
     """The main Docker answers."""
     if node.found.docker_api:
         return None
+    if node.found.init == "systemd" and not any(node.found.docker_unit):
+        return (
+            "there is no docker.service. Docker as a snap, a rootless one and podman's docker do not work; install "
+            "Docker's own package or the distribution's"
+        )
     return "Docker does not answer; look with: systemctl status docker"
 
 
@@ -74,6 +79,8 @@ REFUSED_KEYS: dict[str, tuple[str, tuple[object, ...]]] = {
     "log-driver": ("the kubelet reads json-file logs only", ("json-file",)),
     "firewall-backend": ("flannel and kube-proxy use iptables", ("iptables",)),
     "allow-direct-routing": ("pods' packets are routed to docker0", (True,)),
+    # container_t may not read what lies in /etc/kubernetes (container-selinux: kubernetes_file_t)
+    "selinux-enabled": ("the control plane could then not read its keys", (False,)),
     "exec-root": ("the kubelet expects /var/run/docker", ("/var/run/docker", "/run/docker")),
 }
 

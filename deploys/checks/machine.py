@@ -82,7 +82,8 @@ def modules(node: Node) -> str | None:
     if missing:
         return (
             f"its kernel has no module {', '.join(missing)}; install it, on Ubuntu with: "
-            f"apt-get install linux-modules-extra-{node.found.kernel}"
+            f"apt-get install linux-modules-extra-{node.found.kernel}, on RHEL and its kin with: "
+            f"dnf install kernel-modules-extra-{node.found.kernel}"
         )
     return None
 
@@ -138,7 +139,10 @@ def memory(node: Node) -> str | None:
 def firewall(node: Node) -> str | None:
     """firewalld flushes Docker's and kube-proxy's rules when it reloads."""
     if "firewalld" in node.found.active:
-        return "firewalld is running, which takes Docker's and kube-proxy's rules away when it reloads; stop it"
+        return (
+            "firewalld is running, which takes Docker's and kube-proxy's rules away when it reloads; systemctl disable "
+            "--now firewalld, then systemctl restart docker for the rules that it took"
+        )
     return None
 
 

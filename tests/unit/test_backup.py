@@ -23,8 +23,8 @@ from deploys.facts.backups import Backup, BackupFile, here
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
-from deploys.operations.backups import backup_taken
 from deploys.operations.backups import about as said_of
+from deploys.operations.backups import backup_taken
 from deploys.operations.files import File
 from deploys.operations.leftovers import no_record
 from deploys.operations.restore import (
