@@ -68,6 +68,15 @@ def test_a_drain_that_a_disruption_budget_never_allows_ends_in_time(cluster: Clu
         cluster.delete("poddisruptionbudget", "never")
 
 
+def test_a_worker_whose_name_was_changed_leaves_by_its_old_one(cluster: Cluster, before: dict[str, Listing]) -> None:
+    worker = _joined(cluster)
+    run = _leaves(cluster, data={**PURGE, "node_name": "renamed"})
+    assert f"Will drain node {worker.name}" in run.stderr
+    assert f"Will delete the reservation of node {worker.name}" in run.stderr
+    assert _nodes(cluster) == {cluster.master.name}
+    _assert_clean(cluster, before)
+
+
 @pytest.mark.promise("turndown-half-installed")
 @pytest.mark.parametrize("operation", ["Run the main Docker on the pod network", "Wait for kube-proxy"])
 def test_half_an_install_is_taken_away_whole(operation: str, cluster: Cluster, before: dict[str, Listing]) -> None:
