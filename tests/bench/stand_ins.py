@@ -124,7 +124,7 @@ def settle(cluster: Cluster, product: Product, count: int) -> None:
     _write(host, dict(_certificates(cluster.master, count)))
     _join(cluster, worker, count)
     # what reads these files at its start has to be younger than they are
-    host.run(f"docker restart -t 5 kubelet && {started_anew('kube-proxy')}")
+    host.run(f"docker restart -t 5 kubelet && {BOOTSTRAP} restart -t 5 flannel && {started_anew('kube-proxy')}")
     until("all nodes to be Ready", 120, cluster.ready)
     assert_empty(product.plan())
 
