@@ -231,7 +231,9 @@ def no_proxy(value: Any) -> str:
 
 def names(value: Any) -> tuple[str, ...]:
     """A list of DNS names or addresses; as text, comma-separated."""
-    items = _items(value, "of names or addresses")
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"must be a list of names or addresses, not {shown(value)}")
     for item in items:
         if not isinstance(item, str) or not _DNS_NAME.fullmatch(item) or len(item) > 253:
             raise ValueError(f"must be a list of DNS names or addresses; {shown(item)} is neither")

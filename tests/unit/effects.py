@@ -8,7 +8,6 @@ from typing import Any
 
 from deploys.facts.daemons import Other
 from deploys.record import PKI
-from deploys.releases import newest
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ TWO_ADDRESSES = {
 
 EFFECTS: Mapping[str, Effect] = {
     "k8s_version": Effect("v1.36.1", ("registry.k8s.io/kube-apiserver:v1.36.1", "registry.k8s.io/etcd:3.6.8-0",
-                                      "release/v1.36.1/bin/linux/amd64/kubelet"), (f"kube-proxy:{newest()}",)),
+                                      "release/v1.36.1/bin/linux/amd64/kubelet"), ("kube-proxy:v1.37.2",)),
     "etcd_version": Effect("3.5.9-0", ("registry.k8s.io/etcd:3.5.9-0",), ("etcd:3.7.0-0",)),
     "flannel_version": Effect("v0.27.0", ("flannel-io/flannel:v0.27.0",), ("flannel:v0.28.10",)),
     "flannel_network": Effect("10.200.0.0/16", ('"Network": "10.200.0.0/16"', "FLANNEL_SUBNET=10.200.1.1/24"),

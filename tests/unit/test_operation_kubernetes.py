@@ -276,7 +276,8 @@ def test_a_worker_that_goes_alone_is_drained_and_deleted() -> None:
     command = step.arguments[1]
     assert command.startswith(f"{busy.MARK} said=$(timeout 90 docker exec -i kubelet kubectl ")
     assert " drain w1 --ignore-daemonsets --delete-emptydir-data --force --timeout=60s 2>&1 || " in command
-    assert f"; {KUBECTL} delete --ignore-not-found node w1 >/dev/null; rc=$?; " in command
+    deleted = f"; {KUBECTL} delete --ignore-not-found node w1 >/dev/null; rc=$?; "
+    assert command.endswith(deleted + "printf '%s\\n' \"$said\"; exit $rc")
 
 
 def test_a_drained_node_is_deleted_also_where_nobody_hears_of_it_any_more(tmp_path: Path) -> None:
