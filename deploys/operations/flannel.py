@@ -176,6 +176,17 @@ def subnet_taken(node: Node) -> Commands:
     yield StringCommand(f"mkdir -p {FLANNEL_RUN} && cp {SUBNET_ENV} {FLANNEL_RUN}/subnet.env{again}")
 
 
+def _own_keys(node: Node, known: Subnets) -> list[str]:
+    """Keys of the subnet that the node had by its record; none where another machine is the node by now."""
+    name, address = node.joined_as, str(node.found.record.get("address") or node.address)
+    there = (ask(ClusterNodes, node.first_master) or {}).get(name)  # this machine's own is deleted by now
+    if there and there.machine_id != node.found.machine_id:
+        say(f"Node {name} is another machine ({there.address}): its subnet stays")
+        return []
+    subnets = ((RESERVATIONS, known.reservations.get(name)), (LEASES, known.leases.get(address)))
+    return [subnet_key(prefix, subnet) for prefix, subnet in subnets if subnet]
+
+
 @operation
 def subnet_released(node: Node) -> Commands:
     """
@@ -184,21 +195,14 @@ def subnet_released(node: Node) -> Commands:
     + node: the node
     """
     known = None if node.is_first_master else ask(EtcdSubnets, node.first_master)
-    mine = observe(HostFiles).ours(SUBNET_ENV)
-    if mine and not node.is_first_master and (known is None or not known.answers):
+    now = observe(HostFiles)
+    if now.ours(SUBNET_ENV) and not node.is_first_master and (known is None or not known.answers):
         say(f"etcd on {node.first_master.name} does not answer: it keeps the subnet reserved for node {node.joined_as}")
     # without a record the name and the address may be another machine's
-    mine = mine or observe(HostFiles).ours(NODE)
-    name, address = node.joined_as, str(node.found.record.get("address") or node.address)
-    there = (ask(ClusterNodes, node.first_master) or {}).get(name)  # this machine's own is deleted by now
-    if mine and there and there.machine_id != node.found.machine_id:
-        say(f"Node {name} is another machine ({there.address}): its subnet stays")
-        mine = None
-    reserved, lease = (known.reservations.get(name), known.leases.get(address)) if known and mine else (None, None)
-    keys = [subnet_key(prefix, subnet) for prefix, subnet in ((RESERVATIONS, reserved), (LEASES, lease)) if subnet]
+    keys = _own_keys(node, known) if known and (now.ours(SUBNET_ENV) or now.ours(NODE)) else []
     if not keys:
         host.noop("etcd knows no subnet of this node")
         return
-    say(f"Will delete the reservation of node {name} in etcd")
+    say(f"Will delete the reservation of node {node.joined_as} in etcd")
     delete = " && ".join(f"{ETCDCTL} del {key}" for key in keys)
     yield on_master(node.first_master, delete, "giving the subnet back")
