@@ -105,11 +105,16 @@ def same_node(node: Node) -> str | None:
     return None
 
 
+def _of_cluster(node: Node, key: str) -> str:
+    """What the record says of the cluster, or where a turndown kept etcd's data, what these are of; else empty."""
+    data = node.found.data if node.found.etcd_data else {}
+    return str(node.found.record.get(key) or data.get(key, ""))
+
+
 def same_services(node: Node) -> str | None:
     """Services keep their addresses in etcd, that of the DNS among them, and the API lets nobody change one."""
-    data = node.found.data if node.found.etcd_data else {}
     for key in ("service_network", "dns_server_ip"):
-        have = node.found.record.get(key) or data.get(key)
+        have = _of_cluster(node, key)
         if have and have != getattr(node.settings, key):
             what = "is a node" if node.found.record else "has the data"
             return (
@@ -121,8 +126,7 @@ def same_services(node: Node) -> str | None:
 
 def version_change(node: Node) -> str | None:
     """Another patch of the same minor is applied; an upgrade is more than that."""
-    data = node.found.data if node.found.etcd_data else {}
-    have = str(node.found.record.get("kubernetes") or data.get("kubernetes", ""))
+    have = _of_cluster(node, "kubernetes")
     minor, wanted = have.rsplit(".", 1)[0], node.settings.k8s_version
     if have and minor != wanted.rsplit(".", 1)[0]:
         verb = "runs" if node.found.record else "has the data of"
