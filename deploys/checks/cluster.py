@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from ..facts.etcd import RESERVATIONS, EtcdSubnets
 from ..facts.files import HostFiles
 from ..facts.platform import Platform
-from ..facts.sections import variables
 from ..observe import ask, observe
 from ..operations.flannel import subnet_of
 from ..phases import pki
@@ -59,7 +58,7 @@ def routes(node: Node) -> str | None:
 
 def recorded_network(node: Node) -> str | None:
     """A node keeps its subnet for life, so the pod network can't move under it."""
-    have = variables(node.found.subnet_env.splitlines()).get("FLANNEL_NETWORK")
+    have = node.found.flannel.get("FLANNEL_NETWORK")
     if have and have != node.settings.flannel_network:
         return (
             f"is a node in the pod network {have}; flannel_network can't be changed under it. Set it back, or turn the "

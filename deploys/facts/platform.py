@@ -25,7 +25,7 @@ from ..record import (
 )
 from .kernel import MODULES
 from .plausible import ADDRESS, unreadable
-from .sections import END, Bundle, Sections, first, json_object, number
+from .sections import END, Bundle, Sections, first, json_object, number, variables
 
 TOOLS = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock", "modprobe")
 """The commands of a host that a run uses."""
@@ -228,6 +228,11 @@ class Found:
     """Commands and files of the record whose text is not what it should be; nothing may be decided on it."""
     waited: bool = False
     """Whether the answer came only after something that an ended run had left at work."""
+
+    @property
+    def flannel(self) -> dict[str, str]:
+        """What subnet.env says, like FLANNEL_SUBNET; empty where there is none."""
+        return variables(self.subnet_env.splitlines())
 
     @property
     def resolv_conf(self) -> str:

@@ -19,7 +19,6 @@ from ..facts.backups import ABOUT, FORMAT, SNAPSHOT, STATUS, BackupFile
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import TLS
 from ..facts.files import Files, HostFiles
-from ..facts.sections import variables
 from ..observe import Commands, UnreadableError, observe, operation
 from ..plan import fail, say
 from ..record import BACKUPS, PKI, SUBNET_ENV
@@ -54,7 +53,7 @@ def about(node: Node, found: Files, authorities: Sequence[str], taken: str) -> s
             "node": node.joined_as,
             "address": recorded.get("address") or node.address,
             "kubernetes": recorded.get("kubernetes") or wanted.k8s_version,
-            "network": variables(node.found.subnet_env.splitlines()).get("FLANNEL_NETWORK") or wanted.flannel_network,
+            "network": node.found.flannel.get("FLANNEL_NETWORK") or wanted.flannel_network,
             "service_network": recorded.get("service_network") or wanted.service_network,
             "dns_server_ip": recorded.get("dns_server_ip") or wanted.dns_server_ip,
             "taken": taken,

@@ -8,7 +8,6 @@ import json
 from packaging.version import InvalidVersion, Version
 
 from ..facts.daemons import DaemonsFact
-from ..facts.sections import variables
 from ..observe import observe
 from ..operations.daemons import STAY_DOWN, Bounced, main_daemon, why_restart
 from ..operations.docker0 import main_daemon_restored
@@ -98,7 +97,7 @@ def revision(node: Node) -> str:
 
 def bip(node: Node) -> str | None:
     """docker0's address according to the record; None before the first run."""
-    return variables(node.found.subnet_env.splitlines()).get("FLANNEL_SUBNET")
+    return node.found.flannel.get("FLANNEL_SUBNET")
 
 
 def _rules(node: Node) -> list[str]:
