@@ -34,11 +34,11 @@ _CONTAINER = (
     f'{{{{if index .Config.Labels "{LABEL}"}}}}'
     '{"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}'
     f'{{{{else if index .Config.Labels "{POD}"}}}}'
-    f'program {{{{index .Config.Labels "{PROGRAM}"}}}} {{{{.State.StartedAt}}}}'
+    f'program {{"name":{{{{json (index .Config.Labels "{PROGRAM}")}}}},"started":{{{{json .State.StartedAt}}}}}}'
     '{{else}}other {"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}},'
     '"remove":{{json .HostConfig.AutoRemove}}}{{end}}'
 )
-"""A container of ours as JSON, one of a pod with its name and when it was started, one of somebody else's as JSON."""
+"""A container of ours as JSON; one of a pod, and one of somebody else's, with that word before."""
 
 _IMAGE = "{{.Repository}}:{{.Tag}}|{{.ID}}|{{.Repository}}@{{.Digest}}"
 
@@ -62,23 +62,22 @@ asked=; [ "$(id -u)" != 0 ] || ! command -v systemctl >/dev/null || asked=yes
 one() {{ unit=$1 socket=$2
   [ -n "$asked" ] || {{ echo "== $unit unit"; echo ActiveState=inactive; return 0; }}
   s=$(systemctl show $unit -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID 2>/dev/null)
-  echo "== $unit unit"; echo "$s"; pid=$(echo "$s" | sed -n 's/^MainPID=//p')
+  echo "== $unit unit"; echo "$s"; pid=${{s#*MainPID=}}; pid=${{pid%%[!0-9]*}}
   [ "${{pid:-0}}" != 0 ] || return 0
-  echo "== $unit command"; tr '\0' '\n' < /proc/$pid/cmdline | {HIDE}
+  command=$(tr '\0' '\n' < /proc/$pid/cmdline)
+  echo "== $unit command"; printf '%s\n' "$command" | {HIDE}
   echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
-  echo "$s" | grep -Eqx 'ActiveState=(active|reloading|refreshing)' || return 0
+  case $s in *ActiveState=active*|*ActiveState=reloading*|*ActiveState=refreshing*) ;; *) return 0;; esac
   d="timeout 20 docker -H unix://$socket"
   rows=$($d ps -a --no-trunc --format '{_ROW}'); rc=$?
-  echo "== $unit names"; echo "$rows" | cut -s -d'|' -f2
+  echo "== $unit names"; echo "$rows"
   echo "== $unit containers"; [ $rc = 0 ] || return 0
   c=$(echo "$rows" | sed -n 's/|[^|]*|[a-z][a-z]*$//p')
-  found=; [ -z "$c" ] || found=$($d inspect --format '{_CONTAINER}' $c) || [ $? = 1 ] || return 0
-  printf '%s\n' "$found" | grep '^{{'; programs=$(printf '%s\n' "$found" | sed -n 's/^program //p')
-  echo "== $unit others"; printf '%s\n' "$found" | sed -n 's/^other //p'
-  command=$(tr '\0' '\n' < /proc/$pid/cmdline)
-  root=$(echo "$command" | data_root); pidfile=$(echo "$command" | sed -n 's/^--pidfile=//p')
+  [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c || [ $? = 1 ] || return 0
+  root=$(echo "$command" | data_root); pidfile=/var/run/docker.pid
+  for word in $command; do case $word in --pidfile=*) pidfile=${{word#*=}};; esac; done
   lost=$(find "$root/containers" -mindepth 2 -maxdepth 2 -name config.v2.json \
-    ! -newer "${{pidfile:-/var/run/docker.pid}}" -exec grep -l {LABEL} {{}} + 2>/dev/null)
+    ! -newer "$pidfile" -exec grep -l {LABEL} {{}} + 2>/dev/null)
   if [ -n "$lost" ]; then
     echo "== $unit forgotten"
     for f in $lost; do
@@ -91,8 +90,7 @@ one() {{ unit=$1 socket=$2
   echo "== $unit answered"
 }}
 one docker-bootstrap {SOCKETS["bootstrap"]} &
-main=$(programs=; one docker {SOCKETS["main"]}
-echo "== programs"; echo "$programs")
+main=$(one docker {SOCKETS["main"]})
 wait; printf '%s\n' "$main"
 echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
@@ -203,6 +201,20 @@ def _other(line: str) -> Other:
     return Other(name.lstrip("/"), str(found.get("restart") or ""), bool(found.get("remove")))
 
 
+def _program(line: str) -> tuple[str, int]:
+    found = json_object(line) or {}
+    return str(found.get("name") or ""), _seconds(found.get("started"))
+
+
+def _kinds(lines: list[str]) -> dict[str, list[str]]:
+    """Containers by the word that stands before them: of ours there is none."""
+    kinds: dict[str, list[str]] = {"": [], "program": [], "other": []}
+    for line in filter(None, map(str.strip, lines)):
+        kind, _, text = line.partition(" ")
+        kinds[kind if kind in kinds else ""].append(text if kind in kinds else line)
+    return kinds
+
+
 _STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing")
 _IMAGE_LINE = re.compile(r"[^|\s]+\|(sha256:)?[0-9a-f]+\|[^|\s]+")
 _ID = re.compile(r"(sha256:)?[0-9a-f]+")
@@ -239,7 +251,9 @@ def _daemon(sections: Sections, unit: str) -> DaemonState:
     show = variables(sections.get(f"{unit} unit", []))
     _check(sections, unit, show)
     images = [line.split("|") for line in sections.get(f"{unit} images", [])]
-    containers = [_container(line) for line in sections.get(f"{unit} containers", []) if line.strip()]
+    rows = [line.split("|") for line in sections.get(f"{unit} names", [])]
+    kinds = _kinds(sections.get(f"{unit} containers", []))
+    containers = [_container(line) for line in kinds[""]]
     return DaemonState(
         active=show.get("ActiveState") == "active",
         enabled=show.get("UnitFileState") == "enabled",
@@ -250,8 +264,8 @@ def _daemon(sections: Sections, unit: str) -> DaemonState:
         unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
         answers=f"{unit} answered" in sections,
         containers={c.name: c for c in containers},
-        others=frozenset(",".join(sections.get(f"{unit} names", [])).split(",")) - {"", *(c.name for c in containers)},
-        running_others=tuple(_other(line) for line in sections.get(f"{unit} others", []) if line),
+        others=frozenset(n for row in rows if len(row) == 3 for n in row[1].split(",")) - {c.name for c in containers},
+        running_others=tuple(map(_other, kinds["other"])),
         images={name: row[1] for row in images if len(row) == 3 for name in (row[0], row[2]) if "<none>" not in name},
         down=show.get("LoadState") == "loaded" and f"{unit} answered" not in sections,
     )
@@ -265,12 +279,12 @@ class DaemonsFact(Bundle[Daemons]):
     @override
     def read(self, sections: Sections) -> Daemons:
         docker0, before = _docker0(sections["docker0"]), first(sections, "docker0 before")
-        programs = (line.rpartition(" ") for line in sections["programs"])
+        programs = map(_program, _kinds(sections.get("docker containers", []))["program"])
         return Daemons(
             _daemon(sections, "docker-bootstrap"),
             _daemon(sections, "docker"),
             docker0,
             before if _ADDRESS.fullmatch(before) else "",
             number(first(sections, "started")) or 0,
-            {name: _seconds(moment) for name, _, moment in programs if name},
+            {name: started for name, started in programs if name},
         )

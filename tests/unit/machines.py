@@ -91,7 +91,7 @@ def fake(words: object, others: Iterable[Mapping[str, Any]] = (), **data: object
 
     :param others: running containers of somebody else's in the main Docker.
     """
-    running = {"docker others": "\n".join(json.dumps(other) for other in others)}
+    running = {"docker containers": "\n".join(f"other {json.dumps(other)}" for other in others)}
     return {
         "fake_delay": 0,
         "fake_delay_jitter": 0,

@@ -154,7 +154,7 @@ def test_a_unit_whose_text_changed_since_needs_a_reload() -> None:
 def test_daemons_are_asked_for_no_longer_than_20_seconds_and_only_while_active() -> None:
     script = asked(DaemonsFact())
     assert 'd="timeout 20 docker -H unix://$socket"' in script
-    assert script.index("'ActiveState=(active|reloading|refreshing)' || return 0") < script.index("$d ps")
+    assert script.index("*ActiveState=refreshing*) ;; *) return 0;; esac") < script.index("$d ps")
 
 
 def test_files_of_a_master_have_contents_but_never_a_key() -> None:
@@ -172,10 +172,11 @@ def test_files_of_a_master_have_contents_but_never_a_key() -> None:
 def test_names_of_containers_that_are_not_ours_are_told() -> None:
     sample = lines("daemons-master")
     sample.insert(sample.index("== docker containers"), "== docker names")
-    sample[sample.index("== docker containers") : sample.index("== docker containers")] = ["kubelet", "db,web/db"]
+    rows = ["1f|kubelet|ours", "2e|db,web/db|other", "3d|idle|", "4c|k8s_POD_x|program"]
+    sample[sample.index("== docker containers") : sample.index("== docker containers")] = rows
     found = DaemonsFact().process(sample).main
     assert set(found.containers) == {"kubelet"}
-    assert found.others == {"db", "web/db"}
+    assert found.others == {"db", "web/db", "idle", "k8s_POD_x"}
 
 
 def test_a_file_beside_ours_is_foreign_and_is_not_read() -> None:

@@ -166,12 +166,15 @@ def test_docker_inspect_with_any_part_of_another_type() -> None:
     for value in _hostile(CONTAINER):
         survives(DaemonsFact, edited("daemons-master", {"docker containers": json.dumps(value)}))
     for value in _hostile({"name": "/web", "restart": "no", "remove": False}):
-        survives(DaemonsFact, edited("daemons-master", {"docker others": json.dumps(value)}))
+        survives(DaemonsFact, edited("daemons-master", {"docker containers": f"other {json.dumps(value)}"}))
+    for value in _hostile({"name": "kube-proxy", "started": "2026-11-23T01:35:37.5Z"}):
+        survives(DaemonsFact, edited("daemons-master", {"docker containers": f"program {json.dumps(value)}"}))
 
 
 @pytest.mark.parametrize("name", [None, 7, ["/web"], "/we\x1b[31mb"])
 def test_a_container_of_others_whose_name_can_not_be_one_is_refused(name: object) -> None:
-    answer = edited("daemons-master", {"docker others": json.dumps({"name": name, "restart": "no", "remove": False})})
+    other = json.dumps({"name": name, "restart": "no", "remove": False})
+    answer = edited("daemons-master", {"docker containers": f"other {other}"})
     with pytest.raises(FactProcessError, match="instead of a container"):
         DaemonsFact().process(answer)
 

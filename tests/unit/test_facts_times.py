@@ -32,9 +32,9 @@ def test_a_moment_that_is_none_is_not_known(moment: object) -> None:
 
 
 def test_programs_in_pods_and_the_bootstrap_daemon_tell_it_too() -> None:
-    programs = "kube-proxy 2026-11-23T01:35:37.5Z\nPOD 2026-11-23T01:35:37.1Z"
-    found = DaemonsFact().process(edited("daemons-master", {"programs": programs, "started": "1795397700"}))
-    assert found.programs["kube-proxy"] == KUBELET_STARTED
+    programs = 'program {"name":"kube-proxy","started":"2026-11-23T01:35:37.5Z"}\nprogram {"name":"","started":""}'
+    found = DaemonsFact().process(edited("daemons-master", {"docker containers": programs, "started": "1795397700"}))
+    assert found.programs == {"kube-proxy": KUBELET_STARTED}
     assert found.bootstrap_started == 1795397700
     silent = DaemonsFact().process(lines("daemons-fresh"))
     assert (silent.programs, silent.bootstrap_started) == ({}, 0)

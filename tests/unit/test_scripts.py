@@ -325,13 +325,14 @@ case "$*" in
 *" inspect "*" k d p")
   printf '%s\\n' '{"name":"/kubelet","state":{"Running":true},"labels":{"io.docker-multinode.spec":"[\\"a\\\\n\\"]"}}'
   echo 'other {"name":"/db","restart":"no","remove":false}'
-  echo 'program kube-proxy 2026-11-23T01:35:41.5Z';;
+  echo 'program {"name":"kube-proxy","started":"2026-11-23T01:35:41.5Z"}';;
 *docker-bootstrap.sock*" images -a "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234";;
 *" images -a "*) echo "reg/a:1|sha256:1234|reg/a@sha256:1234"; echo "<none>:<none>|sha256:1235|<none>@<none>";;
 *" images -q "*) echo 123456;;
 *) echo "unexpected: $*" >&2; exit 1;;
 esac
 """
+PROGRAM = DOCKER[DOCKER.index("echo 'program") : DOCKER.index('\n*docker-bootstrap.sock*" images')]
 SYSTEMCTL = """
 echo ActiveState=active; echo MainPID=$PPID
 """
@@ -355,6 +356,7 @@ def test_the_daemons_fact_tells_ours_the_cluster_s_and_other_containers_apart(tm
     assert (found.main.running_others, found.bootstrap.running_others) == ((Other("db", "no", False),), ())
     assert (set(found.bootstrap.containers), set(found.bootstrap.others)) == ({"etcd"}, set())
     assert found.main.containers["kubelet"].spec == ["a\n"]
+    assert (found.main.command[0], found.main.command[-1]) == ("sh", 'echo "== end"'), "as it stands in /proc"
     assert set(found.programs) == {"kube-proxy"}
     assert (found.main.unfinished, found.bootstrap.unfinished) == (("123456",), ())
     assert found.main.answers
@@ -362,13 +364,13 @@ def test_the_daemons_fact_tells_ours_the_cluster_s_and_other_containers_apart(tm
 
 
 def test_a_pod_that_ends_while_the_daemon_is_asked_is_not_there_and_hides_no_container(tmp_path: Path) -> None:
-    ends = DOCKER.replace("  echo 'program kube-proxy 2026-11-23T01:35:41.5Z';;", "  exit 1;;")
+    ends = DOCKER.replace(PROGRAM, "exit 1;;")
     found = DaemonsFact().process(asked_daemons(tmp_path, ends))
     assert (set(found.main.containers), set(found.programs), found.main.answers) == ({"kubelet"}, set(), True)
 
 
 def test_a_daemon_that_hangs_when_it_is_asked_for_its_containers_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
-    hangs = DOCKER.replace("  echo 'program kube-proxy 2026-11-23T01:35:41.5Z';;", "  exit 124;;")
+    hangs = DOCKER.replace(PROGRAM, "exit 124;;")
     with pytest.raises(FactProcessError, match="docker does not answer"):
         DaemonsFact().process(asked_daemons(tmp_path, hangs))
 
