@@ -19,6 +19,9 @@ ARCHES: dict[str, str] = {
     "ppc64le": "ppc64le",
 }
 
+#: A machine's arch, and that of a 32-bit system on its kernel (Raspberry Pi OS), which Docker and its images have.
+NARROWER: frozenset[tuple[str, str]] = frozenset({("arm64", "arm"), ("amd64", "386")})
+
 #: What a refused machine is called, and why.
 REFUSED_ARCHES: dict[str, str] = {
     "i386": "32-bit x86 has had no Kubernetes server binaries since v1.3",

@@ -194,8 +194,9 @@ def _arch(host: str, wanted: Settings, found: Found) -> str:
     if arch is None:
         known = ", ".join(sorted(set(platforms.ARCHES.values())))
         raise DeployError(f"{host}: says its arch is {shown(found.machine)}, which is not one of {known}")
-    # a 64-bit kernel may run a 32-bit system (Raspberry Pi OS): arch may name the narrower one
-    if wanted.arch and wanted.arch != arch and (arch, wanted.arch) != ("arm64", "arm"):
+    if (arch, found.docker_arch) in platforms.NARROWER:
+        arch = found.docker_arch
+    if wanted.arch and wanted.arch != arch and (arch, wanted.arch) not in platforms.NARROWER:
         raise DeployError(f"{host}: arch is set to {wanted.arch}, but the host is {found.machine} ({arch})")
     return wanted.arch or arch
 

@@ -216,6 +216,8 @@ class Found:
     etcd_data: bool
     etcd_ca: bool
     docker_version: str
+    docker_arch: str
+    """What Docker was built for, by Go's name: an image that it pulls is for that."""
     docker_api: str
     """Newest API version that Docker speaks."""
     docker_min_api: str
@@ -334,6 +336,7 @@ class Platform(Bundle[Found]):
             etcd_data=first(sections, "etcd-data") == "yes",
             etcd_ca=first(sections, "ca") == "yes",
             docker_version=str(version.get("Version", "")),
+            docker_arch=str(version.get("Arch", "")),
             docker_api=str(version.get("ApiVersion", "")),
             docker_min_api=str(version.get("MinAPIVersion", "")),
             docker_root=first(sections, "docker-root"),

@@ -51,6 +51,7 @@ def answer(
     sample: str = "platform-fresh-docker26",
     daemon_json: str | Mapping[str, Any] | None = None,
     docker: str | None = None,
+    docker_arch: str | None = None,
     api: str | None = None,
     record: Mapping[str, Any] | None = None,
     without_tools: tuple[str, ...] = (),
@@ -73,8 +74,8 @@ def answer(
         mine["daemon__json"] = base64.b64encode(text.encode()).decode()
     if record is not None:
         mine["record"] = base64.b64encode(json.dumps(record).encode()).decode()
-    if docker is not None or api is not None:
-        changes = {k: v for k, v in (("Version", docker), ("ApiVersion", api)) if v is not None}
+    changes = {k: v for k, v in (("Version", docker), ("Arch", docker_arch), ("ApiVersion", api)) if v is not None}
+    if changes:
         mine["docker_version"] = _changed(sample, "docker-version", changes)
     if without_tools:
         mine["tools"] = "\n".join(t for t in _section(lines(sample), "tools") if t not in without_tools)

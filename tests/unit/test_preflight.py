@@ -85,7 +85,8 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("swarm", {}, {"swarm": "yes"}, "docker swarm leave"),
     ("docker_root", {}, {"docker_root": "/var/lib"}, "data-root is /var/lib"),
     ("readable", {}, {"docker_root": "/srv/my docker"}, "what dockerd's data-root says there"),
-    ("arch_exists", {}, {"machine": "armv7l"}, "arm"),
+    ("arch_exists", {}, {"machine": "armv7l"}, "is arm, for which Kubernetes"),
+    ("arch_exists", {}, {"machine": "aarch64", "docker_arch": "arm"}, "is arm, for which Kubernetes"),
     ("cgroups", {}, {"cgroup_controllers": "cpu io"}, "cgroup_enable=memory"),
     (
         "modules",

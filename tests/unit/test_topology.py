@@ -48,6 +48,18 @@ def test_a_32_bit_system_on_a_64_bit_kernel_may_be_named() -> None:
     assert World(platforms=dict(pi), data={"arch": "arm"}).node().arch == "arm"
 
 
+@pytest.mark.parametrize(
+    ("machine", "docker", "arch"),
+    [("aarch64", "arm", "arm"), ("x86_64", "386", "386"), ("aarch64", "arm64", "arm64"), ("aarch64", "?", "arm64")],
+)
+def test_a_32_bit_system_on_a_64_bit_kernel_is_known_by_its_docker(machine: str, docker: str, arch: str) -> None:
+    pi = {"m1": machines.found("m1", "10.0.0.11", machine=machine, docker_arch=docker)}
+    assert World(platforms=dict(pi)).node().arch == arch
+    if arch == "arm":
+        with pytest.raises(DeployError, match=r"arch is set to arm64, but the host is aarch64 \(arm\)"):
+            World(platforms=dict(pi), data={"arch": "arm64"}).node()
+
+
 def test_images_keep_their_path_in_another_registry() -> None:
     upstream, mine = World().node(), World(data={"image_registry": "r.lan:5000/k8s"}).node()
     for reference, moved in (("registry.k8s.io/coredns/coredns:v1", "r.lan:5000/k8s/coredns/coredns:v1"),
