@@ -65,7 +65,8 @@ def about(node: Node, found: Files, authorities: Sequence[str], taken: str) -> s
 def destination(path: str, name: str) -> Path:
     """Where the control machine's copy goes: a new file, or one in that directory."""
     place = Path(path).expanduser()
-    return place / name if os.path.isdir(place) else place  # the path's own is_dir() raises where it may not look
+    # the path's own is_dir() raises where it may not look
+    return place / name if path.endswith("/") or os.path.isdir(place) else place
 
 
 def _fetch(state: State, host: Host, path: str, place: Path) -> bool:
