@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
@@ -87,6 +88,17 @@ def commit() -> str:
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + (" with uncommitted changes" if changed else "")
 
 
+def _machine() -> str:
+    """What of the machine may matter to a reader."""
+    kernel = re.match(r"[0-9.]*", platform.release())
+    cgroup = "v2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "v1"
+    system = platform.freedesktop_os_release()
+    return (
+        f"{platform.machine()}, {system['NAME']} {system.get('VERSION_ID', '')}, Linux {kernel[0] if kernel else ''}, "
+        f"cgroup {cgroup}, Python {platform.python_version()}"
+    )
+
+
 def text(results: Sequence[Result], commit: str, date: str) -> str:
     """The report as Markdown."""
     verdicts = {result.verdict for result in results}
@@ -98,7 +110,7 @@ def text(results: Sequence[Result], commit: str, date: str) -> str:
         f"- Result: **{next(v for v in ('FAILED', 'stopped', 'passed') if v in verdicts)}**",
         f"- Commit: {commit}",
         f"- Date: {date}",
-        f"- Machine: {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}",
+        f"- Machine: {_machine()}",
         "",
         "| stage | result | time | passed | failed | skipped |",
         "|---|---|---:|---:|---:|---:|",
