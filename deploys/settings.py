@@ -206,7 +206,7 @@ class Settings:
     purge_data: bool = option(
         values.boolean,
         False,
-        "deploys/turndown.py also removes the data: etcd, keys, backups, the node's subnet, images.",
+        "deploys/turndown.py also removes the data: etcd, keys, backups, the node's subnet, images of ours.",
     )
 
     @property

@@ -43,7 +43,7 @@ def _data(paths: tuple[str, ...]) -> Iterator[str]:
     if left.backups:
         yield f"{BACKUPS}: {len(left.backups)} backups"
     if files.files:
-        yield "images: a new install need not pull or build them again"
+        yield "images of the main Docker: a new install need not pull or build them again"
         yield "purge_data=true removes these too"
 
 

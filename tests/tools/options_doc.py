@@ -82,8 +82,10 @@ A name that is almost one of these is refused, with the name that was probably m
 deploy sets.
 
 A file that a flag of the apiserver or the controller-manager names (an audit policy, say) must lie in
-/etc/kubernetes/pki on the master: they see no other directory. Put it there after the first run, which refuses files
-that are not its own; later runs leave it alone. A turndown does, too: move it away before you install there again.
+/etc/kubernetes/pki on the master: they see no other directory, and can't write there; an audit log goes to `-`, and is
+read by `kubectl logs`. The first run refuses files that are not its own: let it run without the flag, put the file
+there, then set the flag. Later runs leave the file alone. A turndown does, too: move it away before you install there
+again.
 
 ## All of them
 
