@@ -41,6 +41,7 @@ class RestartStrategy:
     :param active: succeeds where ``{unit}`` runs.
     :param start_once: starts the main Docker with one more flag, for this one time; ``{command}``, ``{flag}``,
         each one word of the shell.
+    :param once: path of the file by which it does that; an ended run may have left it.
     :param needing: prints the running units that end when ``{unit}`` is stopped, and do not start with it.
     """
 
@@ -55,8 +56,11 @@ class RestartStrategy:
     active: str
     state: str
     start_once: str
+    once: str
     needing: str
 
+
+_ONCE = "/run/systemd/system/docker.service.d/zzz-once.conf"
 
 RESTART_STRATEGIES: dict[str, RestartStrategy] = {
     "systemd": RestartStrategy(
@@ -73,11 +77,12 @@ RESTART_STRATEGIES: dict[str, RestartStrategy] = {
         state="systemctl is-active {unit}; "
         "journalctl -u {unit} -n 60 --no-pager -o cat | grep -v level=info | tail -n 20",
         start_once=(
-            "d=/run/systemd/system/docker.service.d; mkdir -p $d; "
-            "printf '[Service]\\nExecStart=\\nExecStart=%s %s\\n' {command} {flag} > $d/zzz-once.conf; "
+            f"d={_ONCE.rpartition('/')[0]}; mkdir -p $d; "
+            f"printf '[Service]\\nExecStart=\\nExecStart=%s %s\\n' {{command}} {{flag}} > {_ONCE}; "
             "systemctl daemon-reload; systemctl reset-failed docker; systemctl start docker; rc=$?; "
-            "rm -f $d/zzz-once.conf; rmdir $d 2>/dev/null; systemctl daemon-reload; [ $rc = 0 ]"
+            f"rm -f {_ONCE}; rmdir $d 2>/dev/null; systemctl daemon-reload; [ $rc = 0 ]"
         ),
+        once=_ONCE,
         needing=(
             "for u in $(systemctl show {unit}.service -p RequiredBy -p BoundBy -p ConsistsOf --value); do "
             "! systemctl is-active --quiet $u || echo $u; done"

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from packaging.version import InvalidVersion, Version
 
 from ..facts.daemons import DaemonsFact
+from ..facts.files import HostFiles
 from ..facts.platform import HIDDEN
 from ..facts.sections import shown
 from ..observe import observe
 from ..operations.containers import taken
+from ..operations.daemons import BOOTSTRAP
 from ..phases import docker
 from ..phases.control_plane import KUBELET_CONTAINER
-from ..record import BOOTSTRAP_DATA
+from ..record import BEFORE_PATHS, BOOTSTRAP_DATA, BOOTSTRAP_UNIT
 from ..topology import Node
 
 
@@ -98,7 +100,7 @@ def daemon_json(node: Node) -> str | None:
 
 def docker_unit(node: Node) -> str | None:
     """The unit's command is one that flags can be added to."""
-    command = docker.command_of(node.found.docker_unit, docker.drop_in_path(node))
+    command = docker.command(node)
     if command is None:
         return "docker.service has no ExecStart that can be read; look with: systemctl cat docker"
     if HIDDEN in command:
@@ -124,7 +126,7 @@ def _flags_of_others(node: Node, command: str) -> str | None:
 
 def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, object]]:
     """Flags with their values: ``--a=b``, ``--a b``, ``--a`` (true), ``-b c`` (dockerd's short --bridge)."""
-    for word, following in zip(words, (*words[1:], "-"), strict=True):
+    for word, following in zip(words, (*words, "-")[1:], strict=True):
         name, equals, value = word.partition("=")
         if not word.startswith("-"):
             continue
@@ -132,6 +134,17 @@ def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, object]]:
             value = "true" if following.startswith("-") else following
         name = "bridge" if name == "-b" else name.removeprefix("--")
         yield name, {"true": True, "false": False}.get(value, value)
+
+
+def bootstrap_name(node: Node) -> str | None:
+    """The bootstrap daemon's unit is ours or not there: other set-ups of Kubernetes give theirs this name."""
+    state, files = observe(DaemonsFact, node.host).bootstrap, observe(HostFiles, node.host)
+    if not (state.active or state.down) or files.ours(BOOTSTRAP_UNIT) or files.ours(BEFORE_PATHS):
+        return None
+    return (
+        f"{BOOTSTRAP}.service is there, and is not of docker-multinode; remove it first, by what installed it or with: "
+        f"systemctl disable --now {BOOTSTRAP}, its file and systemctl daemon-reload"
+    )
 
 
 def docker_names(node: Node) -> str | None:

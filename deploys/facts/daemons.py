@@ -24,6 +24,9 @@ LABEL = "io.docker-multinode.spec"
 IMAGE_LABEL = "io.docker-multinode.node-image"
 """Label of every image that a build of the node image makes."""
 
+COMMENT = "docker-multinode"
+"""Of a rule of ours in a chain of somebody else's."""
+
 POD = "io.kubernetes.docker.type"
 """Label that cri-dockerd gives to each container of a pod."""
 
@@ -50,7 +53,8 @@ _ROW = (
 """A container's id, names, and why more is asked of it."""
 
 # A dockerd that starts on a full disk does not know its containers of before until it starts again: it registers one
-# by writing its config.v2.json anew (measured on 26.1.5). So only one that is older than the daemon can be such.
+# by writing its config.v2.json anew (measured on 26.1.5). So only one that is older than the daemon can be such. One of
+# another storage driver dockerd leaves out for good (moby, daemon/daemon.go).
 # A host whose login is not root's, or that has no systemd, is not asked: preflight refuses it.
 # A daemon is asked only while its unit is active and never for longer than 20 s: a docker command at a
 # daemon that waits to start would hang, and one at a socket-activated daemon would start it.
@@ -75,13 +79,15 @@ one() {{ unit=$1 socket=$2
   c=$(echo "$rows" | sed -n 's/|[^|]*|[a-z][a-z]*$//p')
   [ -z "$c" ] || $d inspect --format '{_CONTAINER}' $c || [ $? = 1 ] || return 0
   root=$(echo "$command" | data_root); pidfile=/var/run/docker.pid
-  for word in $command; do case $word in --pidfile=*) pidfile=${{word#*=}};; esac; done
+  case $command in *--pidfile=*) pidfile=$(echo "$command" | sed -n 's/^--pidfile=//p');; esac
   lost=$(find "$root/containers" -mindepth 2 -maxdepth 2 -name config.v2.json \
     ! -newer "$pidfile" -exec grep -l {LABEL} {{}} + 2>/dev/null)
   if [ -n "$lost" ]; then
+    driver=$($d info --format '{{{{.Driver}}}}') || return 0
     echo "== $unit forgotten"
     for f in $lost; do
-      id=${{f%/*}}; case "$rows" in *"${{id##*/}}"*) ;; *) sed -n 's|.*"Name":"/\([^"]*\)".*|\1|p' "$f";; esac
+      id=${{f%/*}}; case "$rows" in *"${{id##*/}}"*) continue;; esac
+      ! grep -qF "\"Driver\":\"$driver\"" "$f" || sed -n 's|.*"Name":"/\([^"]*\)".*|\1|p' "$f"
     done
   fi
   echo "== $unit images"; images=$($d images -a --digests --no-trunc --format '{_IMAGE}') || return 0; echo "$images"
@@ -93,6 +99,7 @@ one docker-bootstrap {SOCKETS["bootstrap"]} &
 main=$(one docker {SOCKETS["main"]})
 wait; printf '%s\n' "$main"
 echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
+echo "== docker-user"; iptables -w 5 -S DOCKER-USER 2>/dev/null | grep -e '--comment {COMMENT} '
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
 echo "== docker0 before"; cat {BEFORE}/docker0 2>/dev/null
 {END}
@@ -160,6 +167,8 @@ class Daemons:
     """Address of docker0 with its prefix length, or an empty string."""
     docker0_before: str = ""
     """The one that it had before us, by the record; empty where the record does not say."""
+    rules: tuple[str, ...] = ()
+    """Rules of ours in the chain DOCKER-USER."""
     bootstrap_started: int = 0
     """When the bootstrap daemon was started last, in seconds since 1970; 0 where that is not known."""
     programs: Mapping[str, int] = field(default_factory=dict)
@@ -285,6 +294,7 @@ class DaemonsFact(Bundle[Daemons]):
             _daemon(sections, "docker"),
             docker0,
             before if _ADDRESS.fullmatch(before) else "",
+            tuple(line for line in sections["docker-user"] if line),
             number(first(sections, "started")) or 0,
             {name: started for name, started in programs if name},
         )

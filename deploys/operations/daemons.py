@@ -16,11 +16,11 @@ from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation, removal
 from ..plan import say
 from ..platforms import RestartStrategy
-from ..record import BEFORE, BOOTSTRAP_DATA, NODE, RECORD
+from ..record import BOOTSTRAP_DATA, NODE, RECORD
 from ..subnets import gateway
 from ..topology import Node
 from .changes import changed
-from .files import File, note, remove_files, unread
+from .files import File, remove_files, unread
 from .flannel import subnet_of
 
 BOOTSTRAP = "docker-bootstrap"
@@ -92,6 +92,11 @@ def bounce(command: str, restart: RestartStrategy) -> str:
     )
 
 
+def _set(rule: str) -> str:
+    """As the drop-in does when Docker starts."""
+    return f"{{ iptables -w -C {rule} 2>/dev/null || iptables -w -I {rule}; }}"
+
+
 def or_evidence(command: str, restart: RestartStrategy, unit: str) -> str:
     """The command; where it fails, what the unit says of it, and failure."""
     state = restart.state.format(unit=unit)
@@ -127,6 +132,10 @@ def bootstrap_daemon(restart: RestartStrategy, revision: str, reads: Sequence[Fi
     )
 
 
+def _bootstrap_is_there(unit: str) -> bool:
+    return bool(observe(HostFiles).ours(unit)) or BOOTSTRAP_DATA in observe(Leftovers).paths
+
+
 @operation
 def bootstrap_daemon_started(restart: RestartStrategy, unit: str) -> Commands:
     """
@@ -136,8 +145,7 @@ def bootstrap_daemon_started(restart: RestartStrategy, unit: str) -> Commands:
     + restart: how, on this host
     + unit: path of its unit
     """
-    there = observe(HostFiles).ours(unit) or BOOTSTRAP_DATA in observe(Leftovers).paths
-    if observe(DaemonsFact).bootstrap.active or not there:
+    if observe(DaemonsFact).bootstrap.active or not _bootstrap_is_there(unit):
         host.noop("the bootstrap daemon runs, or is not there")
         return
     say("Will start the bootstrap daemon, which is down, and then remove flannel and etcd, which only it knows")
@@ -145,14 +153,15 @@ def bootstrap_daemon_started(restart: RestartStrategy, unit: str) -> Commands:
 
 
 @removal
-def no_bootstrap_daemon(restart: RestartStrategy) -> Commands:
+def no_bootstrap_daemon(restart: RestartStrategy, unit: str) -> Commands:
     """
     Ensure that the bootstrap daemon is stopped and not enabled.
 
     + restart: how, on this host
+    + unit: path of its unit; another one with this name is somebody else's
     """
     state = observe(DaemonsFact).bootstrap
-    if not state.active and not state.enabled and BOOTSTRAP_DATA not in observe(Leftovers).paths:
+    if not _bootstrap_is_there(unit):
         host.noop("the bootstrap daemon is not there")
         return
     say(
@@ -192,6 +201,7 @@ def main_daemon(
     node: Node,
     flags: tuple[str, ...],
     revision: str,
+    rules: Sequence[str],
     drop_in: str,
     bounced: Bounced,
     when: Sequence[OperationMeta] = (),
@@ -203,6 +213,7 @@ def main_daemon(
     + node: whose subnet docker0 gets, by whose restart strategy
     + flags: what must stand in its command line
     + revision: hash of the environment that it must have from us
+    + rules: of ours in the chain DOCKER-USER, as iptables takes them; Docker's start sets them
     + drop_in: path of our drop-in, for the way back
     + bounced: running containers of others, named in the plan
     + when: operations that write what systemd has to read again
@@ -211,9 +222,13 @@ def main_daemon(
     bip = gateway(subnet_of(node, observe(EtcdSubnets, node.first_master)))
     why = why_restart(now, flags, bip, revision)
     if why is None:
-        if now.main.needs_reload or changed(when):
+        reload, lost = now.main.needs_reload or changed(when), rules if not now.rules else ()
+        if reload:
             say("Will let systemd read docker's unit again; docker is not restarted")
-            yield StringCommand(restart.reload)
+        if lost:
+            say("Will set rules of iptables that somebody removed:", *lost)
+        if reload or lost:
+            yield StringCommand(" && ".join([*([restart.reload] if reload else []), *map(_set, lost)]))
             return
         host.noop("the main Docker runs on the pod network")
         return
@@ -222,7 +237,6 @@ def main_daemon(
         f"[ -e {drop_in} ] || {{ echo 'docker is not restarted, for {drop_in} is not there; run this again, "
         "which writes it' >&2; exit 1; }"
     )
-    keep = f"[ -e {BEFORE}/docker0 ] || {{ {note(f'{BEFORE}/docker0', now.docker0)}; }} || exit 1"
     go = restart.restart.format(unit=MAIN)
     failed = f"{RECORD}/docker-drop-in.failed"
     back = f"mv -f {drop_in} {failed}; {restart.reload}; {go}"
@@ -233,24 +247,31 @@ def main_daemon(
         f"'it was started without our drop-in, which is kept as {failed}' >&2; false; }}"
     )
     yield StringCommand(
-        f"{written}; {keep}; {restart.reload}; {{ {bounce(go_or_back, restart)}; }} || exit 1; "
+        f"{written}; {restart.reload}; {{ {bounce(go_or_back, restart)}; }} || exit 1; "
         f"ip -4 -o addr show dev docker0 | grep -qF ' {bip} ' || "
         f'{{ echo "docker0 did not get {bip}: $(ip -4 -o addr show dev docker0)" >&2; exit 1; }}'
     )
 
 
 @operation
-def main_daemon_started(restart: RestartStrategy, drop_in: str) -> Commands:
+def main_daemon_started(restart: RestartStrategy, drop_in: str, bounced: Bounced) -> Commands:
     """
-    Ensure that the main Docker of a node runs, so that our containers can be taken out of it. If it does not
-    come up with our drop-in, it is started without.
+    Ensure that the main Docker of a node runs and knows our containers, so that they can be taken out of it. If it
+    does not come up with our drop-in, it is started without.
 
     + restart: how, on this host
     + drop_in: path of our drop-in
+    + bounced: running containers of others, named in the plan
     """
-    known = observe(HostFiles)
-    if observe(DaemonsFact).main.active or not (known.ours(NODE) or known.ours(drop_in)):
+    known, main = observe(HostFiles), observe(DaemonsFact).main
+    if (main.active and not main.forgotten) or not (known.ours(NODE) or known.ours(drop_in)):
         host.noop("the main Docker runs, or nothing of ours does in it")
+        return
+    if main.active:
+        lost = ", ".join(main.forgotten)
+        say(f"Will restart the main Docker, which lost {lost} when it started on a full disk; which restarts {bounced}")
+        again = or_evidence(restart.restart.format(unit=MAIN), restart, MAIN)
+        yield StringCommand(bounce(f"( {again} )", restart))
         return
     say("Will start the main Docker, which is down, and then remove the kubelet and its pods, which only it knows")
     go = restart.start.format(unit=MAIN)

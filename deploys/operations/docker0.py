@@ -16,6 +16,7 @@ from ..record import BEFORE, NODE, SUBNET_ENV
 from ..subnets import DOCKER_POOLS, bridge_address, gateway
 from ..topology import Node
 from .daemons import MAIN, Bounced, bounce, or_evidence
+from .files import note
 from .flannel import recorded
 
 
@@ -39,6 +40,21 @@ def _wanted(node: Node) -> tuple[str, str | None]:
 
 
 @operation
+def docker0_recorded(drop_in: str) -> Commands:
+    """
+    Ensure that the record says what address docker0 had before us, ere the drop-in is written.
+
+    + drop_in: path of our drop-in
+    """
+    now, path = observe(DaemonsFact), f"{BEFORE}/docker0"
+    if now.docker0_before or observe(HostFiles).ours(drop_in):
+        host.noop("the record knows docker0's address before us")
+        return
+    say(f"Will record in {path} the address that docker0 has: {now.docker0 or 'none'}")
+    yield StringCommand(f"[ -e {path} ] || {{ {note(path, now.docker0)}; }}")
+
+
+@operation
 def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounced) -> Commands:
     """
     Start the main Docker without our drop-in, which is gone by now; docker0 gets its old address, or, where a
@@ -53,7 +69,8 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
     mine = recorded(files.content(SUBNET_ENV))
     ours = mine is not None and f"--bip={gateway(mine)}" in now.main.command
     wanted, taken_by = _wanted(node)
-    if not ours and wanted in ("", now.docker0):
+    halfway = wanted and f"--bip={wanted}" in now.main.command  # an ended run left Docker so
+    if not ours and not halfway and wanted in ("", now.docker0):
         if files.ours(drop_in) or (now.main.needs_reload and files.ours(NODE)):
             say("Will let systemd read docker's unit again; docker is not restarted")
             yield StringCommand(restart.reload)

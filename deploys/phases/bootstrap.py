@@ -73,7 +73,7 @@ def _config(node: Node) -> File:
 
 
 def _with_passwords(node: Node) -> dict[str, Any]:
-    _, out, err = run(node.host, f'echo "== daemon.json"; cat /etc/docker/daemon.json; {END}')
+    _, out, err = run(node.host, f'echo "== daemon.json"; cat /etc/docker/daemon.json; echo; {END}')
     # a login shell may print something before and after it
     found = json_object("\n".join(parts(out.splitlines()).get("daemon.json", [])))
     if found is None:
@@ -139,7 +139,7 @@ def apply(node: Node) -> None:
 
 def remove(node: Node) -> None:
     """Stop it; its images go with it, etcd's data does not lie there."""
-    no_bootstrap_daemon(name="Stop the bootstrap daemon", restart=node.restart)
+    no_bootstrap_daemon(name="Stop the bootstrap daemon", restart=node.restart, unit=unit_path(node))
     no_files(name="Remove the bootstrap daemon's unit", paths=(unit_path(node), BOOTSTRAP_CONFIG))
     no_links(name="Remove the bootstrap daemon's bridge", links=(BRIDGE,))
     no_directories(

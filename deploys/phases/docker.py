@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 
 from packaging.version import InvalidVersion, Version
 
-from ..facts.daemons import DaemonsFact
+from ..facts.daemons import COMMENT, DaemonsFact
 from ..observe import observe
 from ..operations.daemons import STAY_DOWN, Bounced, main_daemon, why_restart
-from ..operations.docker0 import main_daemon_restored
+from ..operations.docker0 import docker0_recorded, main_daemon_restored
 from ..operations.files import File, files, no_files
 from ..operations.images import no_images
 from ..operations.leftovers import no_rules
@@ -39,17 +40,17 @@ def drops_routed(node: Node) -> bool:
     return docker_version(node) >= Version("28.2")
 
 
-def command_of(unit: tuple[str, ...], ours: str) -> str | None:
+def command_of(unit: tuple[str, ...], ours: Collection[str]) -> str | None:
     """The command that docker's unit runs without us: of its own file and of foreign drop-ins.
 
     :param unit: what ``systemctl cat`` prints, a ``# /path`` line before each file.
-    :param ours: path of our drop-in, which is left out.
+    :param ours: paths of drop-ins of ours, which are left out.
     """
     command, skip = None, False
     for line in _joined(unit):
         key, equals, value = line.partition("=")
         if line.startswith("# /"):
-            skip = line[2:].strip() == ours
+            skip = line[2:].strip() in ours
         elif not skip and equals and key.strip() == "ExecStart":
             command = value.strip() or None
     return command
@@ -106,13 +107,18 @@ def _rules(node: Node) -> list[str]:
         return []
     return [
         f"DOCKER-USER -i {interface} -o docker0 -s {node.settings.flannel_network} "
-        "-m comment --comment docker-multinode -j ACCEPT"
+        f"-m comment --comment {COMMENT} -j ACCEPT"
     ]
 
 
 def drop_in_path(node: Node) -> str:
     """Where our drop-in lies; zz: after all others."""
     return f"{node.restart.unit_dir}/docker.service.d/zz-docker-multinode.conf"
+
+
+def command(node: Node) -> str | None:
+    """The command that the host's docker.service runs without us; None where it can't be read."""
+    return command_of(node.found.docker_unit, (drop_in_path(node), node.restart.once))
 
 
 def drop_in(node: Node) -> File:
@@ -123,7 +129,7 @@ def drop_in(node: Node) -> File:
         subnet_env=SUBNET_ENV,
         environment=proxies(node),
         revision=revision(node),
-        command=command_of(node.found.docker_unit, path) or f"{node.found.dockerd} -H fd://",
+        command=command(node) or f"{node.found.dockerd} -H fd://",
         flags=flags(node),
         rules=_rules(node),
     )
@@ -157,12 +163,15 @@ def runs_ours(node: Node) -> bool:
 
 def apply(node: Node) -> None:
     """Write the drop-in and restart the main Docker on the node's subnet; all its changes are here."""
+    # first: from then on any start of Docker moves docker0
+    docker0_recorded(name="Record docker0's address", drop_in=drop_in_path(node))
     wrote = files(name="Write docker's drop-in", wanted=[drop_in(node)])
     main_daemon(
         name="Run the main Docker on the pod network",
         node=node,
         flags=running_flags(node),
         revision=revision(node),
+        rules=_rules(node),
         drop_in=drop_in_path(node),
         bounced=bounced(node),
         when=[wrote],
@@ -173,9 +182,12 @@ def remove(node: Node) -> None:
     """Take the drop-in away, start Docker as it was, with docker0's old address; then images go, with purge_data."""
     path = drop_in_path(node)
     no_files(name="Remove docker's drop-in", paths=(path,))
-    command = command_of(node.found.docker_unit, path) or f"{node.found.dockerd} -H fd://"
     main_daemon_restored(
-        name="Run the main Docker as before", node=node, command=command, drop_in=path, bounced=bounced(node)
+        name="Run the main Docker as before",
+        node=node,
+        command=command(node) or f"{node.found.dockerd} -H fd://",
+        drop_in=path,
+        bounced=bounced(node),
     )
     no_rules(name="Remove our iptables rules")
     if node.settings.purge_data:

@@ -19,7 +19,7 @@ from ..topology import Node
 from ..x509 import Certificate
 from . import addons, control_plane, pki
 from .bootstrap import no_proxy
-from .docker import drop_in_path
+from .docker import bounced, drop_in_path
 
 TITLE = "node"
 
@@ -206,7 +206,12 @@ def remove(node: Node) -> None:
     """Stop it, then the pods that it ran; take away what it wrote."""
     # before Docker starts: a kubelet that comes up with it can't register the node again then
     no_files(name="Remove the kubelet's configuration", paths=(CONFIG, KUBECONFIG))
-    main_daemon_started(name="Start a main Docker that is down", restart=node.restart, drop_in=drop_in_path(node))
+    main_daemon_started(
+        name="Start a main Docker that is down",
+        restart=node.restart,
+        drop_in=drop_in_path(node),
+        bounced=bounced(node),
+    )
     no_container(name="Remove the kubelet", daemon="main", container=NAME)
     no_pods(name="Remove the pods")
     no_cgroups(name="Remove the pods' control groups")

@@ -36,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     docker.swarm,
     docker.docker_root,
     docker.docker_names,
+    docker.bootstrap_name,
     machine.arch_exists,
     machine.cgroups,
     machine.modules,

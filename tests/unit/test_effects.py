@@ -22,7 +22,7 @@ from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, ObjectsSt
 from deploys.facts.leftovers import Leftovers
 from deploys.operations.files import File
 from deploys.phases import pki
-from deploys.record import PKI
+from deploys.record import BEFORE_PATHS, PKI
 from deploys.settings import OPTIONS
 from deploys.x509 import Certificate
 
@@ -38,6 +38,7 @@ INSTALLED = host_files(
     *(File(path, "k", "600", secret=True) for path in (*pki.authority_files(), f"{PKI}/admin.key")),
     *(File(f"{path}.crt", CA.certificate) for path in pki.AUTHORITIES),
     File(f"{PKI}/admin.crt", ADMIN.certificate),
+    File(BEFORE_PATHS, ""),
 )
 
 BEFORE: Mapping[Any, Any] = {

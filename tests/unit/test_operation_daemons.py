@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,8 +87,8 @@ def test_a_bootstrap_daemon_whose_unit_systemd_has_not_read_is_restarted() -> No
 
 
 def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
-    here = World(facts={DaemonsFact: daemons()})
-    assert here.run(no_bootstrap_daemon, restart=SYSTEMD) == [
+    here = World(facts={DaemonsFact: daemons(), HostFiles: host_files(UNIT), Leftovers: left()})
+    assert here.run(no_bootstrap_daemon, restart=SYSTEMD, unit=UNIT.path) == [
         Shell(
             "systemctl stop docker-bootstrap; systemctl disable --quiet docker-bootstrap; "
             "! command -v ctr >/dev/null || for n in dmboot dmbootp; do for t in $(timeout 20 ctr -n $n tasks ls -q); "
@@ -102,14 +103,15 @@ def test_a_bootstrap_daemon_that_must_go_is_stopped_and_disabled() -> None:
             "! systemctl is-active --quiet docker-bootstrap"
         )
     ]
-    gone = World(facts={DaemonsFact: daemons("daemons-fresh"), Leftovers: left(paths=frozenset())})
-    assert gone.run(no_bootstrap_daemon, restart=SYSTEMD) == []
+    for found in (daemons("daemons-fresh"), daemons()):  # a running one is of somebody else's unit
+        gone = World(facts={DaemonsFact: found, Leftovers: left(paths=frozenset()), HostFiles: host_files()})
+        assert gone.run(no_bootstrap_daemon, restart=SYSTEMD, unit=UNIT.path) == []
 
 
 def test_what_a_bootstrap_daemon_that_was_switched_off_by_hand_left_running_is_ended() -> None:
-    here = World(facts={DaemonsFact: daemons("daemons-fresh"), Leftovers: left()})
-    assert "ctr -n $n tasks kill $t" in text(here.run(no_bootstrap_daemon, restart=SYSTEMD))
-    assert "with what still runs in them" in here.says(no_bootstrap_daemon, restart=SYSTEMD)
+    here = World(facts={DaemonsFact: daemons("daemons-fresh"), Leftovers: left(), HostFiles: host_files()})
+    assert "ctr -n $n tasks kill $t" in text(here.run(no_bootstrap_daemon, restart=SYSTEMD, unit=UNIT.path))
+    assert "with what still runs in them" in here.says(no_bootstrap_daemon, restart=SYSTEMD, unit=UNIT.path)
 
 
 def test_a_bootstrap_daemon_that_is_down_is_started_so_that_its_containers_can_be_removed() -> None:
@@ -166,7 +168,11 @@ def world(found: object, **etcd: dict[str, str]) -> World:
 
 def run(here: World, bounced: Bounced = Bounced()) -> list[object]:  # noqa: B008
     """Run the operation for the master."""
-    return [*here.run(main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=bounced)]
+    return [
+        *here.run(
+            main_daemon, node=here.node(), flags=FLAGS, revision="", rules=(), drop_in="/d/zz.conf", bounced=bounced
+        )
+    ]
 
 
 def test_a_main_docker_on_the_pod_network_is_left_alone() -> None:
@@ -179,6 +185,33 @@ def test_a_drop_in_that_systemd_has_not_read_needs_no_restart() -> None:
     assert run(world(daemons(main={"needs_reload": True}))) == [Shell("systemctl daemon-reload")]
 
 
+RULE = "DOCKER-USER -i flannel.1 -o docker0 -s 10.1.0.0/16 -m comment --comment docker-multinode -j ACCEPT"
+
+
+@pytest.mark.parametrize(
+    ("rules", "needs_reload", "command"),
+    [
+        ((), False, f"{{ iptables -w -C {RULE} 2>/dev/null || iptables -w -I {RULE}; }}"),
+        ((), True, f"systemctl daemon-reload && {{ iptables -w -C {RULE} 2>/dev/null || iptables -w -I {RULE}; }}"),
+        (("-A DOCKER-USER -m comment --comment docker-multinode -j ACCEPT",), False, None),
+    ],
+)
+def test_a_rule_that_somebody_flushed_is_set_again_without_a_restart(
+    rules: tuple[str, ...], needs_reload: bool, command: str | None
+) -> None:
+    here = world(replace(daemons(main={"needs_reload": needs_reload}), rules=rules))
+    words: dict[str, Any] = {
+        "node": here.node(),
+        "flags": FLAGS,
+        "revision": "",
+        "rules": [RULE],
+        "drop_in": "/d",
+        "bounced": TWO,
+    }
+    assert here.run(main_daemon, **words) == ([Shell(command)] if command else [])
+    assert (RULE in here.says(main_daemon, **words)) is bool(command)
+
+
 def test_systemd_reads_a_drop_in_again_that_this_run_writes() -> None:
     """Also where systemd sees no news: it compares times only."""
     here = world(daemons())
@@ -188,6 +221,7 @@ def test_systemd_reads_a_drop_in_again_that_this_run_writes() -> None:
             node=here.node(),
             flags=FLAGS,
             revision="",
+            rules=(),
             drop_in="/d/zz.conf",
             bounced=Bounced(),
             when=[Meta(wrote)],
@@ -198,13 +232,8 @@ def test_systemd_reads_a_drop_in_again_that_this_run_writes() -> None:
 def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_up() -> None:
     here = world(daemons("daemons-fresh"))
     command = text(run(here, TWO))
-    keep, rest = command.split("; systemctl daemon-reload; ", 1)
-    assert keep.startswith("[ -e /d/zz.conf ] || ")
-    before = "/var/lib/docker-multinode/before"
-    assert keep.endswith(
-        f"[ -e {before}/docker0 ] || {{ mkdir -p {before} && printf '%s\\n' 172.17.0.1/16 > {before}/docker0.new && "
-        f"sync {before}/docker0.new && mv -f {before}/docker0.new {before}/docker0 && sync {before}; }} || exit 1"
-    )
+    there, rest = command.split("; systemctl daemon-reload; ", 1)
+    assert there.startswith("[ -e /d/zz.conf ] || ")
     assert "systemctl restart docker" in rest.split("); { ", 1)[1].split(" || ")[0]
     failed = "/var/lib/docker-multinode/docker-drop-in.failed"
     evidence, back = rest.split(f"mv -f /d/zz.conf {failed}; systemctl daemon-reload; ", 1)
@@ -213,7 +242,9 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     assert "systemctl restart docker" in start, "before a broken connection can end what says so"
     assert f"our drop-in, which is kept as {failed}" in said.split("false; }")[0]
     assert f"grep -qF ' {BIP} '" in rest
-    said = here.says(main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in="/d/zz.conf", bounced=TWO)
+    said = here.says(
+        main_daemon, node=here.node(), flags=FLAGS, revision="", rules=(), drop_in="/d/zz.conf", bounced=TWO
+    )
     assert "Will restart the main Docker because it runs without --ip-masq=false --userland-proxy=false" in said
     assert "which restarts the running containers db, web" in said
 
@@ -221,7 +252,7 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
 def test_docker_is_not_restarted_without_its_drop_in(tmp_path: Path) -> None:
     here = world(daemons("daemons-fresh"))
     drop_in = f"{tmp_path}/zz.conf"
-    (step,) = here.run(main_daemon, node=here.node(), flags=FLAGS, revision="", drop_in=drop_in, bounced=TWO)
+    (step,) = here.run(main_daemon, node=here.node(), flags=FLAGS, revision="", rules=(), drop_in=drop_in, bounced=TWO)
     program(tmp_path, "systemctl", f'echo "$*" >> {tmp_path}/log')
     ran = sh(text([step]).replace(RECORD, str(tmp_path)), path=str(tmp_path))
     said = f"docker is not restarted, for {drop_in} is not there; run this again, which writes it\n"
@@ -314,7 +345,7 @@ def started(main: dict[str, object], *files: str) -> tuple[World, list[Step]]:
     """Start a main Docker that is in this state, on a host with these files of ours."""
     known = host_files(*(File(path, "") for path in files))
     here = World(facts={DaemonsFact: daemons(main=main), HostFiles: known})
-    return here, here.run(main_daemon_started, restart=SYSTEMD, drop_in="/d/zz.conf")
+    return here, here.run(main_daemon_started, restart=SYSTEMD, drop_in="/d/zz.conf", bounced=TWO)
 
 
 def test_a_nodes_docker_that_is_down_is_started_if_need_be_without_our_drop_in() -> None:
@@ -325,8 +356,16 @@ def test_a_nodes_docker_that_is_down_is_started_if_need_be_without_our_drop_in()
     assert "rm -f" not in with_us
     assert without.index("rm -f -- /d/zz.conf") < without.index("systemctl daemon-reload") < without.index("start do")
     assert "docker does not come up:" in without
-    said = here.says(main_daemon_started, restart=SYSTEMD, drop_in="/d/zz.conf")
+    said = here.says(main_daemon_started, restart=SYSTEMD, drop_in="/d/zz.conf", bounced=TWO)
     assert "Will start the main Docker, which is down, and then remove the kubelet and its pods" in said
+
+
+def test_a_docker_that_lost_our_containers_is_restarted_before_they_are_removed() -> None:
+    here, steps = started({"forgotten": ("kubelet",)}, NODE)
+    assert "systemctl restart docker" in text(steps)
+    said = here.says(main_daemon_started, restart=SYSTEMD, drop_in="/d/zz.conf", bounced=TWO)
+    assert "Will restart the main Docker, which lost kubelet when it started on a full disk; which restarts the" in said
+    assert started({"forgotten": ("kubelet",)})[1] == [], "on a host that is no node of ours"
 
 
 @pytest.mark.parametrize(("main", "files"), [({}, (NODE, "/d/zz.conf")), ({"active": False}, ())])

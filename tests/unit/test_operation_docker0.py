@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
 from deploys.operations.daemons import Bounced
-from deploys.operations.docker0 import main_daemon_restored
+from deploys.operations.docker0 import docker0_recorded, main_daemon_restored
 from deploys.operations.files import File
 from deploys.record import BEFORE, NODE, SUBNET_ENV
 
@@ -93,6 +95,29 @@ def test_a_docker_that_runs_without_us_needs_no_restoring() -> None:
 def test_a_docker_with_an_address_of_its_owners_choice_is_not_ours() -> None:
     here = world("daemons-master", command=("dockerd", "--bip=10.1.1.1/24"), needs_reload=True)
     assert restored(here) == []
+
+
+def test_a_docker_that_an_ended_turndown_left_with_its_old_address_as_a_flag_is_restarted() -> None:
+    here = world(FRESH, NODE, before=BEFORE_US, docker0=BEFORE_US, command=("dockerd", f"--bip={BEFORE_US}"))
+    assert "systemctl stop docker" in text(here)
+
+
+@pytest.mark.parametrize(("before", "ours"), [(BEFORE_US, ()), ("", (DROP_IN,))])
+def test_docker0s_address_is_recorded_once(before: str, ours: tuple[str, ...]) -> None:
+    assert world(FRESH, *ours, before=before).run(docker0_recorded, drop_in=DROP_IN) == []
+
+
+def test_docker0s_address_is_recorded_before_any_drop_in_is_there() -> None:
+    here, path = world(FRESH), f"{BEFORE}/docker0"
+    assert here.run(docker0_recorded, drop_in=DROP_IN) == [
+        Shell(
+            f"[ -e {path} ] || {{ mkdir -p {BEFORE} && printf '%s\\n' 172.17.0.1/16 > {path}.new && sync {path}.new && "
+            f"mv -f {path}.new {path} && sync {BEFORE}; }}"
+        )
+    ]
+    assert f"Will record in {path} the address that docker0 has: 172.17.0.1/16" in here.says(
+        docker0_recorded, drop_in=DROP_IN
+    )
 
 
 def test_a_drop_in_that_docker_never_ran_with_needs_no_restart() -> None:

@@ -76,6 +76,18 @@ def test_a_daemon_json_that_can_not_be_read_again_is_one_sentence(
         bootstrap._config(node)
 
 
+def test_a_daemon_json_without_an_end_of_its_line_is_read_again(node: bootstrap.Node) -> None:
+    asked: list[str] = []
+
+    def run(_: object, command: str) -> tuple[bool, str, str]:
+        asked.append(command)
+        return True, '== daemon.json\n{"proxies": {"http-proxy": "http://u:p@proxy"}}\n== end', ""
+
+    with patch.object(bootstrap, "run", run):
+        bootstrap._config(node)
+    assert asked == ['echo "== daemon.json"; cat /etc/docker/daemon.json; echo; echo "== end"']
+
+
 def test_a_configuration_without_a_password_is_shown_and_nothing_more_is_read() -> None:
     plain = {"registry-mirrors": ["https://mirror.lan"], "proxies": {"http-proxy": "http://proxy.lan:1"}}
     here = World(platforms={"m1": machines.found(daemon_json=plain)})

@@ -16,6 +16,7 @@ from .known import daemons
 from .samples import lines
 
 OURS = "/etc/systemd/system/docker.service.d/zz-docker-multinode.conf"
+ONCE = "/run/systemd/system/docker.service.d/zzz-once.conf"
 CE = """# /lib/systemd/system/docker.service
 [Unit]
 Description=Docker Application Container Engine
@@ -39,6 +40,8 @@ def drop_in(path: str, *text: str) -> list[str]:
          "/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock"),
         (CE + drop_in("/etc/systemd/system/docker.service.d/a.conf", "ExecStart=", "ExecStart=/usr/bin/dockerd -H x"),
          "/usr/bin/dockerd -H x"),
+        (CE + drop_in(ONCE, "ExecStart=", "ExecStart=/usr/bin/dockerd --bip=172.17.0.1/16"),
+         "/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock"),
         (CE + drop_in("/etc/systemd/system/docker.service.d/env.conf", "Environment=A=1"),
          "/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock"),
         (CE + drop_in(OURS, "ExecStart=", "ExecStart=/x") + drop_in("/run/z.conf", "ExecStart=", "ExecStart=/y"), "/y"),
@@ -49,11 +52,11 @@ def drop_in(path: str, *text: str) -> list[str]:
         (["# /lib/systemd/system/docker.service", "[Service]", "ExecStartPre=/bin/x"], None),
         ([], None),
     ],
-    ids=["docker-ce", "with-ours", "foreign", "foreign-without-command", "foreign-after-ours", "continued", "spaced",
-         "cleared", "none", "empty"],
+    ids=["docker-ce", "with-ours", "foreign", "of-an-ended-turndown", "foreign-without-command", "foreign-after-ours",
+         "continued", "spaced", "cleared", "none", "empty"],
 )  # fmt: skip
 def test_the_command_is_the_one_of_the_unit_and_foreign_drop_ins(unit: list[str], command: str | None) -> None:
-    assert docker.command_of(tuple(unit), OURS) == command
+    assert docker.command_of(tuple(unit), (OURS, ONCE)) == command
 
 
 def test_the_command_of_debians_unit_is_the_same_before_and_after_our_drop_in() -> None:
@@ -62,7 +65,7 @@ def test_the_command_of_debians_unit_is_the_same_before_and_after_our_drop_in() 
         text = lines(sample)
         start = text.index("== docker-unit") + 1
         unit = text[start : text.index("== foreign-kubernetes")]
-        assert docker.command_of(tuple(unit), OURS) == debian, sample
+        assert docker.command_of(tuple(unit), (OURS, ONCE)) == debian, sample
 
 
 def node(**machine: Any) -> Any:

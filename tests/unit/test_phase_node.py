@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from deploys.facts.daemons import DaemonsFact
 from deploys.phases import node
 from deploys.record import MANIFESTS
 
 from . import machines
 from .harness import World
+from .known import daemons
 
 OPERATIONS = ("remembered", "pulled", "built", "kubelet_client", "files", "container", "wait_for")
 
@@ -32,7 +34,7 @@ def operations(monkeypatch: pytest.MonkeyPatch, *, removal: bool = False, **data
 
     for name in REMOVALS if removal else OPERATIONS:
         monkeypatch.setattr(node, name, recorder(name))
-    world = World(data=data)
+    world = World(data=data, facts={DaemonsFact: daemons()})
     there = world.node()
     with world.on():
         (node.remove if removal else node.apply)(there)

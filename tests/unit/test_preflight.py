@@ -19,7 +19,7 @@ from deploys.facts.files import HostFiles
 from deploys.facts.platform import HIDDEN
 from deploys.operations.files import File
 from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, Check
-from deploys.record import BOOTSTRAP_UNIT
+from deploys.record import BEFORE_PATHS, BOOTSTRAP_UNIT
 
 from . import machines
 from .harness import World
@@ -35,6 +35,7 @@ def problem(check: Check, data: dict[str, Any] | None = None, etcd: Subnets | No
         DaemonsFact: daemons(
             "daemons-fresh",
             main={"others": frozenset(told.pop("others", ())), "running_others": told.pop("running", ())},
+            bootstrap=told.pop("bootstrap", {}),
         ),
         EtcdSubnets: etcd or Subnets(False, ""),
         HostFiles: host_files(*told.pop("files", ())),
@@ -138,6 +139,8 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.1.0.0/24 dev tun0"}, "by tun0"),
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.96.3.0/24 dev docker0"}, "service_network"),
     ("docker_names", {}, {"others": {"web", "kubelet"}}, "docker rename kubelet"),
+    ("bootstrap_name", {}, {"bootstrap": {"active": True}}, "systemctl disable --now docker-bootstrap"),
+    ("bootstrap_name", {}, {"bootstrap": {"down": True}}, "is not of docker-multinode"),
     ("ports", {}, {"listening": "192B"}, "6443"),
     ("ports", {}, {"listening": "280A"}, "10250"),
     ("ports", {}, {"listening": "192B", "subnet__env": RECORD}, "6443"),
@@ -226,6 +229,9 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --log-driver=json-file --iptables=true"}),
     ("docker_unit", {}, {"docker_unit": f"# /x\nEnvironment=HTTP_PROXY=http://{HIDDEN}p\nExecStart=/d -H fd://"}),
     ("docker_unit", {}, {"docker_flags": f"-H\nfd://\n--http-proxy=http://{HIDDEN}p"}),
+    ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd", "docker_flags": ""}),
+    ("bootstrap_name", {}, {"bootstrap": {"active": True}, "files": [File(BOOTSTRAP_UNIT, "")]}),
+    ("bootstrap_name", {}, {"bootstrap": {"down": True}, "files": [File(BEFORE_PATHS, "")]}),
     ("docker_root", {}, {"docker_root": "/srv/docker"}),
     ("docker_root", {}, {"docker_root": "/var/lib/docker/"}),
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import socket
 import stat
@@ -338,10 +339,10 @@ echo ActiveState=active; echo MainPID=$PPID
 """
 
 
-def asked_daemons(place: Path, docker: str) -> list[str]:
-    """What the fact's script prints where both daemons are active and this is the docker command."""
+def asked_daemons(place: Path, docker: str, pid: object = "$PPID") -> list[str]:
+    """What the fact's script prints where both daemons are active processes, and this is the docker command."""
     program(place / "bin", "docker", docker)
-    program(place / "bin", "systemctl", SYSTEMCTL)
+    program(place / "bin", "systemctl", SYSTEMCTL.replace("$PPID", str(pid)))
     ran = sh(below(place, DaemonsFact().command().get_raw_value()), path=str(place / "bin"))
     assert (ran.returncode, ran.stderr) == (0, "")
     return ran.stdout.splitlines()
@@ -367,6 +368,20 @@ def test_a_pod_that_ends_while_the_daemon_is_asked_is_not_there_and_hides_no_con
     ends = DOCKER.replace(PROGRAM, "exit 1;;")
     found = DaemonsFact().process(asked_daemons(tmp_path, ends))
     assert (set(found.main.containers), set(found.programs), found.main.answers) == ({"kubelet"}, set(), True)
+
+
+def test_a_container_of_ours_that_docker_left_out_for_its_storage_driver_is_not_a_lost_one(tmp_path: Path) -> None:
+    for number, name, driver in (("1f", "lost", "overlay2"), ("2f", "left", "zfs"), ("k", "kubelet", "overlay2")):
+        place = tmp_path / "containers" / number
+        place.mkdir(parents=True)
+        config = {"Driver": driver, "Name": f"/{name}", "Config": {"Labels": {LABEL: "x"}}}
+        (place / "config.v2.json").write_text(json.dumps(config, separators=(",", ":")) + "\n")
+        os.utime(place / "config.v2.json", (1, 1))
+    (tmp_path / "pid").touch()
+    knows = DOCKER.replace('*) echo "unexp', '*" info "*) echo overlay2;;\n*) echo "unexp')
+    flags = (f"--data-root={tmp_path}", f"--pidfile={tmp_path}/pid")
+    with subprocess.Popen(["sh", "-c", "read stop", "dockerd", *flags], stdin=subprocess.PIPE) as daemon:
+        assert DaemonsFact().process(asked_daemons(tmp_path, knows, daemon.pid)).main.forgotten == ("lost",)
 
 
 def test_a_daemon_that_hangs_when_it_is_asked_for_its_containers_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
