@@ -141,6 +141,8 @@ def worker() -> None:
         raise DeployError(
             'the inventory has no group `workers`; write workers = ["192.168.1.11"] in it, or run deploys/master.py'
         )
+    if sentence := members.has_no_master(the_first_master()):
+        raise DeployError(sentence)
     _bring_up_as("worker")
 
 

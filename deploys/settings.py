@@ -351,12 +351,16 @@ _OWNED: Mapping[str, tuple[str, ...]] = {
     "scheduler_extra_args": ("authentication-kubeconfig", "authorization-kubeconfig", "kubeconfig",
                              "secure-port"),
     "kubelet_extra_args": ("cert-dir", "config", "container-runtime-endpoint", "hostname-override", "kubeconfig",
-                           "node-ip", "root-dir"),
-    "etcd_extra_args": ("advertise-client-urls", "cert-file", "client-cert-auth", "data-dir", "enable-grpc-gateway",
-                        "initial-advertise-peer-urls", "initial-cluster", "key-file", "listen-client-urls",
-                        "listen-peer-urls", "name", "peer-cert-file", "peer-client-cert-auth",
-                        "peer-key-file", "peer-trusted-ca-file", "trusted-ca-file"),
+                           "healthz-port", "node-ip", "pod-manifest-path", "root-dir"),
+    "etcd_extra_args": ("advertise-client-urls", "cert-file", "client-cert-auth", "config-file", "data-dir",
+                        "enable-grpc-gateway", "initial-advertise-peer-urls", "initial-cluster", "key-file",
+                        "listen-client-urls", "listen-peer-urls", "name", "peer-cert-file", "peer-client-cert-auth",
+                        "peer-key-file", "peer-trusted-ca-file", "trusted-ca-file", "wal-dir"),
 }  # fmt: skip
+
+#: How flags begin with which the apiserver does not start → the deploy's, beside which it refuses them
+#: (pkg/kubeapiserver/options/authentication.go and authorization.go, Validate).
+_EXCLUDED: Mapping[str, str] = {"oidc-": "authentication-config", "authorization-config": "authorization-mode"}
 
 #: With --config kube-proxy drops what other flags say without a word (cmd/kube-proxy/app/options.go, Complete).
 _LOGGING = re.compile(r"v|vmodule|logging-format|log-[a-z-]+")
@@ -366,13 +370,14 @@ def _refuse_owned_flags(settings: Settings) -> None:
     for name, owned in _OWNED.items():
         clash: Iterable[str] = sorted(set(getattr(settings, name)) & set(owned))
         for flag in clash:
-            raise DeployError(f"{name} sets --{flag}, which the deploy sets itself; leave it out")
-    for flag in settings.apiserver_extra_args:
-        if flag.startswith("oidc-"):  # pkg/kubeapiserver/options/authentication.go, Validate
-            raise DeployError(
-                f"apiserver_extra_args sets --{flag}, which the apiserver refuses beside the deploy's "
-                "--authentication-config; leave it out"
-            )
+            raise DeployError(f"{name} sets --{flag}, which is the deploy's to set; leave it out")
+    for beginning, ours in _EXCLUDED.items():
+        for flag in settings.apiserver_extra_args:
+            if flag.startswith(beginning):
+                raise DeployError(
+                    f"apiserver_extra_args sets --{flag}, which the apiserver refuses beside the deploy's --{ours}; "
+                    "leave it out"
+                )
     for flag in settings.kube_proxy_extra_args:
         if not _LOGGING.fullmatch(flag):
             raise DeployError(

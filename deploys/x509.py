@@ -129,6 +129,15 @@ def is_authority(pem: str) -> bool:
         return False
 
 
+def same(pem: str, other: str) -> bool:
+    """Whether two texts are one certificate."""
+    try:
+        first, second = (x509.load_pem_x509_certificate(text.encode()) for text in (pem, other))
+    except ValueError:
+        return False
+    return first == second
+
+
 def belong_together(pair: Pair) -> bool:
     """Whether it is a certificate with its own key, of an elliptic curve and not encrypted, as ours are."""
     try:

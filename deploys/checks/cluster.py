@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from .. import x509
 from ..facts.etcd import RESERVATIONS, EtcdSubnets
 from ..facts.files import HostFiles
 from ..facts.platform import Platform
 from ..observe import ask, observe
-from ..operations.flannel import subnet_of
+from ..operations.flannel import recorded, reserved_for_another, subnet_of
 from ..phases import pki
 from ..record import BOOTSTRAP_UNIT
 from ..settings import Settings
@@ -68,17 +69,23 @@ def recorded_network(node: Node) -> str | None:
 
 
 def subnet_left(node: Node) -> str | None:
-    """The pod network has a /24 for the node; nodes that were there before keep theirs."""
+    """The pod network has a /24 for the node; nodes that were there before keep theirs, and have it alone."""
     known = observe(EtcdSubnets, node.first_master)
+    mine = recorded(node.found.subnet_env)
+    for other in active_nodes():
+        if mine and other.host is not node.host and recorded(other.found.subnet_env) == mine:
+            return (
+                f"its record and that of {other.host.name} have the same subnet {mine}; turn the one of them that is "
+                "no node of this cluster down with purge_data=true"
+            )
     try:
-        subnet_of(node, known)
+        return reserved_for_another(node, subnet_of(node, known), known)
     except NoSubnetLeftError as error:
         names = ", ".join(sorted(known.reservations))
         return (
             f"{error}; etcd has reserved one each for {names}. Turn a node that is no longer needed down with "
             f"purge_data=true, or where it is gone delete its subnet's key below {RESERVATIONS}/ in etcd"
         )
-    return None
 
 
 def same_backend(node: Node) -> str | None:
@@ -158,16 +165,25 @@ def foreign_kubernetes(node: Node) -> str | None:
 
 
 def keeps_no_other_authority(node: Node) -> str | None:
-    """What a turndown kept of another cluster is nowhere else, and a worker gets the authorities of its own."""
+    """A worker gets the authorities of its cluster: those of another one are never overwritten, neither what a turndown
+    kept, which is nowhere else, nor what a node at work has."""
     if node.is_first_master:
         return None
     mine, theirs = observe(HostFiles, node.host), observe(HostFiles, node.first_master)
     for path in pki.AUTHORITIES:
         certificate = f"{path}.crt"
-        if mine.ours(f"{path}.key") and mine.content(certificate) not in ("", theirs.content(certificate)):
+        have, wanted = mine.content(certificate), theirs.content(certificate)
+        if have in ("", wanted):
+            continue
+        if mine.ours(f"{path}.key"):
             return (
                 f"was the master of another cluster and keeps that one's authorities and data; its {certificate} would "
                 "be overwritten. Where they may be deleted: deploys/turndown.py with purge_data=true for this host"
+            )
+        if node.found.record and wanted and x509.is_authority(have) and not x509.same(have, wanted):
+            return (
+                f"is a node of another cluster: its {certificate} is not the one of {node.first_master.name}. Where that "
+                "master was made anew by mistake, put its backup back (docs/backup.md); else turn this host down first"
             )
     return None
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyinfra.api.host import Host
+
 from ..facts.kubernetes import ClusterNodes, NodeState
 from ..facts.platform import Platform
-from ..observe import ask
+from ..observe import ask, changes
 from ..topology import Node, active_nodes, group
 
 RESTORE = (
@@ -52,11 +54,35 @@ def takes_over(node: Node) -> str | None:
 
 
 def orphans(node: Node) -> list[str]:
-    """Names of nodes of this run that belong to a cluster of which the first master has nothing."""
+    """Names of workers that belong to a cluster of which the first master has nothing, also those that take no part in
+    the run. A worker belongs to one when it has got the authority; a record is written before."""
     master = ask(Platform, node.first_master)
-    if master is None or master.record or master.etcd_ca:
+    if master is None or master.etcd_ca:
         return []
-    return [n.name for n in active_nodes() if n.found.record.get("role") == "worker"]
+    run = active_nodes()
+    found = {n.host: n.found for n in run if n.role == "worker"}
+    found |= {h: f for h in group("worker") if h not in {n.host for n in run} and (f := ask(Platform, h))}
+    return [str(f.record.get("name") or h.name) for h, f in found.items() if f.record and f.etcd_ca]
+
+
+def has_no_master(master: Host) -> str | None:
+    """Workers alone make no cluster: a master comes before them, or earlier in the same run."""
+    found = ask(Platform, master)
+    if found is None or found.etcd_ca or changes(master):
+        return None
+    return f"{master.name} is no master yet: run deploys/master.py first, or deploys/cluster.py for all hosts"
+
+
+def address_is_free(node: Node) -> str | None:
+    """No other node has this address, also none that takes no part in the run: flannel and the API go by it."""
+    master = ask(Platform, node.first_master)
+    if node.is_first_master or master is None or not master.record:
+        return None
+    for name, have in (ask(ClusterNodes, node.first_master) or {}).items():
+        another = name not in (node.name, node.joined_as) and have.machine_id != node.found.machine_id
+        if another and have.ready and have.address == node.address:
+            return f"has the address {node.address}, which is that of the node {name}; set another ip_address for it"
+    return None
 
 
 def master_is_theirs(node: Node) -> str | None:

@@ -192,8 +192,8 @@ class Pods(Bundle["list[str] | None"]):
         bad = []
         for row in rows:
             name, phase, containers = row[1], row[2], row[3].split()
-            if phase == "Succeeded":
-                continue
+            if phase in ("Succeeded", "Failed"):
+                continue  # over; what takes the place of a failed one is a pod of its own
             waiting = [c.removeprefix("false") for c in containers if c.startswith("false")]
             if phase != "Running" or waiting:
                 reason = next((w for w in waiting if w), "not ready")

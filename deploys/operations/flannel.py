@@ -101,6 +101,17 @@ def reservation(name: str, subnet: str, known: Subnets) -> str:
     )
 
 
+def reserved_for_another(node: Node, subnet: str, known: Subnets) -> str | None:
+    """The sentence about a subnet of the record that etcd has reserved for another node."""
+    other = next((n for n, s in known.reservations.items() if s == subnet and n != node.name), None)
+    if not other:
+        return None
+    return (
+        f"{SUBNET_ENV} says {subnet}, which etcd has reserved for node {other}; turn this host down with "
+        "purge_data=true to give it another subnet"
+    )
+
+
 @operation
 def subnet_recorded(node: Node, mtu: int) -> Commands:
     """
@@ -118,12 +129,8 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
     except subnets.NoSubnetLeftError as error:
         yield fail(str(error))
         return
-    other = next((n for n, s in known.reservations.items() if s == subnet and n != node.name), None)
-    if other:
-        yield fail(
-            f"{SUBNET_ENV} says {subnet}, which etcd has reserved for node {other}; turn this host down "
-            "with purge_data=true to give it another subnet"
-        )
+    if sentence := reserved_for_another(node, subnet, known):
+        yield fail(sentence)
         return
     text = subnets.environment(node.settings.flannel_network, subnet, mtu, node.settings.flannel_ipmasq)
     want, have = File(SUBNET_ENV, text), observe(HostFiles).ours(SUBNET_ENV)

@@ -31,7 +31,7 @@ from .wait import until
 
 
 @operation
-def objects(manifest: str, addons: Collection[str], limit: int) -> Commands:
+def objects(manifest: str, addons: Collection[str], limit: int, first: str = "") -> Commands:
     """
     Ensure that these objects are in the API, by server-side apply without force: a field that somebody
     else has set since is named and left. Those of ours that belong to another addon are deleted.
@@ -39,13 +39,14 @@ def objects(manifest: str, addons: Collection[str], limit: int) -> Commands:
     + manifest: YAML documents
     + addons: values of our label that stay
     + limit: seconds to wait for an API that does not answer
+    + first: shell command that is run before that
     """
     manifest, now = _against(manifest)
     waited = not now.answers and "kubelet" in observe(DaemonsFact).main.containers
     if waited:
         why = "it refuses these objects" if now.refused else "it does not answer"
         say(f"Unknown what will change in the API, {why}: {now.error}")
-        yield StringCommand(_api_answers(limit))
+        yield StringCommand((f"{first}; " if first else "") + _api_answers(limit))
         manifest, now = _against(manifest)
     extra = [o for o in now.labelled if o[0] not in addons]
     if now.answers and not now.diff and not extra:

@@ -16,7 +16,7 @@ from ..operations.kubernetes import objects
 from ..render import render
 from ..settings import Settings
 from ..topology import Node
-from .control_plane import REVISION
+from .control_plane import REVISION, unstick
 
 TITLE = "addons"
 
@@ -75,6 +75,7 @@ def apply(node: Node) -> None:
         manifest=manifest(node.settings),
         addons=("cluster", *node.settings.addons),
         limit=node.settings.timeout_for_services,
+        first=unstick(node),
     )
 
 

@@ -217,10 +217,11 @@ def configuration(node: Node, pods: Sequence[StaticPod]) -> list[File]:
     ]
 
 
-def _unstick(pod: StaticPod, address: str) -> str:
-    """A kubelet that has not heard of an API since it started keeps an apiserver that can't start, whatever its
-    manifest says by now (measured on 1.37.2); started again, it reads the manifest first. One that has heard of it
-    ends the pod of before within the grace period."""
+def unstick(node: Node) -> str:
+    """Shell command for where the API does not answer. A kubelet that has not heard of an API since it started keeps
+    an apiserver that can't start, whatever its manifest says by now (measured on 1.37.2); started again, it reads the
+    manifest first. One that has heard of it ends the pod of before within the grace period."""
+    pod = _apiserver(node)
     sandbox = f"docker ps -q --filter label={POD}=podsandbox --filter"
     replaced = (
         f'[ -z "$({sandbox} label=component={pod.name})" ] || '
@@ -228,7 +229,7 @@ def _unstick(pod: StaticPod, address: str) -> str:
     )
     return (
         f"i=0; until {replaced} || [ $((i+=1)) -gt {GRACE_SECONDS + 5} ]; do sleep 1; done; {replaced} || "
-        f"docker exec {KUBELET_CONTAINER} curl -fsk -m 5 https://{address}:6443/livez >/dev/null 2>&1 || "
+        f"docker exec {KUBELET_CONTAINER} curl -fsk -m 5 https://{node.address}:6443/livez >/dev/null 2>&1 || "
         f"docker restart -t 5 {KUBELET_CONTAINER} >/dev/null"
     )
 
@@ -270,7 +271,7 @@ def wait(node: Node, when: Sequence[OperationMeta]) -> None:
             f"docker logs --tail 200 {KUBELET_CONTAINER} 2>&1 | grep '^[EF][0-9]' | tail -n 8; fi",
             further=f"docker ps -a {of_pod}, then docker logs of the newest one",
             when=when,
-            first=_unstick(pod, node.address) if name == "kube-apiserver" else "",
+            first=unstick(node) if name == "kube-apiserver" else "",
         )
 
 

@@ -54,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     cluster.keeps_no_other_authority,
     members.master_is_theirs,
     members.name_is_free,
+    members.address_is_free,
     cluster.version_change,
     cluster.recorded_network,
     cluster.subnet_left,

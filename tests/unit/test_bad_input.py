@@ -19,7 +19,7 @@ from deploys.facts.leftovers import Leftovers
 from deploys.facts.platform import Platform
 
 from .bad_input import PAIR, ROWS, Row
-from .runs import Outcome, through_api
+from .runs import Outcome, master, through_api
 
 FACTS: tuple[type[FactBase[object]], ...] = (
     Platform, DaemonsFact, HostFiles, Kernel, Leftovers, EtcdSubnets, EtcdAccess, ClusterNodes,
@@ -50,7 +50,8 @@ def test_there_are_at_least_80_rows_and_20_go_through_the_command_line() -> None
 
 def test_the_hosts_of_the_table_are_accepted_when_nothing_is_wrong_with_them() -> None:
     for entry in ("cluster", "master", "worker", "turndown"):
-        outcome = through_api(entry, PAIR)
+        up = {"masters": (master({"ca": "yes"}),)} if entry == "worker" else {}
+        outcome = through_api(entry, {**PAIR, **up})
         assert (outcome.code, outcome.said) == (0, "")
         assert only_reads(outcome.commands)
         assert outcome.commands

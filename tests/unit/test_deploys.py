@@ -56,7 +56,7 @@ def test_operations_come_in_the_order_of_the_phases(cluster_plan: dict[str, list
 
 def test_a_masters_run_leaves_workers_alone_and_a_workers_run_masters() -> None:
     for entry, touched, left_alone in (("master", "m1", "w1"), ("worker", "w1", "m1")):
-        outcome = through_api(entry, PAIR)
+        outcome = through_api(entry, {**PAIR, "masters": (master({"ca": "yes"} if entry == "worker" else {}),)})
         assert (outcome.code, outcome.said) == (0, "")
         assert outcome.operations[f"@fake/{touched}"] > 10
         assert outcome.operations[f"@fake/{left_alone}"] == 1, "it waits for the others"

@@ -15,7 +15,7 @@ from deploys.facts.daemons import LABEL, DaemonsFact
 from deploys.facts.etcd import RESERVATIONS, EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
-from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, TakenFields
+from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, Pods, TakenFields
 from deploys.facts.leftovers import Leftovers
 from deploys.facts.platform import RESOLV_CONF, RESOLVED, Interface, Platform
 from deploys.managed_fields import Taken
@@ -359,3 +359,9 @@ def test_name_servers_are_those_that_systemd_resolved_asks_where_it_runs(
         if text is not None:
             (tmp_path / name).write_text(text)
     assert Platform().process(sh(script, path=str(tmp_path / "bin")).stdout.splitlines()).resolvers == expected
+
+
+def test_pods_that_do_not_run_are_told_but_not_those_that_are_over() -> None:
+    assert Pods().process(lines("pods-two")) == ["kube-system/etcd-n1 is CrashLoopBackOff", "default/web-0 is Pending"]
+    over = "default/job-1 Succeeded false\nkube-system/headlamp-x Failed\ndefault/job-2 Failed false"
+    assert Pods().process(edited("pods-two", {"pods": over})) == []

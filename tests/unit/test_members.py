@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from deploys import x509
 from deploys.checks import cluster, members
 from deploys.facts.files import HostFiles
 from deploys.facts.kubernetes import ClusterNodes, NodeState
@@ -19,11 +20,21 @@ WORKER = {"name": "w1", "role": "worker", "address": "10.0.0.12"}
 OLD = "0123456789abcdef0123456789abcdef"
 
 
-def world(nodes: dict[str, NodeState] | None, *, worker: bool = False, master: bool = True) -> World:
-    """Hosts that are nodes or not, and what the API knows."""
+def world(
+    nodes: dict[str, NodeState] | None, *, worker: bool = False, master: bool = True, ca: bool = True, keys: bool = True
+) -> World:
+    """Hosts that are nodes or not, what the API knows, whether the worker and the master have got the authorities."""
     told = {
-        "m1": machines.found("m1", "10.0.0.11", record=MASTER if master else None, machine_id="a" * 32),
-        "w1": machines.found("w1", "10.0.0.12", record=WORKER if worker else None, machine_id="b" * 32),
+        "m1": machines.found(
+            "m1",
+            "10.0.0.11",
+            record=MASTER if master else None,
+            machine_id="a" * 32,
+            ca="yes" if master and keys else "",
+        ),
+        "w1": machines.found(
+            "w1", "10.0.0.12", record=WORKER if worker else None, machine_id="b" * 32, ca="yes" if worker and ca else ""
+        ),
     }
     return World(workers=["w1"], platforms=told, facts={ClusterNodes: nodes})
 
@@ -67,9 +78,32 @@ def test_a_cluster_is_not_made_anew_under_workers_of_another() -> None:
             said = str(members.master_is_theirs(here.node(name)))
         assert said.startswith("w1: in a cluster of which the master m1 has nothing")
         assert "deploys/restore.py" in said
-    for whole in (world(None, worker=True), world(None, master=False)):
+    restored_by_half = world(None, worker=True, keys=False)
+    with restored_by_half.on("m1"):
+        assert members.master_is_theirs(restored_by_half.node("m1")) is not None
+    begun = world(None, worker=True, master=False, ca=False)  # the first run ended before there were any authorities
+    for whole in (world(None, worker=True), world(None, master=False), begun):
         with whole.on("m1"):
             assert members.master_is_theirs(whole.node("m1")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "refused"),
+    [
+        ("m1", NodeState(True, "a" * 32, "10.0.0.12"), True),
+        ("w7", NodeState(True, OLD, "10.0.0.12"), True),
+        ("w7", NodeState(False, OLD, "10.0.0.12"), False),  # gone
+        ("w7", NodeState(True, "b" * 32, "10.0.0.12"), False),  # this machine, under its old name
+        ("w1", NodeState(True, OLD, "10.0.0.12"), False),  # name_is_free tells of it
+        ("w7", NodeState(True, OLD, "10.0.0.99"), False),
+    ],
+)
+def test_a_host_with_the_address_of_another_node_is_refused(name: str, state: NodeState, refused: bool) -> None:
+    here = world({name: state})
+    with here.on("w1"):
+        said = members.address_is_free(here.node("w1"))
+    assert (said is not None) is refused
+    assert said is None or f"10.0.0.12, which is that of the node {name}; set another ip_address" in said
 
 
 def test_nodes_that_left_the_inventory_are_told_with_what_to_do() -> None:
@@ -102,3 +136,31 @@ def test_what_a_host_keeps_of_another_cluster_is_not_overwritten(files: tuple[Fi
         assert cluster.keeps_no_other_authority(here.node("m1")) is None
     assert (said is not None) is refused
     assert said is None or f"{CA}.crt" in said
+
+
+OURS, THEIRS = (x509.new_authority("kubernetes").certificate for _ in range(2))
+
+
+@pytest.mark.parametrize(
+    ("have", "record", "refused"),
+    [
+        (THEIRS, WORKER, True),
+        (THEIRS, None, False),  # it was one, and is none any more
+        (OURS, WORKER, False),
+        (OURS + "\n", WORKER, False),  # somebody edited it
+        ("garbage", WORKER, False),
+        ("", WORKER, False),
+    ],
+)
+def test_a_node_at_work_in_another_cluster_is_not_taken_over(
+    have: str, record: dict[str, str] | None, refused: bool
+) -> None:
+    here = world(None, worker=record is not None)
+    here.facts = {
+        (HostFiles, "m1"): host_files(File(f"{CA}.crt", OURS)),
+        (HostFiles, "w1"): host_files(File(f"{CA}.crt", have)),
+    }
+    with here.on("w1"):
+        said = cluster.keeps_no_other_authority(here.node("w1"))
+    assert (said is not None) is refused
+    assert said is None or "is a node of another cluster" in said

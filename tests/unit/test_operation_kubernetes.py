@@ -51,6 +51,14 @@ def test_objects_that_differ_are_applied_by_the_server_without_force_and_the_pla
     assert "--force" not in APPLY.text
 
 
+def test_an_api_that_does_not_answer_is_waited_for_after_what_may_keep_it_from_that() -> None:
+    here = put(ObjectsState(False, (), "refused", ()))
+    step = here.run(objects, manifest=MANIFEST, addons=("cluster",), limit=9, first="unstick")[0]
+    assert isinstance(step, Shell)
+    assert step.text.startswith("unstick; ")
+    assert "get --raw /readyz" in step.text
+
+
 DEPLOYMENT = """\
 kind: Deployment
 metadata: {name: a, namespace: n}

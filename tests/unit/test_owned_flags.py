@@ -55,7 +55,21 @@ def test_there_are_such_flags() -> None:
 
 @pytest.mark.parametrize(("setting", "flag"), flags_with_places())
 def test_a_flag_that_names_a_file_or_an_address_is_refused(setting: str, flag: str) -> None:
-    with pytest.raises(DeployError, match=f"{setting} sets --{flag}, which the deploy sets itself"):
+    with pytest.raises(DeployError, match=f"{setting} sets --{flag}, which is the deploy's to set"):
+        load({setting: {flag: "x"}}, {})
+
+
+@pytest.mark.parametrize(
+    ("setting", "flag"),
+    [
+        ("etcd_extra_args", "wal-dir"),  # in the container's layer: gone with it
+        ("etcd_extra_args", "config-file"),  # etcd then ignores all other flags
+        ("kubelet_extra_args", "pod-manifest-path"),
+        ("kubelet_extra_args", "healthz-port"),
+    ],
+)
+def test_a_flag_that_would_overrule_what_the_deploy_relies_on_is_refused(setting: str, flag: str) -> None:
+    with pytest.raises(DeployError, match=f"{setting} sets --{flag}, which is the deploy's to set"):
         load({setting: {flag: "x"}}, {})
 
 

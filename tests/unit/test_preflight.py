@@ -19,7 +19,7 @@ from deploys.facts.files import HostFiles
 from deploys.facts.platform import HIDDEN
 from deploys.operations.files import File
 from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, Check
-from deploys.record import BEFORE_PATHS, BOOTSTRAP_UNIT
+from deploys.record import BEFORE_PATHS, BOOTSTRAP_UNIT, SUBNET_ENV
 
 from . import machines
 from .harness import World
@@ -171,6 +171,7 @@ def test_every_check_has_a_host_that_it_stops() -> None:
         "master_answers",
         "master_is_theirs",
         "name_is_free",
+        "address_is_free",
         "keeps_no_other_authority",
     }  # of their own, or in test_deploys.py
     assert set(BY_NAME) <= tested
@@ -310,8 +311,20 @@ def test_a_newcomer_to_a_full_pod_network_is_told_who_has_it() -> None:
     assert "10.1.0.0/22 has no /24 left for m1" in said
     assert "gone, w1, w2" in said
     assert "purge_data=true" in said
+    record = {"files": [File(SUBNET_ENV, RECORD)]}
+    taken = str(problem(cluster.subnet_left, {}, Subnets(True, "", {"w1": "10.1.1.0/24"}), **record))
+    assert "10.1.1.0/24, which etcd has reserved for node w1; turn this host down" in taken
     mine = replace(full, reservations={"m1": "10.1.1.0/24", "w1": "10.1.2.0/24", "w2": "10.1.3.0/24"})
     assert problem(cluster.subnet_left, {"flannel_network": "10.1.0.0/22"}, mine) is None
+
+
+def test_two_hosts_with_one_subnet_in_their_records_are_refused() -> None:
+    told = {name: machines.found(name, f"10.0.0.1{name[1]}", subnet__env=RECORD) for name in ("m1", "w2")}
+    world = World(workers=["w2"], platforms=told, facts={EtcdSubnets: Subnets(False, ""), HostFiles: host_files()})
+    for name, other in (("m1", "w2"), ("w2", "m1")):
+        with world.on(name):
+            said = str(cluster.subnet_left(world.node(name)))
+        assert f"its record and that of {other} have the same subnet 10.1.1.0/24" in said
 
 
 @pytest.mark.parametrize(

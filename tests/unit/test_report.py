@@ -24,7 +24,7 @@ from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
 from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, ObjectsState, Pods
 from deploys.operations.files import File
-from deploys.record import KUBELET_CLIENT, PKI, SUBNET_ENV
+from deploys.record import BEFORE_PATHS, KUBELET_CLIENT, PKI, SUBNET_ENV
 from deploys.report import ABSENT, BROKEN, DRIFTED, FULL, HEALTHY, NodeReport, report
 from deploys.report_text import table
 from deploys.x509 import Certificate
@@ -40,7 +40,7 @@ LEAF = x509.issue(Certificate(f"{PKI}/admin", f"{PKI}/ca", "admin"), CA, 30)
 RECORD = {"name": "m1", "role": "master", "address": "10.0.0.11", "kubernetes": "v1.37.2"}
 FILES = host_files(
     File(SUBNET_ENV, "FLANNEL_SUBNET=10.1.1.1/24\n"), File(f"{PKI}/ca.crt", CA.certificate),
-    File(f"{PKI}/admin.crt", LEAF.certificate),
+    File(f"{PKI}/admin.crt", LEAF.certificate), File(BEFORE_PATHS, ""),
 )  # fmt: skip
 LEASE = Subnets(True, "{}", {"m1": "10.1.1.0/24"}, {"10.0.0.11": "10.1.1.0/24"})
 

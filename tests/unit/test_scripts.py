@@ -668,5 +668,6 @@ def test_a_kubelet_is_started_anew_only_when_it_keeps_an_apiserver_that_does_not
     fake.write_text(_DOCKER.replace("ENDS", str(ends)).replace("CURL", str(curl)))
     fake.chmod(0o755)
     pod = control_plane.StaticPod("kube-apiserver", File("/etc/x", ""), revision="abc")
-    assert sh(control_plane._unstick(pod, "10.0.0.11"), path=str(tmp_path)).returncode == 0
+    monkeypatch.setattr(control_plane, "_apiserver", lambda node: pod)
+    assert sh(control_plane.unstick(World().node()), path=str(tmp_path)).returncode == 0
     assert (tmp_path / "restarted").exists() == restarted
