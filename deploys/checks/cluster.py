@@ -182,8 +182,9 @@ def keeps_no_other_authority(node: Node) -> str | None:
             )
         if node.found.record and wanted and x509.is_authority(have) and not x509.same(have, wanted):
             return (
-                f"is a node of another cluster: its {certificate} is not the one of {node.first_master.name}. Where that "
-                "master was made anew by mistake, put its backup back (docs/backup.md); else turn this host down first"
+                f"is a node of another cluster: its {certificate} is not the one of {node.first_master.name}. Where "
+                "that master was made anew by mistake, put its backup back (docs/backup.md); else turn this host down "
+                "first"
             )
     return None
 

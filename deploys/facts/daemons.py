@@ -56,6 +56,7 @@ _ROW = (
 # by writing its config.v2.json anew (measured on 26.1.5). So only one that is older than the daemon can be such. One of
 # another storage driver dockerd leaves out for good (moby, daemon/daemon.go).
 # A host whose login is not root's, or that has no systemd, is not asked: preflight refuses it.
+# Somebody else's unit may have the bootstrap daemon's name: one that does not run at our socket is not asked.
 # A daemon is asked only while its unit is active and never for longer than 20 s: a docker command at a
 # daemon that waits to start would hang, and one at a socket-activated daemon would start it.
 # Each docker command costs about 50 ms, so they are few, and both daemons are asked at the same time. A container that
@@ -72,6 +73,7 @@ one() {{ unit=$1 socket=$2
   echo "== $unit command"; printf '%s\n' "$command" | {HIDE}
   echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
   case $s in *ActiveState=active*|*ActiveState=reloading*|*ActiveState=refreshing*) ;; *) return 0;; esac
+  [ $unit = docker ] || case $command in *"$socket"*) ;; *) return 0;; esac
   d="timeout 20 docker -H unix://$socket"
   rows=$($d ps -a --no-trunc --format '{_ROW}'); rc=$?
   echo "== $unit names"; echo "$rows"

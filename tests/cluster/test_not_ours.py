@@ -33,13 +33,17 @@ printf '[Service]\\nExecStart=\\nExecStart=%s --bip=10.77.0.1/24\\n' \
   "$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/docker.service)" \
   > /etc/systemd/system/docker.service.d/their-address.conf
 systemctl daemon-reload; {RESTART}
+printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' \
+  > /etc/systemd/system/docker-bootstrap.service
+systemctl daemon-reload; systemctl enable -q --now docker-bootstrap
 docker run -d --name kubelet {BUSYBOX} sleep 1d >/dev/null
 docker run -d --name k8s_theirs --label io.kubernetes.docker.type=container {BUSYBOX} sleep 1d >/dev/null
 docker tag {BUSYBOX} registry.k8s.io/pause:3.10.2
 echo '# not read by systemd yet' >> /etc/systemd/system/docker.service.d/their-address.conf
 """
 
-AWAY = f"""docker rm -f kubelet k8s_theirs >/dev/null; docker rmi registry.k8s.io/pause:3.10.2 >/dev/null
+AWAY = f"""systemctl disable -q --now docker-bootstrap; rm /etc/systemd/system/docker-bootstrap.service
+docker rm -f kubelet k8s_theirs >/dev/null; docker rmi registry.k8s.io/pause:3.10.2 >/dev/null
 rm -rf /etc/kubernetes /var/lib/etcd /var/lib/kubelet/* /var/lib/cri-dockerd /var/log/pods /var/log/containers \
   /run/flannel /run/docker-bootstrap.sock /etc/systemd/system/docker.service.d/their-address.conf
 ip link delete flannel.1
@@ -85,6 +89,10 @@ def test_another_kubernetes_is_refused_and_a_turndown_leaves_all_of_it(spare: Ho
     after = listing.take(spare)
     listing.assert_same(before, after, ONE_KERNEL)
     assert listing.identity(after) == listing.identity(before)
+    assert spare.run("systemctl is-active docker-bootstrap; systemctl is-enabled docker-bootstrap").stdout.split() == [
+        "active",
+        "enabled",
+    ]
 
 
 def test_a_container_with_the_name_of_ours_is_refused(spare: Host, alone: Product) -> None:

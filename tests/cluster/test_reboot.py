@@ -60,6 +60,16 @@ def test_the_worker_reboots_while_the_master_is_gone(cluster: Cluster, figure: F
     back(cluster, figure, "the master comes back after the worker's reboot")
 
 
+def test_a_docker_that_is_not_enabled_is_started_at_boot(cluster: Cluster, figure: Figure) -> None:
+    worker = cluster.workers[0]
+    worker.run("systemctl disable -q docker.service docker.socket")
+    try:
+        worker.reboot()
+        back(cluster, figure, "reboot of a worker whose docker.service is not enabled")
+    finally:
+        worker.run("systemctl enable -q docker.service docker.socket")
+
+
 def test_power_cut_of_both(cluster: Cluster, figure: Figure) -> None:
     for host in cluster.hosts:
         host.power_off()
