@@ -384,6 +384,12 @@ def test_a_container_of_ours_that_docker_left_out_for_its_storage_driver_is_not_
         assert DaemonsFact().process(asked_daemons(tmp_path, knows, daemon.pid)).main.forgotten == ("lost",)
 
 
+def test_somebody_elses_docker_bootstrap_is_not_asked(tmp_path: Path) -> None:
+    with subprocess.Popen(["sh", "-c", "read stop"], stdin=subprocess.PIPE) as other:
+        found = DaemonsFact().process(asked_daemons(tmp_path, DOCKER, other.pid))
+    assert (found.bootstrap.active, found.bootstrap.answers, found.main.answers) == (True, False, True)
+
+
 def test_a_daemon_that_hangs_when_it_is_asked_for_its_containers_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     hangs = DOCKER.replace(PROGRAM, "exit 124;;")
     with pytest.raises(FactProcessError, match="docker does not answer"):
