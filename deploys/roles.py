@@ -15,9 +15,10 @@ from pyinfra import host, logger, state
 from pyinfra.api import DeployError, FactBase, deploy
 from pyinfra.api.state import State
 
-from . import progress, restoring
+from . import progress, restoring, x509
 from .checks import members
 from .facts.access import EtcdAccess
+from .facts.files import HostFiles
 from .facts.leftovers import Leftovers
 from .facts.platform import Platform
 from .lock import one_run_at_a_time
@@ -160,6 +161,9 @@ def kubeconfig() -> None:
             f"kubeconfig_server {name} is not in the apiserver's certificate; add it to apiserver_cert_sans "
             "and run deploys/master.py"
         )
+    issued = x509.names(observe(HostFiles).content(f"{PKI}/apiserver.crt"))
+    if issued and name not in issued:
+        raise DeployError(f"kubeconfig_server {name} is not in the apiserver's certificate yet; run deploys/master.py")
     kubeconfig_fetched(name="Fetch the kubeconfig", path=node.settings.kubeconfig_path, server=f"https://{name}:6443")
 
 

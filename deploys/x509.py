@@ -194,6 +194,14 @@ def _usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]:
         return set()
 
 
+def names(pem: str) -> set[str]:
+    """Names and addresses for which a certificate is; none where it can't be read."""
+    try:
+        return _sans(x509.load_pem_x509_certificate(pem.encode()))
+    except ValueError:
+        return set()
+
+
 def end_of(pem: str) -> dt.datetime | None:
     """When a certificate ends, in UTC; None where it can't be read."""
     try:

@@ -44,7 +44,8 @@ def _not_whole(found: Files, pairs: Iterable[tuple[str, str]]) -> str | None:
             (lost,) = set(pair) - set(there)
             return (
                 f"{there[0]} is there but {lost} is not: put {lost} back, from a backup if need be; a new pair would "
-                "lock out all that trust this one"
+                "lock out all that trust this one. Where no cluster has come up yet: deploys/turndown.py with "
+                "purge_data=true, then this again"
             )
     return None
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 import yaml
+from pyinfra.api import DeployError
 
+import deploys
 from deploys import x509
 from deploys.facts.files import HostFiles
 from deploys.operations import kubeconfig as module
@@ -129,3 +132,16 @@ def test_a_part_that_can_not_be_put_in_place_is_removed_with_its_key(tmp_path: P
     ):
         assert module._write(here.state, host, *step.arguments) is False
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("sans", "refused"), [(("10.0.0.11", "k8s.lan"), False), (("10.0.0.11",), True), (None, False)]
+)
+def test_a_name_that_the_certificate_has_not_yet_got_is_refused(sans: tuple[str, ...] | None, refused: bool) -> None:
+    wanted = Certificate(f"{PKI}/apiserver", f"{PKI}/ca", "kube-apiserver", (), sans or (), ("server",))
+    served = [File(f"{PKI}/apiserver.crt", x509.issue(wanted, CA, 1).certificate)] if sans else []
+    files = host_files(File(f"{PKI}/ca.crt", CA.certificate), File(f"{PKI}/admin.crt", ADMIN.certificate), *served)
+    here = World(data={"kubeconfig_server": "k8s.lan", "apiserver_cert_sans": ["k8s.lan"]}, facts={HostFiles: files})
+    raises = pytest.raises(DeployError, match=r"k8s\.lan is not in the apiserver's certificate yet")
+    with here.on(), raises if refused else nullcontext():
+        deploys.kubeconfig()
