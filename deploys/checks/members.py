@@ -8,8 +8,8 @@ from pyinfra.api.host import Host
 
 from ..facts.kubernetes import ClusterNodes, NodeState
 from ..facts.platform import Platform
-from ..observe import ask, changes
-from ..topology import Node, active_nodes, group
+from ..observe import ask, ask_all, changes
+from ..topology import Node, group
 
 RESTORE = (
     "put a backup back with deploys/restore.py (docs/backup.md); or give the cluster up: first turn its other nodes "
@@ -59,10 +59,10 @@ def orphans(node: Node) -> list[str]:
     master = ask(Platform, node.first_master)
     if master is None or master.etcd_ca:
         return []
-    run = active_nodes()
-    found = {n.host: n.found for n in run if n.role == "worker"}
-    found |= {h: f for h in group("worker") if h not in {n.host for n in run} and (f := ask(Platform, h))}
-    return [str(f.record.get("name") or h.name) for h, f in found.items() if f.record and f.etcd_ca]
+    workers = group("worker")
+    ask_all((Platform, worker, {}) for worker in workers)
+    found = {worker: have for worker in workers if (have := ask(Platform, worker))}
+    return [str(have.record.get("name") or h.name) for h, have in found.items() if have.record and have.etcd_ca]
 
 
 def has_no_master(master: Host) -> str | None:
@@ -79,8 +79,7 @@ def address_is_free(node: Node) -> str | None:
     if node.is_first_master or master is None or not master.record:
         return None
     for name, have in (ask(ClusterNodes, node.first_master) or {}).items():
-        another = name not in (node.name, node.joined_as) and have.machine_id != node.found.machine_id
-        if another and have.ready and have.address == node.address:
+        if name not in (node.name, node.joined_as) and have.ready and have.address == node.address:
             return f"has the address {node.address}, which is that of the node {name}; set another ip_address for it"
     return None
 

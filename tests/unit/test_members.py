@@ -93,7 +93,7 @@ def test_a_cluster_is_not_made_anew_under_workers_of_another() -> None:
         ("m1", NodeState(True, "a" * 32, "10.0.0.12"), True),
         ("w7", NodeState(True, OLD, "10.0.0.12"), True),
         ("w7", NodeState(False, OLD, "10.0.0.12"), False),  # gone
-        ("w7", NodeState(True, "b" * 32, "10.0.0.12"), False),  # this machine, under its old name
+        ("w7", NodeState(True, "b" * 32, "10.0.0.12"), True),  # of two machines that were made as copies
         ("w1", NodeState(True, OLD, "10.0.0.12"), False),  # name_is_free tells of it
         ("w7", NodeState(True, OLD, "10.0.0.99"), False),
     ],
