@@ -22,7 +22,7 @@ from .facts.files import HostFiles
 from .facts.leftovers import Leftovers
 from .facts.platform import Platform
 from .lock import one_run_at_a_time
-from .observe import Question, UnreadableError, ask, ask_all, forget, observe, this_host
+from .observe import Question, UnreadableError, ask, ask_all, changes, forget, observe, this_host
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched
@@ -32,7 +32,7 @@ from .record import PKI, RECORD
 from .remote import called, prepare
 from .report import NodeReport, report
 from .report_text import table
-from .topology import Node, active_nodes, group, role_of, settings_of, the_first_master
+from .topology import Node, active_nodes, group, role_of, settings_of, the_first_master, will_bring_up
 
 _OF_ALL: tuple[type[FactBase[Any]], ...] = (Platform, *preflight.OF_EACH)
 _OF_MASTER = (*_OF_ALL, *preflight.OF_MASTER, EtcdAccess)
@@ -112,6 +112,7 @@ def _warn(node: Node) -> None:
 
 def _bring_up_as(role: str) -> None:
     mine = this_host()
+    will_bring_up(role)
     if role_of(mine) == role:
         _bring_up()
     else:
@@ -123,6 +124,7 @@ def _bring_up_as(role: str) -> None:
 def cluster() -> None:
     """Bring up masters and workers side by side."""
     _begin()
+    will_bring_up("master")
     _bring_up()
 
 
@@ -142,8 +144,6 @@ def worker() -> None:
         raise DeployError(
             'the inventory has no group `workers`; write workers = ["192.168.1.11"] in it, or run deploys/master.py'
         )
-    if sentence := members.has_no_master(the_first_master()):
-        raise DeployError(sentence)
     _bring_up_as("worker")
 
 
@@ -162,7 +162,7 @@ def kubeconfig() -> None:
             "and run deploys/master.py"
         )
     issued = x509.names(observe(HostFiles).content(f"{PKI}/apiserver.crt"))
-    if issued and name not in issued:
+    if issued and name not in issued and not changes(node.host):  # which may issue it anew, before this is fetched
         raise DeployError(f"kubeconfig_server {name} is not in the apiserver's certificate yet; run deploys/master.py")
     kubeconfig_fetched(name="Fetch the kubeconfig", path=node.settings.kubeconfig_path, server=f"https://{name}:6443")
 

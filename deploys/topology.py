@@ -234,6 +234,7 @@ def _usable(host: str, chosen: Interface, have: str) -> Interface:
 
 
 _runs: weakref.WeakKeyDictionary[State, list[Node]] = weakref.WeakKeyDictionary()
+_roles: weakref.WeakKeyDictionary[State, set[str]] = weakref.WeakKeyDictionary()
 _lock = RLock()
 
 
@@ -250,6 +251,17 @@ def active_nodes() -> list[Node]:
             ask_all((Platform, h, {}) for h in hosts)
             _runs[run] = [node_of(h) for h in hosts]
     return _runs[run]
+
+
+def will_bring_up(role: str) -> None:
+    """Note that this run brings up the hosts of that role: what can't work without them asks."""
+    _roles.setdefault(this_host().state, set()).add(role)
+
+
+def brings_up_the_master() -> bool:
+    """Whether this run brings up the first master, before its workers."""
+    noted = "master" in _roles.get(this_host().state, ())
+    return noted and any(node.is_first_master for node in active_nodes())
 
 
 def refuse_twins(nodes: Sequence[Node]) -> None:

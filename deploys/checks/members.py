@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 
-from pyinfra.api.host import Host
+from gevent.lock import RLock
+from pyinfra.api.state import State
 
 from ..facts.kubernetes import ClusterNodes, NodeState
 from ..facts.platform import Platform
-from ..observe import ask, ask_all, changes
-from ..topology import Node, group
+from ..observe import ask, ask_all
+from ..topology import Node, brings_up_the_master, group
 
 RESTORE = (
     "put a backup back with deploys/restore.py (docs/backup.md); or give the cluster up: first turn its other nodes "
     "down with purge_data=true"
 )
+
+
+_asked: weakref.WeakSet[State] = weakref.WeakSet()
+_lock = RLock()
 
 
 def predecessor(node: Node) -> NodeState | None:
@@ -60,17 +66,21 @@ def orphans(node: Node) -> list[str]:
     if master is None or master.etcd_ca:
         return []
     workers = group("worker")
-    ask_all((Platform, worker, {}) for worker in workers)
-    found = {worker: have for worker in workers if (have := ask(Platform, worker))}
+    with _lock:  # one that can't be reached is looked for once in a run
+        if node.host.state not in _asked:
+            _asked.add(node.host.state)
+            ask_all((Platform, worker, {}) for worker in workers)
+    found = {worker: have for worker in workers if worker.connected and (have := ask(Platform, worker))}
     return [str(have.record.get("name") or h.name) for h, have in found.items() if have.record and have.etcd_ca]
 
 
-def has_no_master(master: Host) -> str | None:
-    """Workers alone make no cluster: a master comes before them, or earlier in the same run."""
+def has_a_master(node: Node) -> str | None:
+    """Workers alone make no cluster: a master comes before them, or in the same run."""
+    master = node.first_master
     found = ask(Platform, master)
-    if found is None or found.etcd_ca or changes(master):
+    if node.is_first_master or found is None or found.etcd_ca or brings_up_the_master():
         return None
-    return f"{master.name} is no master yet: run deploys/master.py first, or deploys/cluster.py for all hosts"
+    return f"its master {master.name} is none yet: run deploys/master.py first, or deploys/cluster.py for all hosts"
 
 
 def address_is_free(node: Node) -> str | None:
@@ -80,7 +90,11 @@ def address_is_free(node: Node) -> str | None:
         return None
     for name, have in (ask(ClusterNodes, node.first_master) or {}).items():
         if name not in (node.name, node.joined_as) and have.ready and have.address == node.address:
-            return f"has the address {node.address}, which is that of the node {name}; set another ip_address for it"
+            return (
+                f"has the address {node.address}, which is that of the node {name}; set another ip_address for this "
+                "one. Where it replaces that one: switch that one off, and run this again when the node is no longer "
+                f"Ready (a minute), or after: kubectl delete node {name}"
+            )
     return None
 
 

@@ -269,7 +269,10 @@ def main_daemon_started(restart: RestartStrategy, drop_in: str, bounced: Bounced
         return
     if main.active:
         lost = ", ".join(main.forgotten)
-        say(f"Will restart the main Docker, which lost {lost} when it started on a full disk; which restarts {bounced}")
+        say(
+            f"Will restart the main Docker, which lost {lost} when it started on a full disk, which restarts "
+            f"{bounced}; and then remove the kubelet and its pods, which it does not know now"
+        )
         again = or_evidence(restart.restart.format(unit=MAIN), restart, MAIN)
         yield StringCommand(bounce(f"( {again} )", restart))
         return

@@ -71,9 +71,15 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
     wanted, taken_by = _wanted(node)
     halfway = wanted and f"--bip={wanted}" in now.main.command  # an ended run left Docker so
     if not ours and not halfway and wanted in ("", now.docker0):
+        todo = []
         if files.ours(drop_in) or (now.main.needs_reload and files.ours(NODE)):
             say("Will let systemd read docker's unit again; docker is not restarted")
-            yield StringCommand(restart.reload)
+            todo.append(restart.reload)
+        if now.docker0_before:  # of a run that ended before Docker's restart; docker0 may get another address since
+            say(f"Will remove {BEFORE}/docker0")
+            todo.append(f"rm -f {BEFORE}/docker0")
+        if todo:
+            yield StringCommand("; ".join(todo))
             return
         host.noop("the main Docker runs without us")
         return

@@ -53,6 +53,7 @@ CHECKS: tuple[Check, ...] = (
     cluster.same_services,
     cluster.keeps_no_other_authority,
     members.master_is_theirs,
+    members.has_a_master,
     members.name_is_free,
     members.address_is_free,
     cluster.version_change,

@@ -156,6 +156,8 @@ class World:
             **{group: (members, {}) for group, members in rows.items() if members},
         )
         self.state = State(self.inventory, Config(DIFF=self.diff))  # type: ignore[no-untyped-call]
+        for host in self.inventory:
+            host.connected = True
         self.state.cwd = "/"
         self.state.is_executing = self.executing
         for number, (name, _) in enumerate(names, 11):

@@ -152,7 +152,7 @@ def through_cli(
     else:
         text = "\n".join(f"{group} = {pformat([h.row() for h in hosts])}" for group, hosts in groups.items())
     inventory.write_text(_RECORDER.format(path=str(log)) + text + "\n")
-    words = [str(inventory), f"{ROOT}/deploys/{entry}.py", *options]
+    words = [str(inventory), f"{ROOT / 'deploys' / entry}.py", *options]  # or a deploy file's own path
     for key, value in (data or {}).items():
         words += ["--data", f"{key}={value}"]
     if limit:

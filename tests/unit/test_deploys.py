@@ -70,6 +70,16 @@ def test_masters_are_done_before_workers_begin_where_one_run_has_both(tmp_path: 
     assert turns == [["@fake/m1"]] * masters + [["@fake/w1"]] * workers
 
 
+def test_a_deploy_file_of_ones_own_may_bring_up_masters_then_workers(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nimport deploys\ndeploys.master()\ndeploys.worker()\n"
+    )
+    turns = [hosts for _, hosts in plan(tmp_path, str(own.with_suffix(""))) if hosts]
+    assert turns.count(["@fake/m1"]) > 10
+    assert turns.count(["@fake/w1"]) > 10
+
+
 def test_the_api_is_asked_once_and_before_the_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     get_fact = Host.get_fact

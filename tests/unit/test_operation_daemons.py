@@ -364,7 +364,8 @@ def test_a_docker_that_lost_our_containers_is_restarted_before_they_are_removed(
     here, steps = started({"forgotten": ("kubelet",)}, NODE)
     assert "systemctl restart docker" in text(steps)
     said = here.says(main_daemon_started, restart=SYSTEMD, drop_in="/d/zz.conf", bounced=TWO)
-    assert "Will restart the main Docker, which lost kubelet when it started on a full disk; which restarts the" in said
+    assert "Will restart the main Docker, which lost kubelet when it started on a full disk, which restarts the" in said
+    assert "and then remove the kubelet and its pods" in said
     assert started({"forgotten": ("kubelet",)})[1] == [], "on a host that is no node of ours"
 
 

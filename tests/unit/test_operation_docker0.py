@@ -102,6 +102,16 @@ def test_a_docker_that_an_ended_turndown_left_with_its_old_address_as_a_flag_is_
     assert "systemctl stop docker" in text(here)
 
 
+def test_what_a_run_recorded_that_ended_before_dockers_restart_is_removed() -> None:
+    # docker0 may get another address of its owner's before the next run
+    here, gone = world(FRESH, NODE, before=BEFORE_US, docker0=BEFORE_US), f"rm -f {BEFORE}/docker0"
+    assert restored(here) == [Shell(gone)]
+    assert f"Will remove {BEFORE}/docker0" in says(here)
+    assert restored(world(FRESH, NODE, DROP_IN, before=BEFORE_US, docker0=BEFORE_US)) == [
+        Shell(f"systemctl daemon-reload; {gone}")
+    ]
+
+
 @pytest.mark.parametrize(("before", "ours"), [(BEFORE_US, ()), ("", (DROP_IN,))])
 def test_docker0s_address_is_recorded_once(before: str, ours: tuple[str, ...]) -> None:
     assert world(FRESH, *ours, before=before).run(docker0_recorded, drop_in=DROP_IN) == []
@@ -143,7 +153,7 @@ def test_an_address_that_a_network_has_taken_since_is_not_asked_for_again() -> N
     assert "docker0 had 172.17.0.1/16 before us, which Docker's network shop_default has by now" in said
     # and afterwards nothing is left to do
     done: dict[str, Any] = {"docker0": "172.20.0.1/16", "networks": networks, "machine": machine}
-    assert restored(world(FRESH, NODE, before=BEFORE_US, **done)) == []
+    assert restored(world(FRESH, NODE, **done)) == []
 
 
 def test_another_address_is_of_the_pools_that_docker_is_set_to() -> None:

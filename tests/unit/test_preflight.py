@@ -170,6 +170,7 @@ def test_every_check_has_a_host_that_it_stops() -> None:
         "same_backend",
         "master_answers",
         "master_is_theirs",
+        "has_a_master",
         "name_is_free",
         "address_is_free",
         "keeps_no_other_authority",
