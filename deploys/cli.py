@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from .report import ABSENT, BROKEN, DRIFTED, HEALTHY
 
@@ -22,8 +22,15 @@ BEGIN = '{\n "nodes": ['
 _PYINFRA = "from pyinfra_cli.main import main; main()"
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """A wrong command line tells nothing of the cluster; argparse's own code means that it is broken."""
+        self.print_usage(sys.stderr)
+        self.exit(UNKNOWN, f"{self.prog}: {message}\n")
+
+
 def _arguments(words: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="docker-multinode", description=__doc__, epilog="Further options go to pyinfra, like --limit or --data."
     )
     commands = parser.add_subparsers(required=True)
@@ -41,7 +48,11 @@ def _arguments(words: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
         "-o", metavar="FILE", dest="path", help="the archive; by default one with the time in its name"
     )
     evidence.set_defaults(run=_evidence)
-    return parser.parse_known_args(words)
+    wanted, further = parser.parse_known_args(words)
+    given = sys.argv[1:] if words is None else words
+    if early := [word for word in given[: given.index(wanted.inventory)] if word in further and word.startswith("-")]:
+        parser.error(f"options for pyinfra, like {early[0]}, stand after the inventory")
+    return wanted, further
 
 
 def _pyinfra(inventory: str, deploy: str, *words: str) -> list[str]:
@@ -61,12 +72,13 @@ def _status(wanted: argparse.Namespace, further: list[str]) -> int:
         print(run.stderr.strip() or "nothing was said of the cluster", file=sys.stderr)
         return UNKNOWN
     print(json.dumps(found, indent=1) if wanted.json else found["table"])
-    if run.returncode:  # a host that could not be reached
-        print(run.stderr.strip(), file=sys.stderr)
-        return UNKNOWN
     states = [node["state"] for node in found["nodes"]]
     states += ["drifted"] * bool(found["not_in_inventory"])
-    return max((EXIT[state] for state in states), default=UNKNOWN)
+    worst = max((EXIT[state] for state in states), default=UNKNOWN)
+    if not run.returncode:
+        return worst
+    print(run.stderr.strip(), file=sys.stderr)  # a host that could not be asked; one that is broken is so all the same
+    return worst if worst == EXIT[BROKEN] else UNKNOWN
 
 
 def _report(printed: str) -> dict[str, Any] | None:

@@ -147,12 +147,24 @@ def worker() -> None:
     _bring_up_as("worker")
 
 
+def _is_the_masters_turn(node: Node) -> bool:
+    """Whether this host is the first master, on which alone something is done.
+
+    :raises DeployError: that takes no part in the run, which would do nothing and end well.
+    """
+    if not any(other.is_first_master for other in active_nodes()):
+        raise DeployError(
+            f"{node.first_master.name}, on which this is done, takes no part in the run: name it in --limit"
+        )
+    return node.is_first_master
+
+
 @deploy("Kubernetes")
 def kubeconfig() -> None:
     """Fetch the administrator's kubeconfig from the first master to the control machine."""
     _begin()
     node = _this_node()
-    if not node.is_first_master:
+    if not _is_the_masters_turn(node):
         return
     name = node.settings.kubeconfig_server or node.master_address
     names = next(c.sans for c in pki.wanted(node) if c.path == f"{PKI}/apiserver")
@@ -172,7 +184,7 @@ def backup() -> None:
     """Take a snapshot of etcd on the first master, with the authorities; ``backup_path`` also copies it here."""
     _begin()
     node = _this_node()
-    if not node.is_first_master:
+    if not _is_the_masters_turn(node):
         return
     one_run_at_a_time(node.host)
     backup_taken(name="Take a backup", node=node, authorities=pki.authority_files(), copy=node.settings.backup_path)
@@ -183,11 +195,10 @@ def restore() -> None:
     """Put the backup that ``restore_from`` names back on the first master; a new machine then needs a bring-up."""
     _begin()
     node = _this_node()
-    if not any(other.is_first_master for other in active_nodes()):
-        return
+    mine = _is_the_masters_turn(node)
     one_run_at_a_time(node.host)
     for title, step in host.loop(restoring.STEPS):  # type: ignore[no-untyped-call]
-        if node.is_first_master or step is restoring.network:
+        if mine or step is restoring.network:
             _titled(title, step, node)
 
 

@@ -12,7 +12,7 @@ from ..facts.platform import Platform
 from ..observe import ask, observe
 from ..operations.flannel import recorded, reserved_for_another, subnet_of
 from ..phases import pki
-from ..record import BOOTSTRAP_UNIT
+from ..record import BOOTSTRAP_UNIT, PKI
 from ..settings import Settings
 from ..subnets import NoSubnetLeftError
 from ..topology import Node, active_nodes
@@ -162,6 +162,17 @@ def foreign_kubernetes(node: Node) -> str | None:
             "installed; remove it first (kubeadm reset), or move that file away"
         )
     return None
+
+
+def purges_no_other_kubernetes(node: Node) -> str | None:
+    """What a turndown kept has the names that any Kubernetes gives its files: one that came since may have them now."""
+    found = node.found.foreign_kubernetes
+    if not node.settings.purge_data or not found or not observe(HostFiles, node.host).below(PKI):
+        return None
+    return (
+        f"{found[0]} is there, and not from us: another Kubernetes seems to be installed, and purge_data would remove "
+        "its authorities and data with what we kept; remove that one first (kubeadm reset), or move that file away"
+    )
 
 
 def keeps_no_other_authority(node: Node) -> str | None:

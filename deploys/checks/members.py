@@ -11,6 +11,7 @@ from pyinfra.api.state import State
 from ..facts.kubernetes import ClusterNodes, NodeState
 from ..facts.platform import Platform
 from ..observe import ask, ask_all
+from ..record import ETCD_DATA
 from ..topology import Node, brings_up_the_master, group
 
 RESTORE = (
@@ -60,10 +61,11 @@ def takes_over(node: Node) -> str | None:
 
 
 def orphans(node: Node) -> list[str]:
-    """Names of workers that belong to a cluster of which the first master has nothing, also those that take no part in
-    the run. A worker belongs to one when it has got the authority; a record is written before."""
+    """Names of workers that belong to a cluster of which the first master has no authority or no data, also those that
+    take no part in the run. A worker belongs to one when it has got the authority (a record is written before), and
+    the cluster has data when it has got its subnet."""
     master = ask(Platform, node.first_master)
-    if master is None or master.etcd_ca:
+    if master is None or (master.etcd_ca and master.etcd_data):
         return []
     workers = group("worker")
     with _lock:  # one that can't be reached is looked for once in a run
@@ -71,7 +73,11 @@ def orphans(node: Node) -> list[str]:
             _asked.add(node.host.state)
             ask_all((Platform, worker, {}) for worker in workers)
     found = {worker: have for worker in workers if worker.connected and (have := ask(Platform, worker))}
-    return [str(have.record.get("name") or h.name) for h, have in found.items() if have.record and have.etcd_ca]
+    return [
+        str(have.record.get("name") or worker.name)
+        for worker, have in found.items()
+        if have.record and have.etcd_ca and (have.flannel or not master.etcd_ca)
+    ]
 
 
 def has_a_master(node: Node) -> str | None:
@@ -99,11 +105,16 @@ def address_is_free(node: Node) -> str | None:
 
 
 def master_is_theirs(node: Node) -> str | None:
-    """A master that has nothing makes no new cluster under nodes that belong to one."""
+    """A master without authority or data makes no new cluster under nodes that belong to one."""
     names = orphans(node)
     if not names:
         return None
-    master = node.first_master.name
+    master, found = node.first_master.name, ask(Platform, node.first_master)
+    if found and found.etcd_ca:
+        return (
+            f"{', '.join(names)}: in a cluster whose data the master {master} has not, for {ETCD_DATA} is empty. Where "
+            f"its disk is not mounted, mount it. A new machine, or a restore that ended early? {RESTORE}"
+        )
     return f"{', '.join(names)}: in a cluster of which the master {master} has nothing. A new machine? {RESTORE}"
 
 

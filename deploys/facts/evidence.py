@@ -58,8 +58,11 @@ _UNITS = "docker docker.socket docker-bootstrap containerd"
 _SHOW = "Id,LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,ActiveEnterTimestamp,UnitFileState"
 # without the command, which may hold what a user passed to a container
 _PS = "table {{.ID}}\\t{{.Names}}\\t{{.Image}}\\t{{.Status}}\\t{{.Ports}}\\t{{.CreatedAt}}"
-# continued lines are joined first, so that no variable of an Environment= escapes
-_NO_ENVIRONMENT = r"sed -e ':a' -e '/\\$/{N;s/\\\n//;ta' -e '}' -e 's/^\([ \t]*Environment=\).*/\1[left out]/'"
+# continued lines are joined first, as systemd does, which passes over comments in between: no variable escapes
+_NO_ENVIRONMENT = (
+    r"sed -e ':a' -e '/\\$/{N;s/\\\n[ \t]*[#;][^\n]*$/\\/;ta' -e 's/\\\n//;ta' -e '}' "
+    r"-e 's/^\([ \t]*Environment[ \t]*=\).*/\1[left out]/'"
+)
 _LISTING = (
     f"for p in {' '.join(OWN_PLACES)} {KUBELET}/pki; do [ ! -e $p ] || "
     "find $p -exec stat -c '%A %a %u:%g %s %y %n' {} +; done"

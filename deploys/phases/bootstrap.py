@@ -20,7 +20,9 @@ from ..record import (
     BOOTSTRAP_DATA,
     BOOTSTRAP_RUN,
     BOOTSTRAP_SOCKET,
+    ETCD_DATA,
     FLANNEL_RUN,
+    RECORD,
     SUBNET_ENV,
 )
 from ..remote import run
@@ -114,6 +116,8 @@ def _unit(node: Node, revision: str) -> str:
         data=BOOTSTRAP_DATA,
         flannel_run=FLANNEL_RUN,
         subnet_env=SUBNET_ENV,
+        record=RECORD,
+        etcd_data=ETCD_DATA,
         bridge=BRIDGE,
         namespaces=NAMESPACES,
         bridge_address=BRIDGE_ADDRESS,

@@ -67,7 +67,12 @@ CHECKS: tuple[Check, ...] = (
 RESTORE_CHECKS: tuple[Check, ...] = tuple(
     c for c in CHECKS if c not in (cluster.etcd_has_its_authority, members.master_is_theirs)
 )
-REMOVE_CHECKS: tuple[Check, ...] = (machine.root, machine.readable, docker.docker_restart_back)
+REMOVE_CHECKS: tuple[Check, ...] = (
+    machine.root,
+    machine.readable,
+    docker.docker_restart_back,
+    cluster.purges_no_other_kubernetes,
+)
 
 
 OF_EACH: tuple[type[FactBase[Any]], ...] = (DaemonsFact, HostFiles, Kernel)

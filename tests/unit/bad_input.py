@@ -210,6 +210,11 @@ INVENTORIES = (
         data={"flannel_network": "10.1.0.0/22"}),
     Row("turning down a host in no group", ("@fake/x1", "none of the groups"),
         {"masters": (master(),), "hosts": (H("x1", "10.0.0.20"),)}, entry="turndown"),
+    *(
+        Row(f"{what} of a worker alone", ("@fake/m1", "takes no part in the run", "--limit"), PAIR, entry=what,
+            limit="w1", data={"restore_from": "/b"} if what == "restore" else {})
+        for what in ("backup", "restore", "kubeconfig")
+    ),
     Row("a kubeconfig without a master", ("masters",), {"workers": (worker(),)}, entry="kubeconfig"),
 )  # fmt: skip
 

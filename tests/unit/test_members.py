@@ -21,9 +21,22 @@ OLD = "0123456789abcdef0123456789abcdef"
 
 
 def world(
-    nodes: dict[str, NodeState] | None, *, worker: bool = False, master: bool = True, ca: bool = True, keys: bool = True
+    nodes: dict[str, NodeState] | None,
+    *,
+    worker: bool = False,
+    master: bool = True,
+    ca: bool = True,
+    keys: bool = True,
+    data: bool = True,
+    subnet: bool = True,
 ) -> World:
-    """Hosts that are nodes or not, what the API knows, whether the worker and the master have got the authorities."""
+    """Hosts that are nodes or not, and what the API knows.
+
+    :param ca: whether the worker has got the authority.
+    :param keys: whether the master has it.
+    :param data: whether the master has etcd's data.
+    :param subnet: whether the worker has got its subnet.
+    """
     told = {
         "m1": machines.found(
             "m1",
@@ -31,9 +44,15 @@ def world(
             record=MASTER if master else None,
             machine_id="a" * 32,
             ca="yes" if master and keys else "",
+            etcd_data="yes" if master and data else "",
         ),
         "w1": machines.found(
-            "w1", "10.0.0.12", record=WORKER if worker else None, machine_id="b" * 32, ca="yes" if worker and ca else ""
+            "w1",
+            "10.0.0.12",
+            record=WORKER if worker else None,
+            machine_id="b" * 32,
+            ca="yes" if worker and ca else "",
+            subnet__env="FLANNEL_SUBNET=10.1.2.1/24" if worker and subnet else "",
         ),
     }
     return World(workers=["w1"], platforms=told, facts={ClusterNodes: nodes})
@@ -81,8 +100,13 @@ def test_a_cluster_is_not_made_anew_under_workers_of_another() -> None:
     restored_by_half = world(None, worker=True, keys=False)
     with restored_by_half.on("m1"):
         assert members.master_is_theirs(restored_by_half.node("m1")) is not None
-    begun = world(None, worker=True, master=False, ca=False)  # the first run ended before there were any authorities
-    for whole in (world(None, worker=True), world(None, master=False), begun):
+    without_data = world(None, worker=True, data=False)  # a restore that ended then, or a disk that is not mounted
+    with without_data.on("m1"):
+        said = str(members.master_is_theirs(without_data.node("m1")))
+    assert said.startswith("w1: in a cluster whose data the master m1 has not, for /var/lib/etcd is empty")
+    # the first run ended before there were authorities, or before etcd ran
+    begun = (world(None, worker=True, master=False, ca=False), world(None, worker=True, data=False, subnet=False))
+    for whole in (world(None, worker=True), world(None, master=False), *begun):
         with whole.on("m1"):
             assert members.master_is_theirs(whole.node("m1")) is None
 

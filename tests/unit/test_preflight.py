@@ -19,7 +19,7 @@ from deploys.facts.files import HostFiles
 from deploys.facts.platform import HIDDEN
 from deploys.operations.files import File
 from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, Check
-from deploys.record import BEFORE_PATHS, BOOTSTRAP_UNIT, SUBNET_ENV
+from deploys.record import BEFORE_PATHS, BOOTSTRAP_UNIT, PKI, SUBNET_ENV
 
 from . import machines
 from .harness import World
@@ -55,6 +55,8 @@ DNS_OF_DATA = base64.b64encode(b'{"dns_server_ip": "10.96.0.10"}').decode()
 RECORD = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24"
 OURS = "-H\nfd://\n--bip=10.1.1.1/24"
 """What the main Docker runs with on the pod network."""
+
+KEPT = File(f"{PKI}/ca.key", "", "600", secret=True)
 
 SSH = "-A ufw-user-input -p tcp --dport 22 -j ACCEPT"
 
@@ -139,6 +141,12 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.1.0.0/24 dev tun0"}, "by tun0"),
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.96.3.0/24 dev docker0"}, "service_network"),
     ("docker_names", {}, {"others": {"web", "kubelet"}}, "docker rename kubelet"),
+    (
+        "purges_no_other_kubernetes",
+        {"purge_data": True},
+        {"foreign_kubernetes": "/etc/kubernetes/kubelet.conf", "files": [KEPT]},
+        "/etc/kubernetes/kubelet.conf is there, and not from us",
+    ),
     ("bootstrap_name", {}, {"bootstrap": {"active": True}}, "systemctl disable --now docker-bootstrap"),
     ("bootstrap_name", {}, {"bootstrap": {"down": True}}, "is not of docker-multinode"),
     ("ports", {}, {"listening": "192B"}, "6443"),
@@ -233,6 +241,9 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("docker_unit", {}, {"docker_flags": f"-H\nfd://\n--http-proxy=http://{HIDDEN}p"}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd", "docker_flags": ""}),
     ("bootstrap_name", {}, {"bootstrap": {"active": True}, "files": [File(BOOTSTRAP_UNIT, "")]}),
+    ("purges_no_other_kubernetes", {"purge_data": True}, {"foreign_kubernetes": "/etc/kubernetes/kubelet.conf"}),
+    ("purges_no_other_kubernetes", {}, {"foreign_kubernetes": "/etc/kubernetes/kubelet.conf", "files": [KEPT]}),
+    ("purges_no_other_kubernetes", {"purge_data": True}, {"files": [KEPT]}),
     ("bootstrap_name", {}, {"bootstrap": {"down": True}, "files": [File(BEFORE_PATHS, "")]}),
     ("docker_root", {}, {"docker_root": "/srv/docker"}),
     ("docker_root", {}, {"docker_root": "/var/lib/docker/"}),

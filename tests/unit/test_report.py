@@ -15,7 +15,7 @@ from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from deploys import x509
+from deploys import cli, x509
 from deploys.facts import access
 from deploys.facts.access import EtcdAccess
 from deploys.facts.daemons import DaemonsFact
@@ -154,6 +154,20 @@ def test_the_command_prints_a_table_and_its_exit_code_is_the_worst_node(tmp_path
     assert ran.returncode == 2, ran.stderr
     assert ran.stdout.splitlines()[1].split()[:4] == ["m1", "master", "10.0.0.11", "absent"]
     assert ran.stdout.splitlines()[2].split()[:4] == ["w1", "worker", "10.0.0.12", "absent"]
+
+
+def test_a_broken_node_is_broken_also_where_another_can_not_be_asked(tmp_path: Path) -> None:
+    gone = ("10.0.0.99", {"ssh_hostname": "127.0.0.1", "ssh_port": 1, "ssh_look_for_keys": False})
+    ran = command(tmp_path, f"masters = [{pformat(master().row())}]\nworkers = [{gone!r}]\n")
+    assert (ran.returncode, "10.0.0.99" in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("words", [(), ("--limit", "m1", "hosts.py"), ("--ssh-user", "root", "hosts.py")])
+def test_a_wrong_command_line_says_nothing_of_the_cluster(words: tuple[str, ...], capsys: Any) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["status", *words])
+    assert ended.value.code == 3
+    assert "usage: docker-multinode status" in (said := capsys.readouterr().err) or "after the inventory" in said
 
 
 def test_the_command_says_unknown_where_the_status_could_not_be_told(tmp_path: Path) -> None:
