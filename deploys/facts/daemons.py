@@ -59,6 +59,7 @@ _ROW = (
 # Somebody else's unit may have the bootstrap daemon's name: one that does not run at our socket is not asked.
 # A daemon is asked only while its unit is active and never for longer than 20 s: a docker command at a
 # daemon that waits to start would hang, and one at a socket-activated daemon would start it.
+# A filter takes 1.5 ms, but dash's own way to cut a text takes minutes where 100 KiB come instead of a few lines.
 # Each docker command costs about 50 ms, so they are few, and both daemons are asked at the same time. A container that
 # ends between two of them is not there; a daemon that ends fails the next one.
 _SCRIPT = rf"""
@@ -67,12 +68,12 @@ asked=; [ "$(id -u)" != 0 ] || ! command -v systemctl >/dev/null || asked=yes
 one() {{ unit=$1 socket=$2
   [ -n "$asked" ] || {{ echo "== $unit unit"; echo ActiveState=inactive; return 0; }}
   s=$(systemctl show $unit -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID 2>/dev/null)
-  echo "== $unit unit"; echo "$s"; pid=${{s#*MainPID=}}; pid=${{pid%%[!0-9]*}}
+  echo "== $unit unit"; echo "$s"; pid=$(echo "$s" | sed -n 's/^MainPID=//p')
   [ "${{pid:-0}}" != 0 ] || return 0
   command=$(tr '\0' '\n' < /proc/$pid/cmdline)
   echo "== $unit command"; printf '%s\n' "$command" | {HIDE}
   echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
-  case $s in *ActiveState=active*|*ActiveState=reloading*|*ActiveState=refreshing*) ;; *) return 0;; esac
+  echo "$s" | grep -Eqx 'ActiveState=(active|reloading|refreshing)' || return 0
   [ $unit = docker ] || case $command in *"$socket"*) ;; *) return 0;; esac
   d="timeout 20 docker -H unix://$socket"
   rows=$($d ps -a --no-trunc --format '{_ROW}'); rc=$?

@@ -390,6 +390,13 @@ def test_somebody_elses_docker_bootstrap_is_not_asked(tmp_path: Path) -> None:
     assert (found.bootstrap.active, found.bootstrap.answers, found.main.answers) == (True, False, True)
 
 
+def test_a_systemctl_that_prints_garbage_does_not_keep_the_shell_busy(tmp_path: Path) -> None:
+    program(tmp_path / "bin", "systemctl", f"head -c 300000 {tmp_path}/garbage | base64")
+    (tmp_path / "garbage").write_bytes(os.urandom(300_000))
+    script = below(tmp_path, DaemonsFact().command().get_raw_value())
+    assert sh(script, path=str(tmp_path / "bin")).returncode == 0  # within the 30 s that a test's shell has
+
+
 def test_a_daemon_that_hangs_when_it_is_asked_for_its_containers_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     hangs = DOCKER.replace(PROGRAM, "exit 124;;")
     with pytest.raises(FactProcessError, match="docker does not answer"):
