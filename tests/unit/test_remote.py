@@ -82,6 +82,7 @@ def test_a_session_that_failed_is_given_back(monkeypatch: pytest.MonkeyPatch) ->
 def test_nothing_of_a_command_is_printed_and_it_runs_as_the_operations_user(monkeypatch: pytest.MonkeyPatch) -> None:
     hosts = reached(monkeypatch, out=f"Welcome!\n{KEY}")
     here = World(data={"_sudo": True})
+    here.host("m1").connected = False
     with here.on() as host, logged() as said:
         assert remote.pem(host, "/etc/kubernetes/pki/ca.key") == KEY + "\n"
         remote.pem(host, "/x")
