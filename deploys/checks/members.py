@@ -21,6 +21,7 @@ RESTORE = (
 
 
 _asked: weakref.WeakSet[State] = weakref.WeakSet()
+"""Runs that have looked for every worker of the inventory."""
 _lock = RLock()
 
 
