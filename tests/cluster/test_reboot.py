@@ -63,7 +63,7 @@ def test_the_worker_reboots_while_the_master_is_gone(cluster: Cluster, figure: F
 def test_a_docker_that_is_not_enabled_is_started_at_boot(cluster: Cluster, figure: Figure) -> None:
     worker, links = cluster.workers[0], "multi-user.target.wants/docker.service sockets.target.wants/docker.socket"
     # packed, not made anew by systemctl enable: a turndown's test compares their times
-    worker.run(f"cd /etc/systemd/system && tar -cf /root/enabled.tar {links} && rm {links}")
+    worker.run(f"cd /etc/systemd/system && tar --format=posix -cf /root/enabled.tar {links} && rm {links}")
     try:
         worker.reboot()
         back(cluster, figure, "reboot of a worker whose docker.service is not enabled")
