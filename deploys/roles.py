@@ -7,6 +7,7 @@ import json
 import os.path
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -32,7 +33,16 @@ from .record import PKI, RECORD
 from .remote import called, prepare
 from .report import NodeReport, report
 from .report_text import table
-from .topology import Node, active_nodes, group, role_of, settings_of, the_first_master, will_bring_up
+from .topology import (
+    Node,
+    active_nodes,
+    group,
+    has_the_first_master,
+    role_of,
+    settings_of,
+    the_first_master,
+    will_bring_up_masters,
+)
 
 _OF_ALL: tuple[type[FactBase[Any]], ...] = (Platform, *preflight.OF_EACH)
 _OF_MASTER = (*_OF_ALL, *preflight.OF_MASTER, EtcdAccess)
@@ -55,6 +65,7 @@ def _begin() -> None:
     _know_files(mine.state.current_deploy_filename)
 
 
+@cache  # the same for every host of a run
 def _know_files(deploy_file: str | None) -> None:
     """Tell inspect of which module each file is: pyinfra reads the call stack at each operation, and inspect resolves
     the paths of all modules for each file that it does not know: half of the time that it takes to work out a plan."""
@@ -112,7 +123,6 @@ def _warn(node: Node) -> None:
 
 def _bring_up_as(role: str) -> None:
     mine = this_host()
-    will_bring_up(role)
     if role_of(mine) == role:
         _bring_up()
     else:
@@ -124,7 +134,7 @@ def _bring_up_as(role: str) -> None:
 def cluster() -> None:
     """Bring up masters and workers side by side."""
     _begin()
-    will_bring_up("master")
+    will_bring_up_masters()
     _bring_up()
 
 
@@ -132,6 +142,7 @@ def cluster() -> None:
 def master() -> None:
     """Bring up the hosts of the group ``masters``; others are left alone."""
     _begin()
+    will_bring_up_masters()
     the_first_master()
     _bring_up_as("master")
 
@@ -152,7 +163,7 @@ def _is_the_masters_turn(node: Node) -> bool:
 
     :raises DeployError: that takes no part in the run, which would do nothing and end well.
     """
-    if not any(other.is_first_master for other in active_nodes()):
+    if not has_the_first_master():
         raise DeployError(
             f"{node.first_master.name}, on which this is done, takes no part in the run: name it in --limit"
         )

@@ -234,7 +234,8 @@ def _usable(host: str, chosen: Interface, have: str) -> Interface:
 
 
 _runs: weakref.WeakKeyDictionary[State, list[Node]] = weakref.WeakKeyDictionary()
-_roles: weakref.WeakKeyDictionary[State, set[str]] = weakref.WeakKeyDictionary()
+_bring_up_masters: weakref.WeakSet[State] = weakref.WeakSet()
+"""Runs that bring up masters."""
 _lock = RLock()
 
 
@@ -253,15 +254,19 @@ def active_nodes() -> list[Node]:
     return _runs[run]
 
 
-def will_bring_up(role: str) -> None:
-    """Note that this run brings up the hosts of that role: what can't work without them asks."""
-    _roles.setdefault(this_host().state, set()).add(role)
+def has_the_first_master() -> bool:
+    """Whether the first master takes part in this run."""
+    return any(node.is_first_master for node in active_nodes())
 
 
-def brings_up_the_master() -> bool:
+def will_bring_up_masters() -> None:
+    """Note that this run does that: what can't work without them asks."""
+    _bring_up_masters.add(this_host().state)
+
+
+def brings_up_the_first_master() -> bool:
     """Whether this run brings up the first master, before its workers."""
-    noted = "master" in _roles.get(this_host().state, ())
-    return noted and any(node.is_first_master for node in active_nodes())
+    return this_host().state in _bring_up_masters and has_the_first_master()
 
 
 def refuse_twins(nodes: Sequence[Node]) -> None:

@@ -120,6 +120,13 @@ def new_key_pair() -> Pair:
     return Pair(public.decode(), _key_pem(key))
 
 
+def _read(pem: str) -> x509.Certificate | None:
+    try:
+        return x509.load_pem_x509_certificate(pem.encode())
+    except ValueError:
+        return None
+
+
 def is_authority(pem: str) -> bool:
     """Whether this is a certificate that could sign others."""
     try:
@@ -131,11 +138,8 @@ def is_authority(pem: str) -> bool:
 
 def same(pem: str, other: str) -> bool:
     """Whether two texts are one certificate."""
-    try:
-        first, second = (x509.load_pem_x509_certificate(text.encode()) for text in (pem, other))
-    except ValueError:
-        return False
-    return first == second
+    have = _read(pem)
+    return have is not None and have == _read(other)
 
 
 def belong_together(pair: Pair) -> bool:
@@ -196,18 +200,14 @@ def _usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]:
 
 def names(pem: str) -> set[str]:
     """Names and addresses for which a certificate is; none where it can't be read."""
-    try:
-        return _sans(x509.load_pem_x509_certificate(pem.encode()))
-    except ValueError:
-        return set()
+    have = _read(pem)
+    return _sans(have) if have else set()
 
 
 def end_of(pem: str) -> dt.datetime | None:
     """When a certificate ends, in UTC; None where it can't be read."""
-    try:
-        return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
-    except ValueError:
-        return None
+    have = _read(pem)
+    return have.not_valid_after_utc if have else None
 
 
 def has_ended(pem: str) -> bool:
@@ -218,9 +218,8 @@ def has_ended(pem: str) -> bool:
 
 def part_left(pem: str) -> float:
     """What is left of a certificate's lifetime, 1 where it has just begun; 1 too where it can't be read."""
-    try:
-        have = x509.load_pem_x509_certificate(pem.encode())
-    except ValueError:
+    have = _read(pem)
+    if have is None:
         return 1
     lifetime = have.not_valid_after_utc - have.not_valid_before_utc
     return (have.not_valid_after_utc - dt.datetime.now(dt.UTC)) / lifetime

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gevent.lock import RLock
 from pyinfra.api.state import State
@@ -12,7 +12,7 @@ from ..facts.kubernetes import ClusterNodes, NodeState
 from ..facts.platform import Platform
 from ..observe import ask, ask_all
 from ..record import ETCD_DATA
-from ..topology import Node, brings_up_the_master, group
+from ..topology import Node, brings_up_the_first_master, group
 
 RESTORE = (
     "put a backup back with deploys/restore.py (docs/backup.md); or give the cluster up: first turn its other nodes "
@@ -25,14 +25,28 @@ _asked: weakref.WeakSet[State] = weakref.WeakSet()
 _lock = RLock()
 
 
-def predecessor(node: Node) -> NodeState | None:
-    """What the API knows by this node's name, where that is another machine than this one, which was never a node."""
-    if node.found.record or node.is_first_master:
-        return None
+def _in_the_api(node: Node) -> Mapping[str, NodeState]:
+    """What the API knows of nodes, for one that joins them; nothing where there is no API yet."""
+    if node.is_first_master:
+        return {}
     master = ask(Platform, node.first_master)
     if master is None or not master.record:
-        return None  # there is no API yet
-    have = (ask(ClusterNodes, node.first_master) or {}).get(node.name)
+        return {}
+    return ask(ClusterNodes, node.first_master) or {}
+
+
+def _where_it_replaces(name: str) -> str:
+    return (
+        "Where it replaces that one: switch that one off, and run this again when the node is no longer Ready (a "
+        f"minute), or after: kubectl delete node {name}"
+    )
+
+
+def predecessor(node: Node) -> NodeState | None:
+    """What the API knows by this node's name, where that is another machine than this one, which was never a node."""
+    if node.found.record:
+        return None
+    have = _in_the_api(node).get(node.name)
     if have is None or (have.machine_id == node.found.machine_id and have.address == node.address):
         return None
     return have
@@ -45,8 +59,7 @@ def name_is_free(node: Node) -> str | None:
         return None
     return (
         f"another machine ({have.address}, machine id {have.machine_id}) is the node {node.name} and is Ready; set "
-        "another node_name for this one. Where it replaces that one: switch that one off, and run this again when the "
-        f"node is no longer Ready (a minute), or after: kubectl delete node {node.name}"
+        f"another node_name for this one. {_where_it_replaces(node.name)}"
     )
 
 
@@ -85,22 +98,18 @@ def has_a_master(node: Node) -> str | None:
     """Workers alone make no cluster: a master comes before them, or in the same run."""
     master = node.first_master
     found = ask(Platform, master)
-    if node.is_first_master or found is None or found.etcd_ca or brings_up_the_master():
+    if node.is_first_master or found is None or found.etcd_ca or brings_up_the_first_master():
         return None
     return f"its master {master.name} is none yet: run deploys/master.py first, or deploys/cluster.py for all hosts"
 
 
 def address_is_free(node: Node) -> str | None:
     """No other node has this address, also none that takes no part in the run: flannel and the API go by it."""
-    master = ask(Platform, node.first_master)
-    if node.is_first_master or master is None or not master.record:
-        return None
-    for name, have in (ask(ClusterNodes, node.first_master) or {}).items():
+    for name, have in _in_the_api(node).items():
         if name not in (node.name, node.joined_as) and have.ready and have.address == node.address:
             return (
                 f"has the address {node.address}, which is that of the node {name}; set another ip_address for this "
-                "one. Where it replaces that one: switch that one off, and run this again when the node is no longer "
-                f"Ready (a minute), or after: kubectl delete node {name}"
+                f"one. {_where_it_replaces(name)}"
             )
     return None
 

@@ -14,7 +14,7 @@ from typing import Any
 from pyinfra.api import FactProcessError
 from typing_extensions import override
 
-from ..record import BEFORE, BOOTSTRAP_RUN, SOCKETS
+from ..record import BEFORE_DOCKER0, BOOTSTRAP_RUN, SOCKETS
 from .platform import DATA_ROOT, HIDE
 from .sections import END, Bundle, Sections, first, json_object, number, shown, variables
 
@@ -104,7 +104,7 @@ wait; printf '%s\n' "$main"
 echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
 echo "== docker-user"; iptables -w 5 -S DOCKER-USER 2>/dev/null | grep -e '--comment {COMMENT} '
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
-echo "== docker0 before"; cat {BEFORE}/docker0 2>/dev/null
+echo "== docker0 before"; cat {BEFORE_DOCKER0} 2>/dev/null
 {END}
 """
 

@@ -13,6 +13,7 @@ from typing_extensions import override
 from ..record import (
     BACKUPS,
     BEFORE,
+    BEFORE_DOCKER0,
     BEFORE_PATHS,
     BOOTSTRAP_DATA,
     BOOTSTRAP_RUN,
@@ -25,7 +26,7 @@ from ..record import (
     SHARED_PLACES,
     SUBNET_ENV,
 )
-from .daemons import LABEL, POD
+from .daemons import COMMENT, LABEL, POD
 from .sections import END, Bundle, Sections, shown
 
 NODE_PATHS = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", *SHARED_PLACES)
@@ -67,7 +68,7 @@ echo "== routes"; [ -z "$node" ] || [ -z "$n" ] || ip -4 route show root "$n" | 
 echo "== chains"; [ -z "$node" ] || for c in iptables ip6tables; do
   $c-save 2>/dev/null | awk '/^\*/{{t=substr($1,2)}} /^:/{{print t, substr($1,2)}}'; done | sort -u
 echo "== rules"; s=$(sed -n 's/^FLANNEL_SUBNET=//p' {SUBNET_ENV} 2>/dev/null | sed 's/[.]1[/]/.0\//')
-iptables-save 2>/dev/null | awk -v s="$s" '/^\*/{{t=substr($1,2)}} /--comment docker-multinode/{{print t, $0}}
+iptables-save 2>/dev/null | awk -v s="$s" '/^\*/{{t=substr($1,2)}} /--comment {COMMENT}/{{print t, $0}}
   s != "" && $0 == "-A POSTROUTING -s " s " ! -o docker0 -j MASQUERADE"{{print t, $0}}'
 echo "== backups"; mountpoint -q {BACKUPS} || find -H {BACKUPS} -xdev -type f -printf '%p\n' 2>/dev/null | sort
 echo "== pods"; a=; ! systemctl is-active --quiet docker || a=yes
@@ -75,7 +76,7 @@ echo "== pods"; a=; ! systemctl is-active --quiet docker || a=yes
 echo "== cgroups"; [ -z "$node" ] || find /sys/fs/cgroup -maxdepth 2 -type d -name 'kubepods*' 2>/dev/null | sort
 echo "== used"; [ -z "$a" ] || timeout 20 docker ps -aq |
   xargs -r timeout 20 docker inspect --format '{_IMAGE_AND_NAME}'
-echo "== networks"; [ -z "$a" ] || [ ! -e {BEFORE}/docker0 ] || timeout 20 docker network ls -q |
+echo "== networks"; [ -z "$a" ] || [ ! -e {BEFORE_DOCKER0} ] || timeout 20 docker network ls -q |
   xargs -r timeout 20 docker network inspect --format '{_SUBNETS_AND_NAME}' | grep -v '|bridge$'
 {END}
 """

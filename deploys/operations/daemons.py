@@ -92,9 +92,9 @@ def bounce(command: str, restart: RestartStrategy) -> str:
     )
 
 
-def _set(rule: str) -> str:
-    """As the drop-in does when Docker starts."""
-    return f"{{ iptables -w -C {rule} 2>/dev/null || iptables -w -I {rule}; }}"
+def set_rule(rule: str) -> str:
+    """The command that sets a rule of iptables where it is not, before all others of its chain."""
+    return f"iptables -w -C {rule} 2>/dev/null || iptables -w -I {rule}"
 
 
 def or_evidence(command: str, restart: RestartStrategy, unit: str) -> str:
@@ -228,7 +228,8 @@ def main_daemon(
         if lost:
             say("Will set rules of iptables that somebody removed:", *lost)
         if reload or lost:
-            yield StringCommand(" && ".join([*([restart.reload] if reload else []), *map(_set, lost)]))
+            again = (f"{{ {set_rule(rule)}; }}" for rule in lost)
+            yield StringCommand(" && ".join([*([restart.reload] if reload else []), *again]))
             return
         host.noop("the main Docker runs on the pod network")
         return

@@ -12,7 +12,7 @@ from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
 from ..observe import Commands, observe, operation
 from ..plan import say
-from ..record import BEFORE, NODE, SUBNET_ENV
+from ..record import BEFORE_DOCKER0, NODE, SUBNET_ENV
 from ..subnets import DOCKER_POOLS, bridge_address, gateway
 from ..topology import Node
 from .daemons import MAIN, Bounced, bounce, or_evidence
@@ -46,12 +46,12 @@ def docker0_recorded(drop_in: str) -> Commands:
 
     + drop_in: path of our drop-in
     """
-    now, path = observe(DaemonsFact), f"{BEFORE}/docker0"
+    now = observe(DaemonsFact)
     if now.docker0_before or observe(HostFiles).ours(drop_in):
         host.noop("the record knows docker0's address before us")
         return
-    say(f"Will record in {path} the address that docker0 has: {now.docker0 or 'none'}")
-    yield StringCommand(f"[ -e {path} ] || {{ {note(path, now.docker0)}; }}")
+    say(f"Will record in {BEFORE_DOCKER0} the address that docker0 has: {now.docker0 or 'none'}")
+    yield StringCommand(f"[ -e {BEFORE_DOCKER0} ] || {{ {note(BEFORE_DOCKER0, now.docker0)}; }}")
 
 
 @operation
@@ -76,8 +76,8 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
             say("Will let systemd read docker's unit again; docker is not restarted")
             todo.append(restart.reload)
         if now.docker0_before:  # of a run that ended before Docker's restart; docker0 may get another address since
-            say(f"Will remove {BEFORE}/docker0")
-            todo.append(f"rm -f {BEFORE}/docker0")
+            say(f"Will remove {BEFORE_DOCKER0}")
+            todo.append(f"rm -f {BEFORE_DOCKER0}")
         if todo:
             yield StringCommand("; ".join(todo))
             return
@@ -102,5 +102,5 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
     yield StringCommand(
         f"{restart.reload}; {{ {bounce(f'( {stop}; {first}; {again} )', restart)}; }} || exit 1; "
         + (f"{look}; {moved}; " if wanted else "")
-        + f"rm -f {BEFORE}/docker0"
+        + f"rm -f {BEFORE_DOCKER0}"
     )

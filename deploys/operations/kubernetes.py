@@ -23,7 +23,7 @@ from ..plan import say, unknown
 from ..record import KUBERNETES, NODE
 from ..remote import run
 from ..subnets import gateway
-from ..topology import Node, active_nodes
+from ..topology import Node, has_the_first_master
 from .changes import changed
 from .containers import docker
 from .flannel import on_master
@@ -248,7 +248,7 @@ def node_removed(node: Node, limit: int) -> Commands:
     + node: the node
     + limit: seconds for the drain; afterwards the node goes also with the pods that are left
     """
-    if any(n.is_first_master for n in active_nodes()):
+    if has_the_first_master():
         host.noop("the API goes with its master")
         return
     known, name = ask(ClusterNodes, node.first_master), node.joined_as

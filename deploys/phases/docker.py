@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from ..facts.daemons import COMMENT, DaemonsFact
 from ..observe import observe
-from ..operations.daemons import STAY_DOWN, Bounced, main_daemon, why_restart
+from ..operations.daemons import STAY_DOWN, Bounced, main_daemon, set_rule, why_restart
 from ..operations.docker0 import docker0_recorded, main_daemon_restored
 from ..operations.files import File, files, no_files
 from ..operations.images import no_images
@@ -121,6 +121,10 @@ def command(node: Node) -> str | None:
     return command_of(node.found.docker_unit, (drop_in_path(node), node.restart.once))
 
 
+def _without_us(node: Node) -> str:
+    return command(node) or f"{node.found.dockerd} -H fd://"
+
+
 def drop_in(node: Node) -> File:
     """Our drop-in."""
     path = drop_in_path(node)
@@ -129,9 +133,9 @@ def drop_in(node: Node) -> File:
         subnet_env=SUBNET_ENV,
         environment=proxies(node),
         revision=revision(node),
-        command=command(node) or f"{node.found.dockerd} -H fd://",
+        command=_without_us(node),
         flags=flags(node),
-        rules=_rules(node),
+        set_rules=[set_rule(rule) for rule in _rules(node)],
     )
     return File(path, text)
 
@@ -185,7 +189,7 @@ def remove(node: Node) -> None:
     main_daemon_restored(
         name="Run the main Docker as before",
         node=node,
-        command=command(node) or f"{node.found.dockerd} -H fd://",
+        command=_without_us(node),
         drop_in=path,
         bounced=bounced(node),
     )

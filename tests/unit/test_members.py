@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 
 from deploys import x509
@@ -20,40 +23,28 @@ WORKER = {"name": "w1", "role": "worker", "address": "10.0.0.12"}
 OLD = "0123456789abcdef0123456789abcdef"
 
 
+UP: dict[str, dict[str, Any]] = {
+    "m1": {"record": MASTER, "ca": "yes", "etcd_data": "yes"},
+    "w1": {"record": WORKER, "ca": "yes", "subnet__env": "FLANNEL_SUBNET=10.1.2.1/24"},
+}
+"""What a node says of itself that is up."""
+
+
 def world(
-    nodes: dict[str, NodeState] | None,
-    *,
-    worker: bool = False,
-    master: bool = True,
-    ca: bool = True,
-    keys: bool = True,
-    data: bool = True,
-    subnet: bool = True,
+    nodes: dict[str, NodeState] | None, *, worker: bool = False, master: bool = True, lacks: Iterable[str] = ()
 ) -> World:
     """Hosts that are nodes or not, and what the API knows.
 
-    :param ca: whether the worker has got the authority.
-    :param keys: whether the master has it.
-    :param data: whether the master has etcd's data.
-    :param subnet: whether the worker has got its subnet.
+    :param lacks: what a node has not, like ``m1 ca``.
     """
     told = {
-        "m1": machines.found(
-            "m1",
-            "10.0.0.11",
-            record=MASTER if master else None,
-            machine_id="a" * 32,
-            ca="yes" if master and keys else "",
-            etcd_data="yes" if master and data else "",
-        ),
-        "w1": machines.found(
-            "w1",
-            "10.0.0.12",
-            record=WORKER if worker else None,
-            machine_id="b" * 32,
-            ca="yes" if worker and ca else "",
-            subnet__env="FLANNEL_SUBNET=10.1.2.1/24" if worker and subnet else "",
-        ),
+        name: machines.found(
+            name,
+            address,
+            machine_id=machine_id * 32,
+            **{key: value for key, value in UP[name].items() if up and f"{name} {key}" not in lacks},
+        )
+        for name, address, machine_id, up in (("m1", "10.0.0.11", "a", master), ("w1", "10.0.0.12", "b", worker))
     }
     return World(workers=["w1"], platforms=told, facts={ClusterNodes: nodes})
 
@@ -97,15 +88,19 @@ def test_a_cluster_is_not_made_anew_under_workers_of_another() -> None:
             said = str(members.master_is_theirs(here.node(name)))
         assert said.startswith("w1: in a cluster of which the master m1 has nothing")
         assert "deploys/restore.py" in said
-    restored_by_half = world(None, worker=True, keys=False)
+    restored_by_half = world(None, worker=True, lacks=["m1 ca"])
     with restored_by_half.on("m1"):
         assert members.master_is_theirs(restored_by_half.node("m1")) is not None
-    without_data = world(None, worker=True, data=False)  # a restore that ended then, or a disk that is not mounted
+    # a restore that ended then, or a disk that is not mounted
+    without_data = world(None, worker=True, lacks=["m1 etcd_data"])
     with without_data.on("m1"):
         said = str(members.master_is_theirs(without_data.node("m1")))
     assert said.startswith("w1: in a cluster whose data the master m1 has not, for /var/lib/etcd is empty")
     # the first run ended before there were authorities, or before etcd ran
-    begun = (world(None, worker=True, master=False, ca=False), world(None, worker=True, data=False, subnet=False))
+    begun = (
+        world(None, worker=True, master=False, lacks=["w1 ca"]),
+        world(None, worker=True, lacks=["m1 etcd_data", "w1 subnet__env"]),
+    )
     for whole in (world(None, worker=True), world(None, master=False), *begun):
         with whole.on("m1"):
             assert members.master_is_theirs(whole.node("m1")) is None
