@@ -43,16 +43,16 @@ OF_ONE_FILE_SYSTEM = ("btrfs", "zfs")
 
 
 def proxies(node: Node) -> dict[str, str]:
-    """Proxy variables for a daemon: the cluster itself is never asked through a proxy."""
+    """Proxy variables for a daemon or a build: the cluster itself is never asked through a proxy."""
     wanted = node.settings
     found = {"HTTP_PROXY": wanted.http_proxy, "HTTPS_PROXY": wanted.https_proxy}
     result = {name: value for name, value in found.items() if value}
     if result:
-        result["NO_PROXY"] = no_proxy(node)
+        result["NO_PROXY"] = _no_proxy(node)
     return result
 
 
-def no_proxy(node: Node) -> str:
+def _no_proxy(node: Node) -> str:
     """Hosts and networks that are reached without the proxy; not the DNS domain, for a change of it would
     restart both daemons, and neither asks names of it."""
     lan = ipaddress.IPv4Interface(f"{node.address}/{node.interface.prefix}").network

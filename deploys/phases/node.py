@@ -18,7 +18,7 @@ from ..render import render
 from ..topology import Node
 from ..x509 import Certificate
 from . import addons, control_plane, pki
-from .bootstrap import no_proxy
+from .bootstrap import proxies
 from .docker import bounced, drop_in_path
 
 TITLE = "node"
@@ -73,13 +73,6 @@ def image(node: Node) -> str:
     if node.settings.node_image:
         return node.settings.node_image
     return f"{IMAGE}:{node.settings.k8s_version}-{hashlib.sha256(dockerfile(node).encode()).hexdigest()[:12]}"
-
-
-def _build_arguments(node: Node) -> dict[str, str]:
-    wanted = node.settings
-    result = {"http_proxy": wanted.http_proxy, "https_proxy": wanted.https_proxy}
-    found = {key: value for key, value in result.items() if value}
-    return {**found, "no_proxy": no_proxy(node)} if found else {}
 
 
 def _files(node: Node) -> list[File]:
@@ -167,7 +160,7 @@ def apply(node: Node) -> None:
             daemon="main",
             image=image(node),
             dockerfile=dockerfile(node),
-            arguments=_build_arguments(node),
+            arguments={name.lower(): value for name, value in proxies(node).items()},
             limit=limit,
         )
     name = f"system:node:{node.name}"
