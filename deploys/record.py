@@ -42,6 +42,8 @@ BOOTSTRAP_RUN = "/run/bootstrap-docker"
 BOOTSTRAP_SOCKET = "/run/docker-bootstrap.sock"
 SOCKETS = {"bootstrap": BOOTSTRAP_SOCKET, "main": "/var/run/docker.sock"}
 """Daemon → where it answers."""
+ETCD_CONTAINER, FLANNEL_CONTAINER, KUBELET_CONTAINER = "etcd", "flannel", "kubelet"
+"""Names of our containers: the first two are in the bootstrap daemon, the third is in the main one."""
 LOCAL_DOCKER = f"export DOCKER_HOST=unix://{SOCKETS['main']};"
 """Stands before what says ``docker`` alone: root's own DOCKER_HOST or docker context may name another machine."""
 FLANNEL_RUN = "/run/flannel"

@@ -16,8 +16,8 @@ from .facts.sections import shown
 from .observe import observe
 from .operations.images import pulled
 from .operations.restore import authorities_restored, backup_sent, etcd_restored, flannel_restarted
-from .phases import bootstrap, control_plane, etcd, host, node, pki, preflight
-from .record import BACKUPS, SUBNET_ENV
+from .phases import bootstrap, control_plane, etcd, host, pki, preflight
+from .record import BACKUPS, KUBELET_CONTAINER, SUBNET_ENV
 from .topology import Node
 
 TITLE = "restore"
@@ -119,7 +119,7 @@ def data(target: Node) -> None:
         pods=control_plane.MASTER_PODS,
         stamp=dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ"),
     )
-    if node.NAME in observe(DaemonsFact).main.containers:
+    if KUBELET_CONTAINER in observe(DaemonsFact).main.containers:
         control_plane.wait(target, [restored])
 
 

@@ -15,8 +15,7 @@ from ..observe import observe
 from ..operations.containers import taken
 from ..operations.daemons import BOOTSTRAP
 from ..phases import docker
-from ..phases.control_plane import KUBELET_CONTAINER
-from ..record import BEFORE_PATHS, BOOTSTRAP_DATA, BOOTSTRAP_UNIT
+from ..record import BEFORE_PATHS, BOOTSTRAP_DATA, BOOTSTRAP_UNIT, KUBELET_CONTAINER
 from ..topology import Node
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pyinfra.api import FactProcessError
 from typing_extensions import override
 
-from ..record import BOOTSTRAP_SOCKET, PKI
+from ..record import BOOTSTRAP_SOCKET, ETCD_CONTAINER, PKI
 from . import inside
 from .sections import END, Bundle, Sections, shown
 
@@ -25,9 +25,9 @@ lease of 24 hours when it starts (pkg/subnet/etcd/local_manager.go)."""
 
 TLS = f"--cacert {PKI}/etcd/ca.crt --cert {PKI}/etcd/healthcheck-client.crt --key {PKI}/etcd/healthcheck-client.key"
 _COMMAND = f"etcdctl --command-timeout=10s --endpoints https://127.0.0.1:2379 {TLS}"
-ETCDCTL = f"timeout 20 docker -H unix://{BOOTSTRAP_SOCKET} exec -i etcd {_COMMAND}"
+ETCDCTL = f"timeout 20 docker -H unix://{BOOTSTRAP_SOCKET} exec -i {ETCD_CONTAINER} {_COMMAND}"
 """As operations run it."""
-INSIDE = inside.within("etcd", "bootstrap", _COMMAND, 20)
+INSIDE = inside.within(ETCD_CONTAINER, "bootstrap", _COMMAND, 20)
 """As facts run it: ``inside get /key``."""
 
 

@@ -14,7 +14,20 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..record import BACKUPS, FLANNEL_RUN, KUBELET, KUBELET_CLIENT, KUBERNETES, OWN_PLACES, PKI, RECORD, SOCKETS
+from ..record import (
+    BACKUPS,
+    ETCD_CONTAINER,
+    FLANNEL_CONTAINER,
+    FLANNEL_RUN,
+    KUBELET,
+    KUBELET_CLIENT,
+    KUBELET_CONTAINER,
+    KUBERNETES,
+    OWN_PLACES,
+    PKI,
+    RECORD,
+    SOCKETS,
+)
 from .kernel import KUBELET_SYSCTLS, PROXY_SYSCTLS, SYSCTLS
 from .sections import parts
 
@@ -44,7 +57,7 @@ at() {{ unit=$1 socket=$2; shift 2; s=$(systemctl is-active $unit 2>/dev/null)
 main() {{ at docker {SOCKETS["main"]} "$@"; }}
 bootstrap() {{ at docker-bootstrap {SOCKETS["bootstrap"]} "$@"; }}
 kubectl() {{ c={KUBERNETES}/super-admin.conf; [ -e $c ] || {{ echo "only the master is asked"; return; }}
-  main exec kubelet kubectl --kubeconfig $c --request-timeout=15s "$@"; }}
+  main exec {KUBELET_CONTAINER} kubectl --kubeconfig $c --request-timeout=15s "$@"; }}
 pod() {{ l=label=io.kubernetes; ids=$(main ps -aq --filter $l.pod.namespace=kube-system \\
     --filter $l.docker.type=container --filter $l.container.name=$1) || {{ echo "$ids"; return 1; }}
   [ -n "$ids" ] || echo "no container of $1 here"
@@ -117,9 +130,9 @@ _DOCKER = tuple(
     )
 )
 _LOGS = (
-    Row("logs/kubelet.log", "main logs --timestamps --tail 500 kubelet"),
-    Row("logs/etcd.log", "bootstrap logs --timestamps --tail 500 etcd"),
-    Row("logs/flannel.log", "bootstrap logs --timestamps --tail 500 flannel"),
+    Row("logs/kubelet.log", f"main logs --timestamps --tail 500 {KUBELET_CONTAINER}"),
+    Row("logs/etcd.log", f"bootstrap logs --timestamps --tail 500 {ETCD_CONTAINER}"),
+    Row("logs/flannel.log", f"bootstrap logs --timestamps --tail 500 {FLANNEL_CONTAINER}"),
     *(Row(f"logs/{name}.log", f"pod {name}") for name in (
         "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns", "metrics-server")),
 )  # fmt: skip

@@ -11,15 +11,15 @@ from pyinfra.api import FactProcessError, StringCommand
 from typing_extensions import override
 
 from ..managed_fields import Taken, conflicts
-from ..record import KUBERNETES
+from ..record import KUBELET_CONTAINER, KUBERNETES
 from . import inside
 from .sections import END, Bundle, Sectioned, Sections, json_object, number, shown
 
 _COMMAND = f"kubectl --kubeconfig {KUBERNETES}/super-admin.conf --request-timeout=20s"
-EXEC = f"docker exec -i kubelet {_COMMAND}"
+EXEC = f"docker exec -i {KUBELET_CONTAINER} {_COMMAND}"
 KUBECTL = f"timeout 60 {EXEC}"
 """As operations run it."""
-_INSIDE = inside.within("kubelet", "main", _COMMAND, 60)
+_INSIDE = inside.within(KUBELET_CONTAINER, "main", _COMMAND, 60)
 """As facts run it: ``inside get nodes``."""
 MANAGER = "docker-multinode"
 ADDON = "docker-multinode.io/addon"

@@ -21,7 +21,7 @@ from ..facts.etcd import TLS
 from ..facts.files import Files, HostFiles
 from ..observe import Commands, UnreadableError, observe, operation
 from ..plan import fail, say
-from ..record import BACKUPS, PKI, SUBNET_ENV
+from ..record import BACKUPS, ETCD_CONTAINER, PKI, SUBNET_ENV
 from ..topology import Node
 from .containers import docker
 
@@ -31,7 +31,7 @@ HOLDS = "it holds the authorities' keys and the cluster's Secrets"
 # the archive's place before it is whole and verified.
 TAKE = f"""set -e; umask 077; mkdir -p {BACKUPS}; chmod 700 {BACKUPS}; rm -rf {BACKUPS}/.new.*
 new=$(mktemp -d {BACKUPS}/.new.XXXXXX); trap 'rm -rf "$new"' EXIT
-image=$({docker("bootstrap")} inspect -f '{{{{.Config.Image}}}}' etcd)
+image=$({docker("bootstrap")} inspect -f '{{{{.Config.Image}}}}' {ETCD_CONTAINER})
 tool() {{ {docker("bootstrap")} run --rm --net=host -v {PKI}/etcd:{PKI}/etcd:ro -v "$new":/backup "$image" "$@" \
 2>"$new/log" || {{ tail -n 5 "$new/log" >&2; exit 1; }}; }}
 tool etcdctl --endpoints https://127.0.0.1:2379 {TLS} snapshot save /backup/{SNAPSHOT} >/dev/null
@@ -99,7 +99,7 @@ def backup_taken(node: Node, authorities: Sequence[str], copy: str | None = None
     + copy: a place on the control machine for a copy; what is there is never overwritten
     """
     found = observe(HostFiles)
-    etcd = observe(DaemonsFact).bootstrap.containers.get("etcd")
+    etcd = observe(DaemonsFact).bootstrap.containers.get(ETCD_CONTAINER)
     if not etcd or not etcd.running:
         yield fail(f"etcd does not run on {node.host.name}: run deploys/master.py first")
         return

@@ -18,7 +18,7 @@ from ..facts.kubernetes import ClusterNodes
 from ..facts.sections import variables
 from ..observe import Commands, ask, forget, observe, operation, this_host
 from ..plan import fail, say, say_diff
-from ..record import FLANNEL_RUN, NODE, SUBNET_ENV
+from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, FLANNEL_RUN, NODE, SUBNET_ENV
 from ..remote import run
 from ..topology import Node, active_nodes
 from .containers import docker
@@ -68,7 +68,7 @@ def silent(answers: bool, master: Host) -> bool:
     if answers:
         return False
     daemon = observe(DaemonsFact, master).bootstrap
-    return daemon.down or "etcd" in daemon.containers
+    return daemon.down or ETCD_CONTAINER in daemon.containers
 
 
 def recorded(text: str) -> str | None:
@@ -165,12 +165,12 @@ def subnet_taken(node: Node) -> Commands:
     holder = next((ip for ip, subnet in known.leases.items() if subnet == want and ip != node.address), None)
     wrong_file = want is None or at_run_time != subnets.gateway(want)
     # no lease while flannel runs: it was deleted, and flannel has not taken it again
-    running = "flannel" in observe(DaemonsFact).bootstrap.containers
+    running = FLANNEL_CONTAINER in observe(DaemonsFact).bootstrap.containers
     lost = running and known.answers and lease is None
     if not (wrong_lease or holder or wrong_file or lost):
         host.noop("flannel has the recorded subnet")
         return
-    again = f"; {docker('bootstrap')} restart -t 5 flannel >/dev/null" if running else ""
+    again = f"; {docker('bootstrap')} restart -t 5 {FLANNEL_CONTAINER} >/dev/null" if running else ""
     if wrong_lease:
         say(f"Will delete flannel's lease {lease}: the record says {want}")
     if holder:

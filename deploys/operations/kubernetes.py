@@ -20,7 +20,7 @@ from ..facts.kubernetes import EXEC, KUBECTL, MANAGER, ClusterNodes, Objects, Ob
 from ..managed_fields import leave
 from ..observe import Commands, ask, forget, observe, operation, removal
 from ..plan import say, unknown
-from ..record import KUBERNETES, NODE
+from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, KUBELET_CONTAINER, KUBERNETES, NODE
 from ..remote import run
 from ..subnets import gateway
 from ..topology import Node, has_the_first_master
@@ -42,7 +42,7 @@ def objects(manifest: str, addons: Collection[str], limit: int, first: str = "")
     + first: shell command that is run before that
     """
     manifest, now = _against(manifest)
-    waited = not now.answers and "kubelet" in observe(DaemonsFact).main.containers
+    waited = not now.answers and KUBELET_CONTAINER in observe(DaemonsFact).main.containers
     if waited:
         why = "it refuses these objects" if now.refused else "it does not answer"
         say(f"Unknown what will change in the API, {why}: {now.error}")
@@ -83,7 +83,7 @@ def _api_answers(limit: int) -> str:
         f"{KUBECTL} get --raw /readyz </dev/null",
         limit,
         f"docker ps -a {apiserver}; docker logs --tail 8 $(docker ps -aql {apiserver})",
-        f"docker logs of kube-apiserver's newest container, then of etcd: {docker('bootstrap')} logs etcd",
+        f"docker logs of kube-apiserver's newest container, then of etcd: {docker('bootstrap')} logs {ETCD_CONTAINER}",
     )
 
 
@@ -103,11 +103,12 @@ def _without_taken(manifest: str) -> str:
 
 def _register(node: str) -> str:
     """Restart a kubelet that does not register; one that was started within a minute may be about to."""
-    registered = f"timeout 20 docker exec kubelet kubectl --kubeconfig {KUBERNETES}/kubelet.conf get node {node}"
+    kubectl = f"docker exec {KUBELET_CONTAINER} kubectl --kubeconfig {KUBERNETES}/kubelet.conf"
+    registered = f"timeout 20 {kubectl} get node {node}"
     return (
-        "started=$(date -d \"$(docker inspect -f '{{.State.StartedAt}}' kubelet)\" +%s) && "
+        f"started=$(date -d \"$(docker inspect -f '{{{{.State.StartedAt}}}}' {KUBELET_CONTAINER})\" +%s) && "
         f"while [ $(($(date +%s) - started)) -lt 60 ]; do ! {registered} >/dev/null 2>&1 || exit 0; sleep 1; done && "
-        "docker restart -t 5 kubelet >/dev/null"
+        f"docker restart -t 5 {KUBELET_CONTAINER} >/dev/null"
     )
 
 
@@ -126,12 +127,15 @@ def node_ready(node: str, master: Host, labels: Sequence[str], limit: int, when:
     have = (now or {}).get(node)
     wait = not (have and have.ready) or changed(when)
     missing = [label for label in labels if not have or label not in have.labels]
-    lost = now is not None and not have and "kubelet" in observe(DaemonsFact).main.containers
+    lost = now is not None and not have and KUBELET_CONTAINER in observe(DaemonsFact).main.containers
     if not wait and not missing:
         host.noop(f"node {node} is Ready")
         return
     if lost:
-        say(f"Will restart container kubelet: the API has no node {node}, and a kubelet registers at its start only")
+        say(
+            f"Will restart container {KUBELET_CONTAINER}: the API has no node {node}, and a kubelet registers at its "
+            "start only"
+        )
     if wait:
         say(f"Will wait until node {node} is Ready")
     if missing:
@@ -150,7 +154,7 @@ def _until_ready(node: str, limit: int) -> str:
         f"{KUBECTL} wait --for=condition=Ready --timeout=5s node/{node}",
         limit,
         f"{KUBECTL} get nodes -o wide; {KUBECTL} describe node {node} | sed -n '/^Conditions/,/^Addresses/p'",
-        f"docker logs kubelet (on the node), kubectl describe node {node} (on the master)",
+        f"docker logs {KUBELET_CONTAINER} (on the node), kubectl describe node {node} (on the master)",
     )
 
 
@@ -219,10 +223,10 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
         yield StringCommand(
             until(
                 f"an answer of node {node} at {address} over the pod network",
-                f"docker exec kubelet ping -c 1 -W 2 -I {source} {address}",
+                f"docker exec {KUBELET_CONTAINER} ping -c 1 -W 2 -I {source} {address}",
                 limit,
                 "ip route; ip -d link show flannel.1",
-                f"{docker('bootstrap')} logs flannel (on both nodes)",
+                f"{docker('bootstrap')} logs {FLANNEL_CONTAINER} (on both nodes)",
             )
         )
 

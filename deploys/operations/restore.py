@@ -20,7 +20,7 @@ from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
 from ..observe import Commands, forget, observe, operation
 from ..plan import fail, say
-from ..record import ETCD_DATA, RECORD
+from ..record import ETCD_CONTAINER, ETCD_DATA, FLANNEL_CONTAINER, KUBELET_CONTAINER, RECORD
 from ..topology import Node
 from .containers import docker
 from .files import WRITE, foreign
@@ -120,7 +120,8 @@ def etcd_restored(node: Node, path: str, backup: Backup, image: str, pods: Seque
     + stamp: names the directory to which the present data goes
     """
     containers = observe(DaemonsFact)
-    etcd, kubelet = "etcd" in containers.bootstrap.containers, "kubelet" in containers.main.containers
+    etcd = ETCD_CONTAINER in containers.bootstrap.containers
+    kubelet = KUBELET_CONTAINER in containers.main.containers
     aside = f"{ETCD_DATA}/before-restore-{stamp}"
     say(f"Will restore etcd from {path}: {backup.described()}")
     if ETCD_DATA in observe(Leftovers).paths:
@@ -135,19 +136,19 @@ def etcd_restored(node: Node, path: str, backup: Backup, image: str, pods: Seque
     if kubelet:
         # the kubelet first: it would start the others again
         yield StringCommand(
-            f"docker stop -t 20 kubelet >/dev/null; for p in {shlex.join(pods)}; do docker ps -q "
+            f"docker stop -t 20 {KUBELET_CONTAINER} >/dev/null; for p in {shlex.join(pods)}; do docker ps -q "
             f"--filter label={PROGRAM}=$p; done | xargs -r docker stop -t 20 >/dev/null"
         )
     if etcd:
-        yield StringCommand(f"{docker('bootstrap')} stop -t 20 etcd >/dev/null")
+        yield StringCommand(f"{docker('bootstrap')} stop -t 20 {ETCD_CONTAINER} >/dev/null")
     yield StringCommand(f"set -- {shlex.quote(aside.rsplit('/', 1)[1])}; {EXCHANGE}")
     if etcd:
-        evidence = f"{docker('bootstrap')} logs --tail 20 etcd"
+        evidence = f"{docker('bootstrap')} logs --tail 20 {ETCD_CONTAINER}"
         wait = until("etcd to be healthy", f"{ETCDCTL} endpoint health", node.settings.timeout_for_services, evidence,
-                     f"{docker('bootstrap')} logs etcd; the data that was there is in {aside}")  # fmt: skip
-        yield StringCommand(f"{docker('bootstrap')} start etcd >/dev/null; {wait}")
+                     f"{docker('bootstrap')} logs {ETCD_CONTAINER}; the data that was there is in {aside}")  # fmt: skip
+        yield StringCommand(f"{docker('bootstrap')} start {ETCD_CONTAINER} >/dev/null; {wait}")
     if kubelet:
-        yield StringCommand("docker start kubelet >/dev/null")
+        yield StringCommand(f"docker start {KUBELET_CONTAINER} >/dev/null")
 
 
 @operation
@@ -156,9 +157,9 @@ def flannel_restarted() -> Commands:
     Restart flannel where it runs. It watches etcd, which begins anew: flannel 0.28 then takes its own lease for
     one that ended, and sees no other node for minutes while it tries to delete its own routes.
     """
-    have = observe(DaemonsFact).bootstrap.containers.get("flannel")
+    have = observe(DaemonsFact).bootstrap.containers.get(FLANNEL_CONTAINER)
     if not have or not have.running:
         host.noop("flannel does not run")
         return
     say("Will restart flannel, which watches etcd; the pod network goes on meanwhile")
-    yield StringCommand(f"{docker('bootstrap')} restart -t 5 flannel >/dev/null")
+    yield StringCommand(f"{docker('bootstrap')} restart -t 5 {FLANNEL_CONTAINER} >/dev/null")

@@ -15,7 +15,7 @@ from ..observe import observe
 from ..operations.containers import Program, programs_restarted
 from ..operations.files import File, files, no_files
 from ..operations.wait import wait_for
-from ..record import KUBE_PROXY, KUBERNETES, MANIFESTS, PKI, SCHEDULER
+from ..record import KUBE_PROXY, KUBELET_CONTAINER, KUBERNETES, MANIFESTS, PKI, SCHEDULER
 from ..render import render
 from ..topology import Node
 
@@ -24,7 +24,6 @@ TITLE = "control plane"
 AUTHENTICATION = f"{KUBERNETES}/authentication.yaml"
 PROXY_CONFIG = f"{KUBERNETES}/kube-proxy.yaml"
 REVISION = "docker-multinode.io/revision"
-KUBELET_CONTAINER = "kubelet"
 GRACE_SECONDS = 10
 """An apiserver that drains its watches for the usual 30 s costs the others their leases."""
 HEALTH = {

@@ -7,7 +7,7 @@ from ..operations.access import access_limited
 from ..operations.containers import Spec, container, docker, no_container
 from ..operations.leftovers import no_directories
 from ..operations.wait import wait_for
-from ..record import ETCD_DATA, PKI
+from ..record import ETCD_CONTAINER, ETCD_DATA, PKI
 from ..topology import Node
 
 TITLE = "etcd"
@@ -15,8 +15,6 @@ TITLE = "etcd"
 OOM_SCORE = "--oom-score-adj=-997"
 """What the kubelet gives to node-critical pods, as kubeadm's etcd is one (pkg/kubelet/qos/policy.go): where memory runs
 out, the kernel ends others first."""
-
-NAME = "etcd"
 
 
 def image(node: Node) -> str:
@@ -67,16 +65,16 @@ def apply(node: Node) -> None:
     if not node.is_first_master:
         return
     limit = node.settings.timeout_for_services
-    runs = container(name="Run etcd", daemon="bootstrap", container=NAME, spec=spec(node))
+    runs = container(name="Run etcd", daemon="bootstrap", container=ETCD_CONTAINER, spec=spec(node))
     wait_for(
         name="Wait for etcd",
         what="etcd to be healthy",
         test=f"{ETCDCTL} endpoint health",
         limit=limit,
         # a panic ends in a long stack: what it says stands before that
-        evidence=f"df -h {ETCD_DATA}; {docker('bootstrap')} logs --tail 300 {NAME} 2>&1 | "
+        evidence=f"df -h {ETCD_DATA}; {docker('bootstrap')} logs --tail 300 {ETCD_CONTAINER} 2>&1 | "
         'grep -iE \'"level":"(error|fatal|panic)|^panic|no space\' | tail -n 8',
-        further=f"{docker('bootstrap')} logs {NAME}",
+        further=f"{docker('bootstrap')} logs {ETCD_CONTAINER}",
         when=[runs],
     )
     access_limited(name="Let each client of etcd do what it needs only")
@@ -84,6 +82,6 @@ def apply(node: Node) -> None:
 
 def remove(node: Node) -> None:
     """Stop it; its data goes with purge_data only. By the record: the host may have been the first master before."""
-    no_container(name="Remove etcd", daemon="bootstrap", container=NAME)
+    no_container(name="Remove etcd", daemon="bootstrap", container=ETCD_CONTAINER)
     if node.settings.purge_data:
         no_directories(name="Remove etcd's data", paths=(ETCD_DATA,))

@@ -13,7 +13,16 @@ from ..operations.files import File, files, no_files
 from ..operations.images import built, pulled, remembered
 from ..operations.leftovers import no_cgroups, no_chains, no_directories, no_pods
 from ..operations.wait import wait_for
-from ..record import CRI_SOCKET, KUBELET, KUBELET_CLIENT, KUBELET_PLACES, KUBERNETES, MANIFESTS, PKI
+from ..record import (
+    CRI_SOCKET,
+    KUBELET,
+    KUBELET_CLIENT,
+    KUBELET_CONTAINER,
+    KUBELET_PLACES,
+    KUBERNETES,
+    MANIFESTS,
+    PKI,
+)
 from ..render import render
 from ..topology import Node
 from ..x509 import Certificate
@@ -23,7 +32,6 @@ from .docker import bounced, drop_in_path
 
 TITLE = "node"
 
-NAME = control_plane.KUBELET_CONTAINER
 IMAGE = "docker-multinode/node"
 CONFIG = f"{KUBERNETES}/kubelet.yaml"
 KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
@@ -169,7 +177,7 @@ def apply(node: Node) -> None:
         wanted=Certificate(KUBELET_CLIENT.removesuffix(".pem"), pki.CA, name, ("system:nodes",)),
         authority=node.first_master,
         days=node.settings.certificate_days,
-        container=NAME,
+        container=KUBELET_CONTAINER,
     )
     wanted = _files(node)
     # a kubelet that does not find the directory at its start looks again 20 s later (file_linux.go; measured on 1.37.2)
@@ -178,7 +186,7 @@ def apply(node: Node) -> None:
     runs = container(
         name="Run kubelet and cri-dockerd",
         daemon="main",
-        container=NAME,
+        container=KUBELET_CONTAINER,
         spec=spec(node, revision),
         reads=wanted,
         directories=_volumes(node),
@@ -186,11 +194,12 @@ def apply(node: Node) -> None:
     wait_for(
         name="Wait for the kubelet",
         what="the kubelet to be healthy",
-        test=f"docker exec {NAME} curl -fs -m 5 http://127.0.0.1:10248/healthz",
+        test=f"docker exec {KUBELET_CONTAINER} curl -fs -m 5 http://127.0.0.1:10248/healthz",
         limit=node.settings.timeout_for_services,
-        evidence=f"docker logs --tail 200 {NAME} 2>&1 | grep -E '^[EF][0-9]|level=(error|fatal)' | tail -n 12; "
-        f"docker logs --tail 4 {NAME}",
-        further=f"docker logs {NAME}",
+        evidence=f"docker logs --tail 200 {KUBELET_CONTAINER} 2>&1 | "
+        "grep -E '^[EF][0-9]|level=(error|fatal)' | tail -n 12; "
+        f"docker logs --tail 4 {KUBELET_CONTAINER}",
+        further=f"docker logs {KUBELET_CONTAINER}",
         when=[first, runs],
     )
 
@@ -205,7 +214,7 @@ def remove(node: Node) -> None:
         drop_in=drop_in_path(node),
         bounced=bounced(node),
     )
-    no_container(name="Remove the kubelet", daemon="main", container=NAME)
+    no_container(name="Remove the kubelet", daemon="main", container=KUBELET_CONTAINER)
     no_pods(name="Remove the pods")
     no_cgroups(name="Remove the pods' control groups")
     no_chains(name="Remove Kubernetes' iptables chains", prefixes=("KUBE-",))

@@ -31,7 +31,7 @@ from ..facts.files import HostFiles
 from ..observe import observe
 from ..operations.certificates import authorities, certificates
 from ..operations.files import no_files
-from ..record import KUBE_PROXY, PKI, SCHEDULER
+from ..record import FLANNEL_CONTAINER, KUBE_PROXY, PKI, SCHEDULER
 from ..topology import Node
 from ..x509 import Certificate
 from . import flannel
@@ -44,7 +44,7 @@ FRONT_PROXY_CA = f"{PKI}/front-proxy-ca"
 SERVICE_ACCOUNTS = f"{PKI}/sa"
 AUTHORITIES = {CA: "kubernetes", ETCD_CA: "etcd-ca", FRONT_PROXY_CA: "front-proxy-ca"}
 
-READ_ONCE = {flannel.CERTIFICATE: ("bootstrap", flannel.NAME)}
+READ_ONCE = {flannel.CERTIFICATE: ("bootstrap", FLANNEL_CONTAINER)}
 """Certificate → daemon and container of the program that reads it at its start only."""
 
 ADMINS = "kubeadm:cluster-admins"
