@@ -21,7 +21,7 @@ from ..plan import fail, say
 from ..record import KUBELET, KUBELET_CLIENT
 from ..remote import pem
 from ..x509 import Certificate, Pair
-from .containers import docker
+from .containers import restarted
 from .files import File, changed_since, foreign, write
 
 
@@ -157,7 +157,7 @@ def _restart(daemon: str, name: str, *reads: str) -> str:
     if not have or changed_since(reads, have.started):
         return ""
     say(f"Will restart container {name} on the {daemon} daemon, which reads it at its start only")
-    return f"{docker(daemon)} restart -t 5 {name} >/dev/null\n"
+    return f"{restarted(daemon, name)}\n"
 
 
 def _stale(found: Files, signers: Files, certificate: Certificate, renew: bool) -> str | None:

@@ -44,6 +44,11 @@ def docker(daemon: str) -> str:
     return f"docker -H unix://{SOCKETS[daemon]}"
 
 
+def restarted(daemon: str, name: str) -> str:
+    """The command that starts a container again, also one that stands still."""
+    return f"{docker(daemon)} restart -t 5 {name} >/dev/null"
+
+
 def run_command(daemon: str, name: str, spec: Spec) -> str:
     """The command that creates and starts the container.
 
@@ -113,7 +118,7 @@ def container(
             )
         else:
             say(f"Will start container {container} on the {daemon} daemon, which is not running")
-        yield StringCommand(f"{docker(daemon)} restart -t 5 {container} >/dev/null")
+        yield StringCommand(restarted(daemon, container))
         return
     old = [str(line) for line in have.spec] if have and isinstance(have.spec, list) else []
     verb = "replace" if have else "create"

@@ -21,7 +21,7 @@ from ..plan import fail, say, say_diff
 from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, FLANNEL_RUN, NODE, SUBNET_ENV
 from ..remote import run
 from ..topology import Node, active_nodes
-from .containers import docker
+from .containers import restarted
 from .files import File, announce, differs, write
 
 
@@ -170,7 +170,7 @@ def subnet_taken(node: Node) -> Commands:
     if not (wrong_lease or holder or wrong_file or lost):
         host.noop("flannel has the recorded subnet")
         return
-    again = f"; {docker('bootstrap')} restart -t 5 {FLANNEL_CONTAINER} >/dev/null" if running else ""
+    again = f"; {restarted('bootstrap', FLANNEL_CONTAINER)}" if running else ""
     if wrong_lease:
         say(f"Will delete flannel's lease {lease}: the record says {want}")
     if holder:

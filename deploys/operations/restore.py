@@ -22,7 +22,7 @@ from ..observe import Commands, forget, observe, operation
 from ..plan import fail, say
 from ..record import ETCD_CONTAINER, ETCD_DATA, FLANNEL_CONTAINER, KUBELET_CONTAINER, RECORD
 from ..topology import Node
-from .containers import docker
+from .containers import docker, restarted
 from .files import WRITE, foreign
 from .wait import until
 
@@ -162,4 +162,4 @@ def flannel_restarted() -> Commands:
         host.noop("flannel does not run")
         return
     say("Will restart flannel, which watches etcd; the pod network goes on meanwhile")
-    yield StringCommand(f"{docker('bootstrap')} restart -t 5 {FLANNEL_CONTAINER} >/dev/null")
+    yield StringCommand(restarted("bootstrap", FLANNEL_CONTAINER))
