@@ -58,6 +58,15 @@ def unknown(reason: str) -> StringCommand:
     return StringCommand(f"false # planned: {reason}")
 
 
+def _tell(state: State, host: Host, line: str) -> None:
+    host.log(line)
+
+
+def tell(line: str) -> FunctionCommand:
+    """Say this when the run is there; the plan has none of it."""
+    return FunctionCommand(_tell, (line,), {})
+
+
 def _fail(state: State, host: Host, reason: str) -> bool:
     host.log_styled(reason, fg="red", log_func=logger.error)
     return False

@@ -19,7 +19,7 @@ from ..facts.files import HostFiles
 from ..facts.kubernetes import EXEC, KUBECTL, MANAGER, ClusterNodes, Objects, ObjectsState, TakenFields
 from ..managed_fields import leave
 from ..observe import Commands, ask, forget, observe, operation, removal
-from ..plan import say, unknown
+from ..plan import say, tell, unknown
 from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, KUBELET_CONTAINER, KUBERNETES, NODE
 from ..remote import run
 from ..subnets import gateway
@@ -159,43 +159,6 @@ def _until_ready(node: str, limit: int) -> str:
 
 
 @operation
-def verified(what: str, test: str, limit: int, evidence: str, further: str, when: Sequence[OperationMeta]) -> Commands:
-    """
-    Check on the host that the cluster does what it should, where this run changed something there.
-
-    + what: what is checked
-    + test: shell command that succeeds when it holds
-    + limit: seconds
-    + evidence: shell command whose output says why it does not
-    + further: command for the user to look further
-    + when: all operations of the run on this host
-    """
-    if not changed(when):
-        host.noop(f"nothing changed, {what} is not checked again")
-        return
-    say(f"Will check {what}")
-    yield StringCommand(until(what, test, limit, evidence, further))
-
-
-def _tell(state: State, host: Host, line: str) -> None:
-    host.log(line)
-
-
-@operation
-def told(line: str, when: Sequence[OperationMeta]) -> Commands:
-    """
-    Say how to go on, at the end of a run that changed something.
-
-    + line: what to say
-    + when: all operations of the run on this host
-    """
-    if not changed(when):
-        host.noop("nothing changed")
-        return
-    yield FunctionCommand(_tell, (line,), {})
-
-
-@operation
 def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta]) -> Commands:
     """
     Check that this node reaches every node that is Ready over the pod network, where this run changed something.
@@ -216,7 +179,7 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
         if nodes is not None and node not in nodes:
             continue  # it has not joined, or it left
         if nodes is not None and not nodes[node].ready:
-            yield FunctionCommand(_tell, (f"node {node} is not Ready, so it is not pinged over the pod network",), {})
+            yield tell(f"node {node} is not Ready, so it is not pinged over the pod network")
             continue
         address = gateway(subnet).split("/")[0]
         source = "$(ip -4 -o addr show dev docker0 | awk '{print $4}' | cut -d/ -f1)"

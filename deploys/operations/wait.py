@@ -1,4 +1,4 @@
-"""Waits: a loop on the host with a time limit, and on failure the evidence."""
+"""Waits and checks: a loop on the host with a time limit, and on failure the evidence. At the end how to go on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pyinfra.api import StringCommand
 from pyinfra.api.operation import OperationMeta
 
 from ..observe import Commands, operation
+from ..plan import say, tell
 from .changes import changed
 
 
@@ -49,3 +50,36 @@ def wait_for(
         host.noop(f"nothing changed that {what} depends on")
         return
     yield StringCommand((f"{first}; " if first else "") + until(what, test, limit, evidence, further))
+
+
+@operation
+def verified(what: str, test: str, limit: int, evidence: str, further: str, when: Sequence[OperationMeta]) -> Commands:
+    """
+    Check on the host that the cluster does what it should, where this run changed something there.
+
+    + what: what is checked
+    + test: shell command that succeeds when it holds
+    + limit: seconds
+    + evidence: shell command whose output says why it does not
+    + further: command for the user to look further
+    + when: all operations of the run on this host
+    """
+    if not changed(when):
+        host.noop(f"nothing changed, {what} is not checked again")
+        return
+    say(f"Will check {what}")
+    yield StringCommand(until(what, test, limit, evidence, further))
+
+
+@operation
+def told(line: str, when: Sequence[OperationMeta]) -> Commands:
+    """
+    Say how to go on, at the end of a run that changed something.
+
+    + line: what to say
+    + when: all operations of the run on this host
+    """
+    if not changed(when):
+        host.noop("nothing changed")
+        return
+    yield tell(line)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..facts.daemons import PROGRAM
 from ..observe import changes
-from ..operations.kubernetes import node_ready, node_removed, pods_network_verified, told, verified
+from ..operations.kubernetes import node_ready, node_removed, pods_network_verified
+from ..operations.wait import told, verified
 from ..topology import Node
 from . import node as node_phase
 

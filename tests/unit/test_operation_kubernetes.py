@@ -14,7 +14,7 @@ from deploys.facts.files import HostFiles
 from deploys.facts.kubernetes import KUBECTL, ClusterNodes, NodeState, Objects, ObjectsState, TakenFields
 from deploys.managed_fields import Taken
 from deploys.operations.files import File
-from deploys.operations.kubernetes import node_ready, node_removed, objects, pods_network_verified, told, verified
+from deploys.operations.kubernetes import node_ready, node_removed, objects, pods_network_verified
 from deploys.record import NODE
 
 from . import machines
@@ -219,14 +219,6 @@ def test_the_plan_names_the_labels() -> None:
     assert said == f"[m1] Will wait until node m1 is Ready\n[m1] Will label node m1 with {ROLE}"
 
 
-def test_a_check_runs_only_where_something_changed() -> None:
-    arguments: dict[str, Any] = {"what": "DNS", "test": "true", "limit": 5, "evidence": "id", "further": "id"}
-    assert World().run(verified, **arguments, when=[UNCHANGED]) == []
-    (step,) = World().run(verified, **arguments, when=[UNCHANGED, CHANGED])
-    assert isinstance(step, Shell)
-    assert "until { true ; }" in step.text
-
-
 KNOWN = Subnets(True, "", {n: f"10.1.{i}.0/24" for i, n in enumerate(("m1", "w1", "w2", "gone"), 1)})
 
 
@@ -335,8 +327,3 @@ def test_a_worker_that_goes_with_its_master_or_is_not_known_is_not_drained() -> 
     assert removed({"w1": NodeState(True, MACHINE)}, whole=True) == []
     assert removed(None, whole=False) == []
     assert removed({}, whole=False) == []
-
-
-def test_how_to_go_on_is_said_where_something_changed() -> None:
-    assert World().run(told, line="go on", when=(CHANGED,)) == [Calls("_tell", ("go on",))]
-    assert World().run(told, line="go on", when=(UNCHANGED,)) == []

@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
-from deploys.operations.wait import until, wait_for
+from deploys.operations.wait import told, until, verified, wait_for
 
-from .harness import Meta, Shell, World
+from .harness import Calls, Meta, Shell, World
 
 
 def sh(script: str) -> subprocess.CompletedProcess[str]:
@@ -69,3 +70,16 @@ def test_words_with_an_apostrophe_do_not_end_the_shells() -> None:
     ran = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert "to look further: docker logs of the apiserver's newest container\n" in ran.stderr
+
+
+def test_a_check_runs_only_where_something_changed() -> None:
+    arguments: dict[str, Any] = {"what": "DNS", "test": "true", "limit": 5, "evidence": "id", "further": "id"}
+    assert World().run(verified, **arguments, when=[Meta(False)]) == []
+    (step,) = World().run(verified, **arguments, when=[Meta(False), Meta(True)])
+    assert isinstance(step, Shell)
+    assert "until { true ; }" in step.text
+
+
+def test_how_to_go_on_is_said_where_something_changed() -> None:
+    assert World().run(told, line="go on", when=(Meta(True),)) == [Calls("_tell", ("go on",))]
+    assert World().run(told, line="go on", when=(Meta(False),)) == []
