@@ -9,14 +9,14 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
 
 from pyinfra.api import DeployError
 
-from . import releases, values
+from . import flags, releases, values
 
 ADDONS = ("coredns", "metrics-server", "headlamp")
 
@@ -33,9 +33,8 @@ def option(parse: values.Parser, default: Any, help: str, unset: str = "", *, pe
     :param unset: what holds where the default is None, for people.
     :param per_host: differs from host to host: refused from the environment where a run has several.
     """
-    factory = default if isinstance(default, dict) else None
     metadata = {"parse": parse, "default": default, "help": help, "unset": unset, "per_host": per_host}
-    if factory is not None:
+    if isinstance(default, dict):
         return field(default_factory=dict, metadata=metadata)
     return field(default=default, metadata=metadata)
 
@@ -332,55 +331,4 @@ def _check_together(settings: Settings) -> None:
             f"node_image {settings.node_image} names no registry; write it with one, like "
             f"{settings.image_registry}/{settings.node_image}"
         )
-    _refuse_owned_flags(settings)
-
-
-#: Flags that other parts rely on: keys, certificates, kubeconfigs, data, addresses, the cluster's own settings.
-_OWNED: Mapping[str, tuple[str, ...]] = {
-    "apiserver_extra_args": ("advertise-address", "anonymous-auth", "authentication-config", "client-ca-file",
-                             "etcd-cafile", "etcd-certfile", "etcd-keyfile", "etcd-servers",
-                             "kubelet-certificate-authority", "kubelet-client-certificate", "kubelet-client-key",
-                             "proxy-client-cert-file", "proxy-client-key-file", "requestheader-client-ca-file",
-                             "secure-port", "service-account-issuer", "service-account-key-file",
-                             "service-account-signing-key-file", "service-cluster-ip-range", "tls-cert-file",
-                             "tls-private-key-file"),
-    "controller_manager_extra_args": ("authentication-kubeconfig", "authorization-kubeconfig",
-                                      "client-ca-file", "cluster-signing-cert-file", "cluster-signing-key-file",
-                                      "kubeconfig", "requestheader-client-ca-file", "root-ca-file", "secure-port",
-                                      "service-account-private-key-file"),
-    "scheduler_extra_args": ("authentication-kubeconfig", "authorization-kubeconfig", "kubeconfig",
-                             "secure-port"),
-    "kubelet_extra_args": ("cert-dir", "config", "container-runtime-endpoint", "hostname-override", "kubeconfig",
-                           "healthz-port", "node-ip", "pod-manifest-path", "root-dir"),
-    "etcd_extra_args": ("advertise-client-urls", "cert-file", "client-cert-auth", "config-file", "data-dir",
-                        "enable-grpc-gateway", "initial-advertise-peer-urls", "initial-cluster", "key-file",
-                        "listen-client-urls", "listen-peer-urls", "name", "peer-cert-file", "peer-client-cert-auth",
-                        "peer-key-file", "peer-trusted-ca-file", "trusted-ca-file", "wal-dir"),
-}  # fmt: skip
-
-#: How flags begin with which the apiserver does not start → the deploy's, beside which it refuses them
-#: (pkg/kubeapiserver/options/authentication.go and authorization.go, Validate).
-_EXCLUDED: Mapping[str, str] = {"oidc-": "authentication-config", "authorization-config": "authorization-mode"}
-
-#: With --config kube-proxy drops what other flags say without a word (cmd/kube-proxy/app/options.go, Complete).
-_LOGGING = re.compile(r"v|vmodule|logging-format|log-[a-z-]+")
-
-
-def _refuse_owned_flags(settings: Settings) -> None:
-    for name, owned in _OWNED.items():
-        clash: Iterable[str] = sorted(set(getattr(settings, name)) & set(owned))
-        for flag in clash:
-            raise DeployError(f"{name} sets --{flag}, which is the deploy's to set; leave it out")
-    for beginning, ours in _EXCLUDED.items():
-        for flag in settings.apiserver_extra_args:
-            if flag.startswith(beginning):
-                raise DeployError(
-                    f"apiserver_extra_args sets --{flag}, which the apiserver refuses beside the deploy's --{ours}; "
-                    "leave it out"
-                )
-    for flag in settings.kube_proxy_extra_args:
-        if not _LOGGING.fullmatch(flag):
-            raise DeployError(
-                f"kube_proxy_extra_args sets --{flag}, which kube-proxy ignores beside its configuration file; only "
-                "flags about logging have an effect: v, vmodule, logging-format, log-…; leave it out"
-            )
+    flags.check({name: getattr(settings, name) for name, o in OPTIONS.items() if o["parse"] is values.extra_args})
