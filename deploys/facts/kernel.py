@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyinfra.api import FactProcessError, StringCommand
@@ -55,6 +54,13 @@ BRIDGE_SYSCTL = re.compile(r"net\.ipv4\.conf\.br-[0-9a-f]{12}\.route_localnet")
 _BRIDGES = "/proc/sys/net/ipv4/conf/br-????????????/route_localnet"
 
 _KNOWN = (*SYSCTLS, *KUBELET_SYSCTLS, *PROXY_SYSCTLS, DOCKER0_SYSCTL)
+_LOADED = "; ".join(f"[ -e {proof} ] && echo {name}" for name, proof in MODULES.items())
+_PATHS = " ".join(f"/proc/sys/{key.replace('.', '/')}" for key in _KNOWN)
+_SCRIPT = (
+    f'echo "== modules"; {_LOADED}; '
+    f'echo "== sysctls"; grep -sH . {_PATHS} {_BRIDGES} | sed "s/:/ /"; '
+    f'echo "== before"; cat {BEFORE}/kernel 2>/dev/null; {END}'
+)
 
 
 @dataclass(frozen=True)
@@ -78,14 +84,8 @@ class Kernel(Sectioned[KernelState]):
     headings = ("modules", "sysctls", "before")
 
     @override
-    def command(self, keys: Sequence[str] = _KNOWN) -> StringCommand:
-        modules = "; ".join(f"[ -e {proof} ] && echo {name}" for name, proof in MODULES.items())
-        paths = " ".join(f"/proc/sys/{key.replace('.', '/')}" for key in keys)
-        return StringCommand(
-            f'echo "== modules"; {modules}; '
-            f'echo "== sysctls"; grep -sH . {paths} {_BRIDGES} | sed "s/:/ /"; '
-            f'echo "== before"; cat {BEFORE}/kernel 2>/dev/null; {END}'
-        )
+    def command(self) -> StringCommand:
+        return StringCommand(_SCRIPT)
 
     @override
     def read(self, sections: Sections) -> KernelState:

@@ -207,10 +207,10 @@ def test_kernel_before_and_after() -> None:
     assert used.before["module vxlan"] == "loaded"
 
 
-def test_kernel_asks_for_the_keys_that_it_is_given() -> None:
-    assert "grep -sH . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/br-" in asked(
-        Kernel(), keys=("net.ipv4.ip_forward",)
-    )
+def test_kernel_asks_for_the_sysctls_of_other_bridges_too() -> None:
+    script = asked(Kernel())
+    assert "grep -sH . /proc/sys/net/ipv4/ip_forward /proc/sys/net/" in script
+    assert " /proc/sys/net/ipv4/conf/docker0/route_localnet /proc/sys/net/ipv4/conf/br-" in script
 
 
 def test_leftovers_of_a_master() -> None:

@@ -14,6 +14,7 @@ from pyinfra.api.operations import run_host_op
 from pyinfra.connectors.util import CommandOutput
 
 from deploys import remote
+from deploys.facts.backups import Backup, BackupFile
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.kernel import Kernel, KernelState
 from deploys.lock import Lock
@@ -24,6 +25,7 @@ from deploys.plan import fail, unknown
 from .harness import Fails, Meta, Shell, World, logged, plain
 
 KERNEL = KernelState(frozenset(), {}, {})
+ABSENT = Backup(False)
 
 
 @operation
@@ -52,30 +54,30 @@ def test_a_fact_is_asked_once_in_a_plan() -> None:
 
 def test_questions_come_in_few_sessions_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    now: list[int] = []
+    now: list[str] = []
     most = 0
 
-    def get(*_: Any, keys: tuple[int]) -> KernelState:
+    def get(*_: Any, path: str) -> Backup:
         nonlocal most
-        now.append(keys[0])
+        now.append(path)
         most = max(most, len(now))
         gevent.sleep(0.01)
-        now.remove(keys[0])
-        return KERNEL
+        now.remove(path)
+        return ABSENT
 
     with world.on() as host, monkeypatch.context() as patch:
         patch.setattr(Host, "get_fact", get)
         host.connected = True
-        ask_all((Kernel, host, {"keys": (n,)}) for n in range(20))
+        ask_all((BackupFile, host, {"path": f"/{n}"}) for n in range(20))
     assert most == remote._SESSIONS
 
 
 def test_other_arguments_are_another_question() -> None:
-    world = World(facts={Kernel: KERNEL})
+    world = World(facts={BackupFile: ABSENT})
     with world.on():
-        observe(Kernel, keys=("a",))
-        observe(Kernel, keys=("b",))
-        observe(Kernel, keys=("a",))
+        observe(BackupFile, path="/a")
+        observe(BackupFile, path="/b")
+        observe(BackupFile, path="/a")
     assert len(world.asked) == 2
 
 
