@@ -10,36 +10,23 @@ from __future__ import annotations
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import Iterable
+from contextlib import nullcontext, suppress
+from typing import Any, TypeVar, cast
 
 import gevent
 from gevent.lock import RLock
 from pyinfra import host as current_host
 from pyinfra import inventory, state
 from pyinfra.api import DeployError, FactBase
-from pyinfra.api import operation as pyinfra_operation
-from pyinfra.api.arguments_typed import PyinfraOperation
-from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.operation import OperationMeta
 
-from . import progress
-from .busy import marked
 from .facts.sections import UNREAD
 from .lock import held
-from .plan import fail, overheard
 from .remote import BROKEN, of_call, prepare, session
 
 T = TypeVar("T")
-P = ParamSpec("P")
-
-Commands = Generator[PyinfraCommand | str, None, None]
 
 
 class UnreadableError(DeployError):
@@ -59,7 +46,6 @@ class _Known:
         self.executing = False
         self.age = 0
         """Goes up with each change of the host."""
-        self.operations: list[OperationMeta] = []
 
 
 _known: weakref.WeakKeyDictionary[Host, _Known] = weakref.WeakKeyDictionary()
@@ -157,92 +143,3 @@ def forget(host: Host, *facts: type[FactBase[Any]]) -> None:
     known = _of(host)
     known.facts = {key: found for key, found in known.facts.items() if facts and key[0] not in facts}
     known.age += 1
-
-
-def changes(host: Host) -> list[OperationMeta]:
-    """The operations of ours that this run has on a host so far."""
-    return _of(host).operations
-
-
-@dataclass(frozen=True)
-class Foreseen:
-    """What an operation would change, found out without adding it to the run.
-
-    It stands in for the operation's result where later operations ask for that.
-    """
-
-    name: str
-    will_change: bool
-    lines: tuple[str, ...]
-
-    def is_complete(self) -> bool:
-        """It never runs."""
-        return False
-
-
-_foreseen: ContextVar[list[Foreseen] | None] = ContextVar("foreseen", default=None)
-
-
-@contextmanager
-def foreseeing() -> Iterator[list[Foreseen]]:
-    """Within it, operations of ours only say what they would change; nothing is added to the run."""
-    found: list[Foreseen] = []
-    token = _foreseen.set(found)
-    try:
-        yield found
-    finally:
-        _foreseen.reset(token)
-
-
-def _foresee(function: Callable[..., Commands], *args: Any, name: str, **kwargs: Any) -> Foreseen:
-    with overheard() as lines:
-        change = next(iter(function(*args, **kwargs)), None) is not None
-    return Foreseen(name, change, tuple(lines))
-
-
-def operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
-    """A pyinfra operation that forgets what was observed after each command that it ran, also one that failed."""
-    return _operation(function, forget)
-
-
-def removal(function: Callable[P, Commands]) -> PyinfraOperation[P]:
-    """A pyinfra operation that only takes things away. What was observed stands, so that a turndown need not look
-    again after each: no later one asks for what this one took, and where a thing may go along with another the command
-    looks for itself.
-    """
-    return _operation(function, lambda host: None)
-
-
-def _operation(function: Callable[P, Commands], changed: Callable[[Host], None]) -> PyinfraOperation[P]:
-    @pyinfra_operation()
-    @wraps(function)
-    def inner(*args: P.args, **kwargs: P.kwargs) -> Commands:
-        host = this_host()
-        try:
-            for command in function(*args, **kwargs):
-                if state.is_executing:
-                    try:
-                        yield marked(command, lock.who if (lock := held(host)) else "")
-                    finally:  # pyinfra closes this where the command failed; with --retry it then begins anew
-                        changed(host)
-                else:
-                    yield command
-        except UnreadableError as error:
-            if not state.is_executing:
-                raise
-            yield fail(str(error))  # raised here it would stop all hosts
-
-    @wraps(function)
-    def noted(*args: Any, **kwargs: Any) -> OperationMeta | Foreseen:
-        foreseen = _foreseen.get()
-        if foreseen is not None:
-            foreseen.append(_foresee(function, *args, **kwargs))
-            return foreseen[-1]
-        if "limit" in kwargs:
-            progress.limited(this_host(), kwargs["name"], kwargs["limit"])
-        meta: OperationMeta = inner(*args, **kwargs)
-        changes(this_host()).append(meta)
-        return meta
-
-    noted._inner = inner._inner  # type: ignore[attr-defined]
-    return cast(PyinfraOperation[P], noted)

@@ -15,7 +15,8 @@ from .facts.daemons import Daemons, DaemonsFact
 from .facts.etcd import EtcdSubnets, Subnets
 from .facts.files import Files, HostFiles
 from .facts.kubernetes import ClusterNodes, Pods
-from .observe import Foreseen, UnreadableError, foreseeing, observe
+from .observe import UnreadableError, observe
+from .operation import Foreseen, foreseeing
 from .operations.flannel import recorded
 from .phases import PHASES, verify
 from .record import KUBELET_CLIENT, SUBNET_ENV

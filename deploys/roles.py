@@ -23,7 +23,8 @@ from .facts.files import HostFiles
 from .facts.leftovers import Leftovers
 from .facts.platform import Platform
 from .lock import one_run_at_a_time
-from .observe import Question, UnreadableError, ask, ask_all, changes, forget, observe, this_host
+from .observe import Question, UnreadableError, ask, ask_all, forget, observe, this_host
+from .operation import changes
 from .operations.backups import backup_taken
 from .operations.evidence import archive_path, evidence_collected
 from .operations.kubeconfig import kubeconfig_fetched

@@ -7,7 +7,8 @@ from pyinfra.api import StringCommand
 
 from ..facts.access import FLANNEL, READS, WANTED, WRITES, Access, EtcdAccess
 from ..facts.etcd import ETCDCTL
-from ..observe import Commands, observe, operation, this_host
+from ..observe import observe, this_host
+from ..operation import Commands, operation
 from ..plan import say, say_diff
 from .flannel import silent
 

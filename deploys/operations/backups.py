@@ -19,7 +19,8 @@ from ..facts.backups import ABOUT, FORMAT, SNAPSHOT, STATUS, BackupFile
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import TLS
 from ..facts.files import Files, HostFiles
-from ..observe import Commands, UnreadableError, observe, operation
+from ..observe import UnreadableError, observe
+from ..operation import Commands, operation
 from ..plan import fail, say
 from ..record import BACKUPS, ETCD_CONTAINER, PKI, SUBNET_ENV
 from ..topology import Node

@@ -16,7 +16,8 @@ from pyinfra.api.host import Host
 from .. import x509
 from ..facts.daemons import DaemonsFact
 from ..facts.files import Files, HostFiles
-from ..observe import Commands, observe, operation, this_host
+from ..observe import observe, this_host
+from ..operation import Commands, operation
 from ..plan import fail, say
 from ..record import KUBELET, KUBELET_CLIENT
 from ..remote import pem

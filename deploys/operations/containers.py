@@ -12,7 +12,8 @@ from pyinfra.api import StringCommand
 
 from ..facts.daemons import LABEL, PROGRAM, ContainerState, DaemonsFact
 from ..facts.files import HostFiles
-from ..observe import Commands, observe, operation, removal
+from ..observe import observe
+from ..operation import Commands, operation, removal
 from ..plan import fail, say, say_diff
 from ..record import RECORD, SOCKETS
 from .files import File, changed_since, differs, made, unread

@@ -13,13 +13,13 @@ from ..facts.daemons import LABEL, POD, Daemons, DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
-from ..observe import Commands, observe, operation, removal
+from ..observe import observe
+from ..operation import Commands, changed, operation, removal
 from ..plan import say
 from ..platforms import RestartStrategy
 from ..record import BOOTSTRAP_DATA, NODE, RECORD
 from ..subnets import gateway
 from ..topology import Node
-from .changes import changed
 from .files import File, remove_files, unread
 from .flannel import subnet_of
 

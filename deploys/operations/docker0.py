@@ -10,7 +10,8 @@ from pyinfra.api import StringCommand
 from ..facts.daemons import DaemonsFact
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
-from ..observe import Commands, observe, operation
+from ..observe import observe
+from ..operation import Commands, operation
 from ..plan import say
 from ..record import BEFORE_DOCKER0, NODE, SUBNET_ENV
 from ..subnets import DOCKER_POOLS, bridge_address, gateway

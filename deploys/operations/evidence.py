@@ -21,7 +21,7 @@ from pyinfra.api.state import State
 
 from .. import x509
 from ..facts.evidence import CERTIFICATES, PATIENCE, answers, script
-from ..observe import Commands, operation
+from ..operation import Commands, operation
 from ..plan import say
 from ..private import private_file
 from ..redaction import redacted

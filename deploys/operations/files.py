@@ -14,7 +14,8 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 
 from ..facts.files import Files, FileState, HostFiles
-from ..observe import Commands, observe, operation, removal
+from ..observe import observe
+from ..operation import Commands, operation, removal
 from ..plan import fail, say, say_diff
 from ..record import DIRECTORIES, FILES, RECORD
 

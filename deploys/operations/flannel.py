@@ -16,7 +16,8 @@ from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, LEASES, RESERVATIONS, EtcdSubn
 from ..facts.files import HostFiles
 from ..facts.kubernetes import ClusterNodes
 from ..facts.sections import variables
-from ..observe import Commands, ask, forget, observe, operation, this_host
+from ..observe import ask, forget, observe, this_host
+from ..operation import Commands, operation
 from ..plan import fail, say, say_diff
 from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, FLANNEL_RUN, NODE, SUBNET_ENV
 from ..remote import run

@@ -11,7 +11,8 @@ from pyinfra.api import StringCommand
 from ..facts.daemons import IMAGE_LABEL, DaemonsFact, DaemonState
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
-from ..observe import Commands, observe, operation, removal
+from ..observe import observe
+from ..operation import Commands, operation, removal
 from ..plan import say
 from ..record import IMAGES
 from .containers import docker

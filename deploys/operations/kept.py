@@ -9,7 +9,8 @@ from pyinfra import host
 from ..facts.files import HostFiles
 from ..facts.kernel import Kernel
 from ..facts.leftovers import Leftovers
-from ..observe import Commands, observe, operation
+from ..observe import observe
+from ..operation import Commands, operation
 from ..plan import say
 from ..record import BACKUPS, ETCD_DATA, RECORD, SUBNET_ENV
 from .files import NEW

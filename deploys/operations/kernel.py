@@ -6,7 +6,8 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 
 from ..facts.kernel import BRIDGE_SYSCTL, DOCKER0_SYSCTL, Kernel
-from ..observe import Commands, observe, operation
+from ..observe import observe
+from ..operation import Commands, operation
 from ..plan import say
 from ..record import BEFORE
 from .files import note

@@ -12,7 +12,8 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from ..facts.files import HostFiles
-from ..observe import Commands, observe, operation
+from ..observe import observe
+from ..operation import Commands, operation
 from ..plan import fail, say
 from ..private import private_file
 from ..record import PKI

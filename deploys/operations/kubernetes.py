@@ -18,13 +18,13 @@ from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
 from ..facts.kubernetes import EXEC, KUBECTL, MANAGER, ClusterNodes, Objects, ObjectsState, TakenFields
 from ..managed_fields import leave
-from ..observe import Commands, ask, forget, observe, operation, removal
+from ..observe import ask, forget, observe
+from ..operation import Commands, changed, operation, removal
 from ..plan import say, tell, unknown
 from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, KUBELET_CONTAINER, KUBERNETES, NODE
 from ..remote import run
 from ..subnets import gateway
 from ..topology import Node, has_the_first_master
-from .changes import changed
 from .containers import docker
 from .flannel import on_master
 from .wait import until

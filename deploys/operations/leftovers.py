@@ -12,7 +12,8 @@ from .. import busy
 from ..facts.daemons import POD
 from ..facts.files import HostFiles
 from ..facts.leftovers import BELOW, Leftovers
-from ..observe import Commands, observe, operation, removal
+from ..observe import observe
+from ..operation import Commands, operation, removal
 from ..plan import say
 from ..record import BEFORE_PATHS, RECORD
 from .files import EMPTY_DIRECTORIES, File, announce, write

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from pyinfra import host
 
-from ..observe import Commands, Question, ask_all, operation
+from ..observe import Question, ask_all
+from ..operation import Commands, operation
 
 
 @operation

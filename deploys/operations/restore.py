@@ -18,7 +18,8 @@ from ..facts.daemons import PROGRAM, DaemonsFact
 from ..facts.etcd import ETCDCTL
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
-from ..observe import Commands, forget, observe, operation
+from ..observe import forget, observe
+from ..operation import Commands, operation
 from ..plan import fail, say
 from ..record import ETCD_CONTAINER, ETCD_DATA, FLANNEL_CONTAINER, KUBELET_CONTAINER, RECORD
 from ..topology import Node

@@ -9,9 +9,8 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import OperationMeta
 
-from ..observe import Commands, operation
+from ..operation import Commands, changed, operation
 from ..plan import say, tell
-from .changes import changed
 
 
 def until(what: str, test: str, limit: int, evidence: str, further: str) -> str:

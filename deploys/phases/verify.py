@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..facts.daemons import PROGRAM
-from ..observe import changes
+from ..operation import changes
 from ..operations.kubernetes import node_ready, node_removed, pods_network_verified
 from ..operations.wait import told, verified
 from ..topology import Node

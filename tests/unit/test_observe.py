@@ -18,8 +18,8 @@ from deploys.facts.backups import Backup, BackupFile
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.kernel import Kernel, KernelState
 from deploys.lock import Lock
-from deploys.observe import FRESH, Commands, UnreadableError, ask_all, changes, forget, observe, operation, removal
-from deploys.operations.changes import changed
+from deploys.observe import FRESH, UnreadableError, ask_all, forget, observe
+from deploys.operation import Commands, changed, changes, operation, removal
 from deploys.plan import fail, unknown
 
 from .harness import Fails, Meta, Shell, World, logged, plain
