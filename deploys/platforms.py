@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: ``uname -m`` → the name that Docker, Go and Kubernetes use.
 ARCHES: dict[str, str] = {
     "x86_64": "amd64",
     "amd64": "amd64",
@@ -18,11 +17,11 @@ ARCHES: dict[str, str] = {
     "armv8l": "arm",
     "ppc64le": "ppc64le",
 }
+"""``uname -m`` → the name that Docker, Go and Kubernetes use."""
 
-#: A machine's arch, and that of a 32-bit system on its kernel (Raspberry Pi OS), which Docker and its images have.
 NARROWER: frozenset[tuple[str, str]] = frozenset({("arm64", "arm"), ("amd64", "386")})
+"""A machine's arch, and that of a 32-bit system on its kernel (Raspberry Pi OS), which Docker and its images have."""
 
-#: What a refused machine is called, and why.
 REFUSED_ARCHES: dict[str, str] = {
     "i386": "32-bit x86 has had no Kubernetes server binaries since v1.3",
     "i686": "32-bit x86 has had no Kubernetes server binaries since v1.3",
@@ -30,6 +29,7 @@ REFUSED_ARCHES: dict[str, str] = {
     "s390x": "s390x is not built here yet",
     "riscv64": "riscv64 is not built here yet",
 }
+"""What a refused machine is called, and why."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ RESTART_STRATEGIES: dict[str, RestartStrategy] = {
     ),
 }
 
-#: Init systems that are recognised and refused until their row exists.
 KNOWN_INITS: dict[str, str] = {
     "openrc": "OpenRC",
     "sysvinit": "sysvinit",
     "upstart": "upstart",
     "unknown": "this init system",
 }
+"""Init systems that are recognised and refused until their row exists."""

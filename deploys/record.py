@@ -14,13 +14,14 @@ BEFORE_PATHS = f"{BEFORE}/paths"
 BEFORE_DOCKER0 = f"{BEFORE}/docker0"
 """The address that docker0 had."""
 DATA = f"{RECORD}/data.json"
-"""The Kubernetes version that etcd's data is of, on the first master; it stays with the data."""
+"""What etcd's data is of, on the first master: Kubernetes version, service_network and dns_server_ip. It stays with the
+data."""
 SUBNET_ENV = f"{RECORD}/subnet.env"
 """The node's subnet for life; the main Docker reads it at each start."""
 IMAGES = f"{RECORD}/images"
 """One reference a line: the images of the main Docker that came by us."""
 NODE = f"{RECORD}/node.json"
-"""The node's name, role and address."""
+"""The node's name, role and address; the Kubernetes version, the master's address, service_network, dns_server_ip."""
 BACKUPS = f"{RECORD}/backups"
 """Archives of deploys/backup.py; data: they go with purge_data only."""
 
@@ -56,7 +57,6 @@ MODULES_FILE = "/etc/modules-load.d/docker-multinode.conf"
 SYSCTL_FILE = "/etc/sysctl.d/zz-docker-multinode.conf"
 """After 99-sysctl.conf, by which Debian up to 12, Ubuntu and RHEL read /etc/sysctl.conf at boot."""
 
-#: Directories and files that are ours alone; what lies there and was not written by us is foreign.
 OWN_PLACES = (
     KUBERNETES,
     "/etc/docker-bootstrap",
@@ -66,3 +66,4 @@ OWN_PLACES = (
     SYSCTL_FILE,
     RECORD,
 )
+"""Directories and files that are ours alone; what lies there and was not written by us is foreign."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from packaging.version import Version
 
-#: An image that is published for every arch its release runs on is one manifest list upstream.
 SERVER_ARCHES = ("amd64", "arm64", "ppc64le")
+"""An image that is published for every arch its release runs on is one manifest list upstream."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class Release:
     """Fields of the KubeletConfiguration that only some minors know."""
 
 
-#: kubelet ≥ 1.35 refuses cgroup v1 unless told otherwise.
 _CGROUP_V1: Mapping[str, object] = {"failCgroupV1": False}
-#: kubelet ≥ 1.36 streams exec over a websocket, which cri-dockerd 0.4.3 answers in plain HTTP (measured).
+"""kubelet ≥ 1.35 refuses cgroup v1 unless told otherwise."""
 _NO_WEBSOCKETS: Mapping[str, object] = {"featureGates": {"ExtendWebSocketsToKubelet": False}}
+"""kubelet ≥ 1.36 streams exec over a websocket, which cri-dockerd 0.4.3 answers in plain HTTP (measured)."""
 
 RELEASES: tuple[Release, ...] = (
     Release("1.34", tuple(range(12)), etcd="3.6.5-0", coredns="v1.12.1", pause="3.10.1"),

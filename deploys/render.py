@@ -34,7 +34,7 @@ def _environment() -> Environment:
 
 
 def render(template: str, **values: object) -> str:
-    """Render ``templates/<template>`` with exactly these values.
+    """Render ``templates/<template>`` with these values.
 
     :raises jinja2.UndefinedError: the template asks for a value that was not given.
     """

@@ -31,7 +31,7 @@ def option(parse: values.Parser, default: Any, help: str, unset: str = "", *, pe
     """One setting: how it is checked, its default and what it does.
 
     :param unset: what holds where the default is None, for people.
-    :param per_host: differs from host to host: refused from the environment where a run has several.
+    :param per_host: differs from host to host: refused from the environment where the inventory has several.
     """
     metadata = {"parse": parse, "default": default, "help": help, "unset": unset, "per_host": per_host}
     if isinstance(default, dict):
@@ -229,8 +229,8 @@ class Settings:
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {f.name: f.metadata for f in fields(Settings)}
 
-#: What pyinfra itself and its connectors read from host data.
 _FOREIGN = re.compile(r"_|ssh_|docker_|winrm_|local_|fake_|is_|group")
+"""What pyinfra itself and its connectors read from host data."""
 
 
 def _shown(value: Any) -> str:
@@ -248,7 +248,7 @@ def load(data: Mapping[str, Any], environ: Mapping[str, str], hosts: int = 1) ->
 
     :param data: pyinfra's data of the host (``--data``, host and group data already merged).
     :param environ: environment of the pyinfra command.
-    :param hosts: how many hosts the run has; one-host settings are refused from the environment of more.
+    :param hosts: how many hosts the inventory has; one-host settings are refused from the environment of more.
     :raises DeployError: a value is wrong, or a name is almost one of ours.
     """
     _refuse_misspelt(data, environ)
@@ -268,8 +268,8 @@ def _value(name: str, data: Mapping[str, Any], environ: Mapping[str, str], hosts
         raw, origin = environ[upper], f"environment variable {upper}"
         if option["per_host"] and hosts > 1:
             raise DeployError(
-                f"{origin} would be the same on all {hosts} hosts of this run; "
-                f"write {name} as host data in the inventory instead"
+                f"{origin} would be the same on all {hosts} hosts of the inventory; "
+                f"write {name} as host data there instead"
             )
     else:
         return option["default"]

@@ -59,7 +59,7 @@ def bridge_address(
     :param networks: subnet of each network of Docker → its name.
     :param routes: networks that the host has routes to.
     :param pools: network and prefix length of what Docker chooses from.
-    :return: the address (the old one where nothing is free), and the network that has the old one.
+    :returns: the address (the old one where nothing is free), and the network that has the old one.
     """
     old = ipaddress.IPv4Interface(before)
     taken = {network: name for subnet, name in networks.items() if (network := _network(subnet))}

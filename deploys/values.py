@@ -1,7 +1,7 @@
 """Parsers of setting values: what came from data or the environment → a checked Python value.
 
 Each takes the raw value and returns the value, or raises ValueError with the half sentence that
-follows "SETTING: " and says what to write instead.
+follows "setting NAME " and says what to write instead.
 """
 
 from __future__ import annotations

@@ -51,6 +51,7 @@ class Row:
 
 
 # A daemon is asked only while its unit is active: a docker command at a socket-activated one would start it.
+# Of a program the newest container comes first; the one before says why it ended.
 _PRELUDE = f"""
 at() {{ unit=$1 socket=$2; shift 2; s=$(systemctl is-active $unit 2>/dev/null)
   [ "$s" = active ] || {{ echo "$unit is ${{s:-not known to systemd}}"; return 1; }}; docker -H unix://$socket "$@"; }}
@@ -64,7 +65,6 @@ pod() {{ l=label=io.kubernetes; ids=$(main ps -aq --filter $l.pod.namespace=kube
   set -- $ids; for id in $1 $2; do main ps -a --filter id=$id --format '=== {{{{.Names}}}}: {{{{.Status}}}}'
     main logs --timestamps --tail 240 $id; done; }}
 """.strip()
-# the newest container of a program comes first; the one before says why it ended
 
 _SYSCTLS = " ".join((*SYSCTLS, *KUBELET_SYSCTLS, *PROXY_SYSCTLS))
 _UNITS = "docker docker.socket docker-bootstrap containerd"

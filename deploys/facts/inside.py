@@ -6,7 +6,7 @@ from ..record import SOCKETS
 from .daemons import LABEL
 
 _RUNS = {"bootstrap": f"[ -S {SOCKETS['bootstrap']} ]", "main": "systemctl is-active --quiet docker"}
-"""Whether a daemon may be asked. A question at the main one's socket would start it; the other's has no unit."""
+"""Whether a daemon may be asked. A question at the main one's socket would start it; the other's has no socket unit."""
 
 # somebody else's container may have the name
 _PID = f'{{{{if index .Config.Labels "{LABEL}"}}}}{{{{.State.Pid}}}}{{{{end}}}}'

@@ -98,10 +98,10 @@ def _node(machine_id: str, address: str, conditions: str, labels: str) -> NodeSt
     return NodeState("Ready" in true, machine_id, address, pressures, _labels(labels))
 
 
-#: How kubectl tells an API's no from one that is not able to answer.
 _REFUSED = re.compile(
     r'The \S+ ".*" is invalid:|Error from server \((?!InternalError|ServiceUnavailable|Timeout|TooManyRequests)'
 )
+"""How kubectl tells an API's no from one that is not able to answer."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What only a turndown needs to know: paths, links, chains and pods of ours. One execution."""
+"""What a turndown needs to know, and in part a restore: paths, links, chains and pods of ours. One execution."""
 
 from __future__ import annotations
 

@@ -291,7 +291,7 @@ def _routes(lines: list[str]) -> tuple[tuple[str, ...], str]:
 
 
 class Platform(Bundle[Found]):
-    """The machine as it is found; nothing of it depends on what a run does."""
+    """The machine as a run finds it, with the settings of its Docker and what the record says of it."""
 
     script = f"{_SCRIPT.strip()}\n{END}"
 

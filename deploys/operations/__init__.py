@@ -1,1 +1,1 @@
-"""How a host gets to be as it should: operations, each paired with a fact of the same name."""
+"""How a host gets to be as it should: operations, which read facts and yield commands."""

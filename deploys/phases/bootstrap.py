@@ -35,9 +35,9 @@ TITLE = "bootstrap daemon"
 BRIDGE = "docker-boot0"
 BRIDGE_ADDRESS = "169.254.77.1/29"
 
-#: What a user's daemon.json says of registries and runtimes holds for the bootstrap daemon too.
 INHERITED = ("registry-mirrors", "insecure-registries", "default-runtime", "runtimes", "storage-driver",
              "proxies", "dns", "exec-opts", "seccomp-profile", "default-ulimits", "features")  # fmt: skip
+"""What a user's daemon.json says of registries and runtimes holds for the bootstrap daemon too."""
 OF_ONE_FILE_SYSTEM = ("btrfs", "zfs")
 """Storage drivers that start on a file system of their name only; where Docker's is another one, dockerd chooses."""
 

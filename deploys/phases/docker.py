@@ -23,8 +23,8 @@ from .bootstrap import proxies
 
 TITLE = "main Docker"
 
-#: Not where daemon.json has ``log-opts``: dockerd refuses to be told twice.
 LOG_LIMITS = ("--log-opt=max-size=10m", "--log-opt=max-file=3")
+"""Not where daemon.json has ``log-opts``: dockerd refuses to be told twice."""
 
 
 def docker_version(node: Node) -> Version:
