@@ -144,7 +144,6 @@ class DaemonState:
     """Its command line; URLs' passwords are hidden."""
     environment: dict[str, str]
     """Its environment, as far as it is ours."""
-    answers: bool
     containers: dict[str, ContainerState] = field(default_factory=dict)
     others: frozenset[str] = frozenset()
     """Names of the containers that are not ours, running or not."""
@@ -274,7 +273,6 @@ def _daemon(sections: Sections, unit: str) -> DaemonState:
         environment=variables(sections.get(f"{unit} environment", [])),
         forgotten=tuple(sorted(set(sections.get(f"{unit} forgotten", [])))),
         unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
-        answers=f"{unit} answered" in sections,
         containers={c.name: c for c in containers},
         others=frozenset(n for row in rows if len(row) == 3 for n in row[1].split(",")) - {c.name for c in containers},
         running_others=tuple(map(_other, kinds["other"])),

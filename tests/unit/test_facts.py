@@ -100,7 +100,7 @@ def test_platform_asks_docker_only_where_its_unit_runs_and_never_for_long() -> N
 
 def test_daemons_of_a_master() -> None:
     found = DaemonsFact().process(lines("daemons-master"))
-    assert (found.bootstrap.active, found.bootstrap.enabled, found.bootstrap.answers) == (True, True, True)
+    assert (found.bootstrap.active, found.bootstrap.enabled, found.bootstrap.down) == (True, True, False)
     assert found.bootstrap.environment == {"DOCKER_MULTINODE_REVISION": "60b830b12616"}
     assert set(found.bootstrap.containers) == {"etcd", "flannel"}
     flannel = found.bootstrap.containers["flannel"]
@@ -110,7 +110,7 @@ def test_daemons_of_a_master() -> None:
     assert found.bootstrap.images["10.89.255.1:5000/flannel-io/flannel:v0.28.10"] == image
     assert "--bip=10.1.1.1/24" in found.main.command
     assert found.docker0 == "10.1.1.1/24"
-    assert found.main.answers
+    assert not found.main.down
     assert set(found.main.containers) == {"kubelet"}
     assert found.of("bootstrap") is found.bootstrap
     assert found.of("main") is found.main
@@ -118,9 +118,9 @@ def test_daemons_of_a_master() -> None:
 
 def test_daemons_of_a_fresh_host() -> None:
     found = DaemonsFact().process(lines("daemons-fresh"))
-    assert (found.bootstrap.active, found.bootstrap.enabled, found.bootstrap.answers) == (False, False, False)
+    assert (found.bootstrap.active, found.bootstrap.enabled, found.bootstrap.down) == (False, False, False)
     assert (found.bootstrap.command, found.bootstrap.environment, found.bootstrap.containers) == ((), {}, {})
-    assert (found.main.active, found.main.answers, found.main.containers) == (True, True, {})
+    assert (found.main.active, found.main.down, found.main.containers) == (True, False, {})
     assert found.docker0 == "172.17.0.1/16"
 
 
