@@ -138,11 +138,6 @@ class Cluster:
         (node,) = self.get("node", name)
         return _condition(node, "Ready")
 
-    def pods_of_node(self, host: Host) -> set[str]:
-        """Names of the running pods of kube-system on a host."""
-        pods = self.get("pods", "-n", "kube-system", f"--field-selector=spec.nodeName={host.name}")
-        return {str(pod["metadata"]["name"]) for pod in pods if pod["status"]["phase"] == "Running"}
-
 
 def container_of(program: str) -> str:
     """A command that prints the id of a program's container, while it runs."""

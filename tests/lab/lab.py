@@ -20,10 +20,6 @@ _OWNER = RUN / "checkout"
 class Lab:
     """The running lab. `Lab.up()` gives it, starting what does not run."""
 
-    registry = REGISTRY
-    apt_proxy = APT_PROXY
-    binaries_url = BINARIES_URL
-
     @classmethod
     def up(cls, build: bool = True) -> Lab:
         """Bring the services up and, unless told not to, make all that the catalogue lists."""
