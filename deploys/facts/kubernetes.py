@@ -1,4 +1,4 @@
-"""What the API on the first master says: nodes, and objects of ours against their wished text."""
+"""What the API on the first master says: nodes, and objects of ours against their desired text."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ _REFUSED = re.compile(
 
 @dataclass(frozen=True)
 class ObjectsState:
-    """Objects of ours against their wished text."""
+    """Objects of ours against their desired text."""
 
     answers: bool
     diff: tuple[str, ...]
@@ -127,7 +127,7 @@ metrics-server's APIService), whose lines would be taken for a change."""
 
 
 class Objects(Sectioned[ObjectsState]):
-    """Objects of ours against their wished text: ``kubectl diff`` by the server."""
+    """Objects of ours against their desired text: ``kubectl diff`` by the server."""
 
     headings = ("diff", "labelled")
 

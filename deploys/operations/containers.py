@@ -1,4 +1,4 @@
-"""Containers on either daemon. The wished specification stands in a label, so drift is seen."""
+"""Containers on either daemon. The desired specification stands in a label, so drift is seen."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _wanted(node: Node) -> tuple[str, str | None]:
 @operation
 def docker0_recorded(drop_in: str) -> Commands:
     """
-    Ensure that the record says what address docker0 had before us, ere the drop-in is written.
+    Ensure that the record says, before the drop-in is written, what address docker0 had before us.
 
     + drop_in: path of our drop-in
     """
@@ -93,7 +93,7 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
         say(f"docker0 had {now.docker0_before} before us, which Docker's network {taken_by} has by now")
     stop = f"{restart.stop.format(unit='docker.socket')} 2>/dev/null; {restart.stop.format(unit=MAIN)}"
     # Without --bip dockerd keeps the address that docker0 has or, since 28, had at its last start (measured
-    # on 28.5.2, also with the bridge deleted): so it is started once with the wished one. Where that fails, Docker
+    # on 28.5.2, also with the bridge deleted): so it is started once with the desired one. Where that fails, Docker
     # is started all the same.
     once = restart.start_once.format(command=shlex.quote(command), flag=shlex.quote(f"--bip={wanted}"))
     first = f"{{ {once}; }}" if wanted else "ip link del docker0 2>/dev/null"

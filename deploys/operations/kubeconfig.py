@@ -38,7 +38,7 @@ def _count(config: object, kind: str) -> int:
 
 
 def _why_not(text: str, ca: str, certificate: str, server: str) -> str | None:
-    """Why a kubeconfig at the wished place is not the wished one; ``foreign`` where it is not ours."""
+    """Why a kubeconfig at the desired place is not the desired one; ``foreign`` where it is not ours."""
     try:
         config = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # a date that is none, a key that is a list
