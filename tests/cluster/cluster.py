@@ -150,6 +150,13 @@ def started_anew(program: str) -> str:
     return f"{there} && docker stop $c && {there}"
 
 
+def in_bootstrap(host: Host) -> list[str]:
+    """Containers that run in the bootstrap daemon, with the process of each and when it was started."""
+    form = "'{{.Name}} {{.State.Pid}} {{.State.StartedAt}}'"
+    found = host.run(f"{BOOTSTRAP} inspect -f {form} $({BOOTSTRAP} ps -q)").stdout.splitlines()
+    return sorted(found)
+
+
 def docker0(host: Host) -> str:
     """The address of docker0, with prefix length."""
     return host.run("ip -4 -o addr show dev docker0 | awk '{print $4}'").stdout.strip()

@@ -11,7 +11,7 @@ from tests.lab.hosts import Host
 
 from . import neighbours
 from .back import back
-from .cluster import Cluster
+from .cluster import Cluster, in_bootstrap
 from .report import Figure
 from .waiting import until
 
@@ -22,6 +22,7 @@ class Victim:
 
     :param pid: the command that prints the process id that dies.
     :param on_workers: whether it runs on every node, and not on the master only.
+    :param below: whether it runs in a container of the bootstrap daemon.
     :param bounces: whether the containers of the host are started again with it: a Docker without live-restore
         stops what it finds running when it starts. What has unless-stopped it leaves down then, as on a host
         without a cluster (measured on 26.1.5 and 28.5.2).
@@ -30,6 +31,7 @@ class Victim:
     name: str
     pid: str
     on_workers: bool = True
+    below: bool = False
     bounces: bool = False
 
     def hosts(self, cluster: Cluster) -> tuple[Host, ...]:
@@ -53,12 +55,15 @@ VICTIMS = {
         Victim("containerd", _unit("containerd")),
         Victim("kubelet", "pgrep -x kubelet"),
         Victim("cri-dockerd", "pgrep -x cri-dockerd"),
-        Victim("etcd", "pgrep -x etcd", on_workers=False),
-        Victim("flanneld", "pgrep -x flanneld"),
+        Victim("etcd", "pgrep -x etcd", on_workers=False, below=True),
+        Victim("flanneld", "pgrep -x flanneld", below=True),
         Victim("apiserver", "pgrep -x kube-apiserver", on_workers=False),
     )
 }
 CORE = ("kubelet", "flanneld")
+
+NAMES = "docker ps --format '{{.Names}}'"
+"""What runs in the main Docker."""
 
 
 def containers(host: Host) -> dict[str, str]:
@@ -105,11 +110,15 @@ def _start_what_docker_left_down(victim: Victim, hosts: tuple[Host, ...]) -> Non
 def test_a_killed_program_comes_back(victim: Victim, cluster: Cluster, figure: Figure) -> None:
     """It dies on every host that runs it at the same moment, which is worse than on one alone."""
     started = {host.name: containers(host) for host in cluster.hosts}
+    below = [in_bootstrap(host) for host in cluster.hosts]
     what = f"kill -9 of {victim.name}" + (" on both" if victim.on_workers else "")
     seconds = _kill(victim, victim.hosts(cluster))
     figure(f"seconds: {what}, until it runs again", seconds)
+    for host in victim.hosts(cluster):  # its policy is always
+        until(f"shop on {host.name}", 60, lambda host=host: "shop" in host.run(NAMES).stdout.split())  # type: ignore[misc]
     _start_what_docker_left_down(victim, victim.hosts(cluster))
     back(cluster, figure, what, since=seconds)
+    assert victim.below or [in_bootstrap(host) for host in cluster.hosts] == below
     for host in cluster.hosts:
         if not victim.bounces:
             assert containers(host) == started[host.name]

@@ -10,7 +10,7 @@ from tests.lab.hosts import Host
 
 from . import neighbours
 from .back import back
-from .cluster import Cluster, docker0
+from .cluster import Cluster, docker0, in_bootstrap
 from .report import Figure
 from .waiting import until
 
@@ -87,9 +87,8 @@ def test_a_daemon_restarts(unit: str, cluster: Cluster, figure: Figure) -> None:
 
 
 def test_the_bootstrap_daemon_restarts_without_its_containers(cluster: Cluster) -> None:
-    command = "docker -H unix:///run/docker-bootstrap.sock ps -q --no-trunc"
-    before = [host.run(command).stdout for host in cluster.hosts]
+    before = [in_bootstrap(host) for host in cluster.hosts]
     for host in cluster.hosts:
         host.run("systemctl restart docker-bootstrap")
-    assert [host.run(command).stdout for host in cluster.hosts] == before
+    assert [in_bootstrap(host) for host in cluster.hosts] == before
     cluster.wait_works()

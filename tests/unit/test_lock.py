@@ -103,6 +103,15 @@ def test_a_host_that_failed_before_is_not_asked(monkeypatch: pytest.MonkeyPatch)
     assert [len(c.commands) for c in clients.values() if c] == [1, 0]
 
 
+def test_the_first_hosts_lock_is_taken_before_any_other_so_that_one_of_two_runs_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clients: dict[str, Client | None] = {"m1": Client("taken\nann@desk (process 7)\n"), "w1": Client(), "w2": Client()}
+    with pytest.raises(DeployError, match="ann@desk"):
+        start(world(clients), monkeypatch, "a")
+    assert [len(c.commands) for c in clients.values() if c] == [1, 0, 0]
+
+
 def test_a_host_that_is_none_of_ours_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clients: dict[str, Client | None] = {"m1": Client(), "db1": Client()}
     here = world(clients)
@@ -157,7 +166,9 @@ def test_a_lock_tells_since_when_no_other_run_was_at_work(monkeypatch: pytest.Mo
     here, now = world({name: Client(f"Welcome!\nheld {said}\n") for name, said in SAID.items()}), time.monotonic()
     start(here, monkeypatch, "a")
     locks = [lock.held(here.host(name)) for name in SAID]
-    assert [round(now - found.quiet_since) for found in locks if found] == [40, 0, 0, 0]
+    quiet = [now - found.quiet_since for found in locks if found]  # a busy machine makes it less, never more
+    assert 10 < quiet[0] <= 40.1
+    assert max(quiet[1:]) <= 0
 
 
 def test_a_host_without_ssh_has_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,10 @@ def test_a_password_in_daemon_json_is_taken_over_for_root_alone_and_shown_nowher
     assert f"Will write {BOOTSTRAP_CONFIG} (mode 600, secret: content not shown)" in said
 
 
+def test_containers_of_the_bootstrap_daemon_outlive_it(node: bootstrap.Node) -> None:
+    assert json.loads(bootstrap._config(node).content)["live-restore"] is True
+
+
 def test_another_password_is_another_revision_and_writes_the_secret_file_with_the_unit(node: bootstrap.Node) -> None:
     one = bootstrap._config(node)
     with patch.object(bootstrap, "run", return_value=(True, READ.replace("s3cret", "other"), "")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -89,6 +90,12 @@ def test_a_node_that_an_apply_would_change_is_drifted_with_the_lines_of_its_plan
     assert "PRIVATE KEY" not in str(found.drift)
 
 
+def test_a_node_with_nothing_wrong_and_nothing_to_change_is_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploys.report._drift", lambda node: [])
+    found = told()
+    assert (found.state, found.problems, found.drift, found.next_step) == (HEALTHY, [], [], "")
+
+
 def test_what_a_node_is_made_of_is_told() -> None:
     found = told()
     assert (found.kubernetes, found.docker) == ("v1.37.2", "26.1.5+dfsg1")
@@ -154,6 +161,25 @@ def test_the_command_prints_a_table_and_its_exit_code_is_the_worst_node(tmp_path
     assert ran.returncode == 2, ran.stderr
     assert ran.stdout.splitlines()[1].split()[:4] == ["m1", "master", "10.0.0.11", "absent"]
     assert ran.stdout.splitlines()[2].split()[:4] == ["w1", "worker", "10.0.0.12", "absent"]
+
+
+@pytest.mark.parametrize(
+    ("states", "strangers", "code"),
+    [
+        ([HEALTHY, HEALTHY], [], 0),
+        ([HEALTHY, HEALTHY], ["old"], 1),
+        ([HEALTHY, DRIFTED], [], 1),
+        ([DRIFTED, ABSENT], [], 2),
+        ([BROKEN, HEALTHY], ["old"], 2),
+    ],
+)
+def test_the_exit_code_is_that_of_the_worst_node(
+    states: list[str], strangers: list[str], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [NodeReport("h", f"n{n}", "worker", "10.0.0.1", state).as_json() for n, state in enumerate(states)]
+    said = json.dumps({"nodes": nodes, "not_in_inventory": strangers, "table": "T"}, indent=1)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess((), 0, said, ""))
+    assert cli.main(["status", "inventory.py"]) == code
 
 
 def test_a_broken_node_is_broken_also_where_another_can_not_be_asked(tmp_path: Path) -> None:
