@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from inspect import getcallargs
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -219,6 +220,31 @@ class World:
             forget(host)
             next(iter(operation._inner(*args, **kwargs)), None)  # type: ignore[attr-defined]
         return "\n".join(lines)
+
+
+Called = list[tuple[str, dict[str, Any]]]
+"""Operations with their arguments, but for the name that a plan shows, in their order."""
+
+
+def called(phase: ModuleType, here: World, on: str | None = None, *, removal: bool = False) -> Called:
+    """What a phase calls for a host; nothing of it is prepared. Each operation gives its own name."""
+    found: Called = []
+
+    def recorder(operation: str) -> Callable[..., str]:
+        def record(*, name: str, **arguments: Any) -> str:
+            assert name
+            found.append((operation, arguments))
+            return operation
+
+        return record
+
+    node = here.node(on)
+    operations = [name for name, value in vars(phase).items() if hasattr(value, "_inner")]
+    with here.on(on), ExitStack() as stack:
+        for name in operations:
+            stack.enter_context(patch.object(phase, name, recorder(name)))
+        (phase.remove if removal else phase.apply)(node)
+    return found
 
 
 @contextmanager

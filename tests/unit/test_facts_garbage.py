@@ -144,7 +144,8 @@ def is_read(fact: type[FactBase[Any]], parts: list[tuple[str, list[str]]]) -> No
     try:
         fact().process([*(line for heading, body in parts for line in (heading, *body)), "== end"])
     except FactProcessError as error:
-        assert "the host's answer" not in str(error)
+        if "the host's answer" in str(error):
+            raise
 
 
 @EACH

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,63 +11,37 @@ from deploys.phases import node
 from deploys.record import MANIFESTS
 
 from . import machines
-from .harness import World
+from .harness import World, called
 from .known import daemons
 
-OPERATIONS = ("remembered", "pulled", "built", "kubelet_client", "files", "container", "wait_for")
 
-
-REMOVALS = ("no_files", "main_daemon_started", "no_container", "no_pods", "no_cgroups", "no_chains", "no_directories")
-
-
-def operations(monkeypatch: pytest.MonkeyPatch, *, removal: bool = False, **data: Any) -> dict[str, dict[str, Any]]:
+def operations(*, removal: bool = False, **data: Any) -> dict[str, dict[str, Any]]:
     """The phase's operations with their arguments, in their order."""
-    called: dict[str, dict[str, Any]] = {}
-
-    def recorder(operation: str) -> Callable[..., str]:
-        def record(**arguments: Any) -> str:
-            called[operation] = arguments
-            return operation
-
-        return record
-
-    for name in REMOVALS if removal else OPERATIONS:
-        monkeypatch.setattr(node, name, recorder(name))
-    world = World(data=data, facts={DaemonsFact: daemons()})
-    there = world.node()
-    with world.on():
-        (node.remove if removal else node.apply)(there)
-    return called
+    return dict(called(node, World(data=data, facts={DaemonsFact: daemons()}), removal=removal))
 
 
-def test_a_kubelet_that_starts_with_docker_for_its_removal_has_no_configuration_to_register_with(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    called = operations(monkeypatch, removal=True)
-    assert list(called)[:3] == ["no_files", "main_daemon_started", "no_container"]
-    assert called["no_files"]["paths"] == (node.CONFIG, node.KUBECONFIG)
+def test_a_kubelet_that_starts_with_docker_for_its_removal_has_no_configuration_to_register_with() -> None:
+    found = operations(removal=True)
+    assert list(found)[:3] == ["no_files", "main_daemon_started", "no_container"]
+    assert found["no_files"]["paths"] == (node.CONFIG, node.KUBECONFIG)
 
 
-def test_the_directory_of_static_pods_is_made_before_the_kubelet_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = operations(monkeypatch)
-    assert called["files"]["directories"] == [MANIFESTS]
-    assert list(called).index("files") < list(called).index("container")
+def test_the_directory_of_static_pods_is_made_before_the_kubelet_starts() -> None:
+    found = operations()
+    assert found["files"]["directories"] == [MANIFESTS]
+    assert list(found).index("files") < list(found).index("container")
 
 
-def test_the_kubelet_is_waited_for_where_its_certificate_or_its_container_is_new(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert operations(monkeypatch)["wait_for"]["when"] == ["kubelet_client", "container"]
+def test_the_kubelet_is_waited_for_where_its_certificate_or_its_container_is_new() -> None:
+    assert operations()["wait_for"]["when"] == ["kubelet_client", "container"]
 
 
-def test_the_kubelet_sees_the_directories_of_volumes_with_what_is_mounted_there_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    called = operations(monkeypatch, kubelet_paths="/data,/srv")["container"]
-    lines = called["spec"].lines()
+def test_the_kubelet_sees_the_directories_of_volumes_with_what_is_mounted_there_later() -> None:
+    found = operations(kubelet_paths="/data,/srv")["container"]
+    lines = found["spec"].lines()
     assert {"option /data:/data:rslave", "option /srv:/srv:rslave"} < set(lines)
     assert "option /opt:/opt:rslave" not in lines
-    assert called["directories"] == ["/data", "/srv"]
+    assert found["directories"] == ["/data", "/srv"]
 
 
 @pytest.mark.parametrize(
