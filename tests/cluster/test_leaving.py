@@ -12,8 +12,8 @@ from tests.lab.hosts import Host
 
 from . import listing, neighbours
 from .cluster import Cluster, web
-from .listing import Listing
-from .product import PURGE, Data, Run, assert_empty
+from .listing import ONE_KERNEL, Listing
+from .product import PURGE, Data, Product, Run, assert_empty
 from .report import Figure
 from .waiting import until
 
@@ -84,16 +84,27 @@ def test_half_an_install_is_taken_away_whole(operation: str, cluster: Cluster, b
     if worker.name in _nodes(cluster):
         _leaves(cluster)
     neighbours.run_errand(worker)
-    _killed_at(cluster, operation)
+    _killed_at(operation, cluster.product.argv("worker", "-y", "--limit", worker.name), cluster.product)
     assert worker.run("ls /etc/systemd/system/docker-bootstrap.service", check=False).returncode == 0
     _leaves(cluster)
     _assert_clean(cluster, before)
 
 
-def _killed_at(cluster: Cluster, operation: str) -> None:
-    argv = cluster.product.argv("worker", "-y", "--limit", cluster.workers[0].name)
+@pytest.mark.promise("turndown-half-installed")
+def test_half_a_master_is_taken_away_whole(spare: Host, alone: Product, product: Product) -> None:
+    alone.data.update(product.data)
+    before = listing.take(spare)
+    for operation in ("Run etcd", "Wait for kube-apiserver", "Apply addons"):
+        _killed_at(operation, alone.argv("master", "-y"), alone)
+        assert spare.run("ls /var/lib/docker-multinode/node.json", check=False).returncode == 0
+        alone.apply("turndown", data=PURGE).check()
+        listing.assert_same(before, listing.take(spare), ONE_KERNEL)
+        assert_empty(alone.plan("turndown", data=PURGE))
+
+
+def _killed_at(operation: str, argv: tuple[str, ...], product: Product) -> None:
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(argv, cwd=cluster.product.cwd, text=True, **pipes) as run:  # type: ignore[call-overload]
+    with subprocess.Popen(argv, cwd=product.cwd, text=True, **pipes) as run:  # type: ignore[call-overload]
         reached = any("Starting operation" in line and operation in line for line in run.stderr)
         time.sleep(0.5)
         run.kill()

@@ -12,10 +12,8 @@ from tests.lab.hosts import Host
 
 from . import listing
 from .cluster import BOOTSTRAP, BUSYBOX, docker0
+from .listing import ONE_KERNEL
 from .product import PURGE, Product, assert_empty
-
-ONE_KERNEL = (r"^sysctls: .(kernel|vm)/",)
-"""The lab's hosts share what no namespace has of its own: another host's kubelet sets it."""
 
 RESTART = "systemctl reset-failed docker; systemctl restart docker"
 """Docker's unit allows three starts in a minute."""
