@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from pyinfra.api import DeployError
+from pyinfra.api.host import Host
 
 from . import x509
 from .checks import disks, members
@@ -21,7 +22,7 @@ from .operations.flannel import recorded
 from .phases import PHASES, verify
 from .record import KUBELET_CLIENT, SUBNET_ENV
 from .subnets import gateway
-from .topology import Node
+from .topology import Node, role_of
 
 ROTATED_BEFORE = 0.09
 """The kubelet rotates its certificate when 10 to 30 % of the lifetime are left (pki.py)."""
@@ -128,6 +129,12 @@ def _node_problems(node: Node) -> list[str]:
 
 def _pairs(subnet: dict[str, str]) -> str:
     return ", ".join(f"{name} {value or 'none'}" for name, value in subnet.items())
+
+
+def refused(host: Host, why: str) -> NodeReport:
+    """What there is to say of a host that is no node as its settings have it."""
+    problem = why.removeprefix(f"{host.name}: ")
+    return NodeReport(host.name, host.name, role_of(host), "", BROKEN, [problem], next_step="change that, then look again")
 
 
 def report(node: Node) -> NodeReport:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pyinfra import host, logger, state
+from pyinfra import host, inventory, logger, state
 from pyinfra.api import DeployError, FactBase, deploy
 from pyinfra.api.state import State
 
@@ -32,17 +32,19 @@ from .operations.look import together
 from .phases import PHASES, addons, pki, preflight
 from .record import PKI, RECORD
 from .remote import called, prepare
-from .report import NodeReport, report
+from .report import NodeReport, refused, report
 from .report_text import table
 from .topology import (
     Node,
     active_nodes,
     group,
-    has_the_first_master,
+    node_of,
+    refused_hosts,
     role_of,
     settings_of,
     the_first_master,
     will_bring_up_masters,
+    will_only_report,
 )
 
 _OF_ALL: tuple[type[FactBase[Any]], ...] = (Platform, *preflight.OF_EACH)
@@ -159,25 +161,25 @@ def worker() -> None:
     _bring_up_as("worker")
 
 
-def _is_the_masters_turn(node: Node) -> bool:
+def _is_the_masters_turn() -> bool:
     """Whether this host is the first master, on which alone something is done.
 
     :raises DeployError: that takes no part in the run, which would do nothing and end well.
     """
-    if not has_the_first_master():
-        raise DeployError(
-            f"{node.first_master.name}, on which this is done, takes no part in the run: name it in --limit"
-        )
-    return node.is_first_master
+    mine, master = this_host(), the_first_master()
+    role_of(mine)  # says so when the host is in no group
+    if master not in {*inventory.get_active_hosts(), *state.failed_hosts}:
+        raise DeployError(f"{master.name}, on which this is done, takes no part in the run: name it in --limit")
+    return mine is master
 
 
 @deploy("Kubernetes")
 def kubeconfig() -> None:
     """Fetch the administrator's kubeconfig from the first master to the control machine."""
     _begin()
-    node = _this_node()
-    if not _is_the_masters_turn(node):
+    if not _is_the_masters_turn():
         return
+    node = node_of(this_host())
     name = node.settings.kubeconfig_server or node.master_address
     names = next(c.sans for c in pki.wanted(node) if c.path == f"{PKI}/apiserver")
     if name not in names:
@@ -195,9 +197,9 @@ def kubeconfig() -> None:
 def backup() -> None:
     """Take a snapshot of etcd on the first master, with the authorities; ``backup_path`` also copies it here."""
     _begin()
-    node = _this_node()
-    if not _is_the_masters_turn(node):
+    if not _is_the_masters_turn():
         return
+    node = node_of(this_host())
     one_run_at_a_time(node.host)
     backup_taken(name="Take a backup", node=node, authorities=pki.authority_files(), copy=node.settings.backup_path)
 
@@ -207,7 +209,7 @@ def restore() -> None:
     """Put the backup that ``restore_from`` names back on the first master; a new machine then needs a bring-up."""
     _begin()
     node = _this_node()
-    mine = _is_the_masters_turn(node)
+    mine = _is_the_masters_turn()
     one_run_at_a_time(node.host)
     for title, step in host.loop(restoring.STEPS):  # type: ignore[no-untyped-call]
         if mine or step is restoring.network:
@@ -221,14 +223,17 @@ _reports: WeakKeyDictionary[State, list[NodeReport]] = WeakKeyDictionary()
 def status() -> None:
     """Print the state of the cluster; nothing is changed. ``status_format`` is table or json."""
     _begin()
-    node, nodes = _this_node(), active_nodes()
-    reports = _reports.setdefault(node.host.state, [])
-    reports.append(report(node))
-    if len(reports) < len(nodes):
+    will_only_report()
+    mine, unfit = this_host(), refused_hosts()
+    reports = _reports.setdefault(mine.state, [])
+    reports.append(refused(mine, unfit[mine]) if mine in unfit else report(_this_node()))
+    nodes = active_nodes()
+    if len(reports) < len(nodes) + len(unfit):
         return  # the last host to answer prints for all
-    reports.sort(key=lambda r: [n.name for n in nodes].index(r.node))
+    order = [host.name for host in (*group("master"), *group("worker"))]
+    reports.sort(key=lambda r: order.index(r.host))
     others = members.strangers(nodes)
-    if node.settings.status_format == "json":
+    if settings_of(mine).status_format == "json":
         machines = {"nodes": [r.as_json() for r in reports], "not_in_inventory": list(others)}
         print(json.dumps({**machines, "table": table(reports, others)}, indent=1))
     else:

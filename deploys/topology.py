@@ -233,25 +233,61 @@ def _usable(host: str, chosen: Interface, have: str) -> Interface:
     return chosen
 
 
-_runs: weakref.WeakKeyDictionary[State, list[Node]] = weakref.WeakKeyDictionary()
+@dataclass
+class _Hosts:
+    nodes: list[Node]
+    refused: dict[Host, DeployError]
+
+
+_runs: weakref.WeakKeyDictionary[State, _Hosts] = weakref.WeakKeyDictionary()
+_reports: weakref.WeakSet[State] = weakref.WeakSet()
+"""Runs that only tell how things are."""
 _bring_up_masters: weakref.WeakSet[State] = weakref.WeakSet()
 """Runs that bring up masters."""
 _lock = RLock()
 
 
-def active_nodes() -> list[Node]:
-    """The nodes of this run, in the inventory's order, masters first; also those that failed since.
-
-    :raises DeployError: one of them is refused.
-    """
-    run: State = this_host().state
+def _hosts_of(run: State) -> _Hosts:
     with _lock:  # each host's deploy comes here
         if run not in _runs:
             active = set(inventory.get_active_hosts())
             hosts = [h for h in (*group("master"), *group("worker")) if h in active]
             ask_all((Platform, h, {}) for h in hosts)
-            _runs[run] = [node_of(h) for h in hosts]
+            the_first_master()
+            for host in hosts:  # what is wrong there is no state of a host
+                role_of(host)
+                settings_of(host)
+            found = _runs[run] = _Hosts([], {})
+            for host in hosts:
+                try:
+                    found.nodes.append(node_of(host))
+                except DeployError as error:
+                    found.refused[host] = error
     return _runs[run]
+
+
+def active_nodes() -> list[Node]:
+    """The nodes of this run, in the inventory's order, masters first; also those that failed since.
+
+    :raises DeployError: one of them is refused, and the run does more than to tell how things are.
+    """
+    run: State = this_host().state
+    found = _hosts_of(run)
+    if found.refused and run not in _reports:
+        raise next(iter(found.refused.values()))
+    return found.nodes
+
+
+def will_only_report() -> None:
+    """Note that this run only tells how things are: a host that is refused keeps it from telling of no other."""
+    _reports.add(this_host().state)
+
+
+def refused_hosts() -> dict[Host, str]:
+    """Hosts of this run that answered, and are refused → why."""
+    run: State = this_host().state
+    refused = _hosts_of(run).refused
+    return {host: str(error) for host, error in refused.items() if host not in run.failed_hosts}
 
 
 def has_the_first_master() -> bool:

@@ -98,6 +98,14 @@ def test_the_api_is_asked_once_and_before_the_phases(monkeypatch: pytest.MonkeyP
     assert seen.index("Objects") < seen.index("phase")
 
 
+@pytest.mark.parametrize("entry", ["backup", "kubeconfig"])
+def test_what_is_done_on_the_master_alone_asks_no_other_host(entry: str) -> None:
+    groups = {"masters": (master({"ca": "yes"}),), "workers": (worker(ip_address="10.9.9.9"),)}
+    outcome = through_api(entry, groups)
+    assert (outcome.code, outcome.said) == (0, "")
+    assert outcome.operations == {"@fake/m1": 1, "@fake/w1": 0}
+
+
 def test_each_phase_has_both_ways_and_a_title() -> None:
     for phase in PHASES:
         assert callable(phase.apply)

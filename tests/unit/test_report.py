@@ -188,6 +188,15 @@ def test_a_broken_node_is_broken_also_where_another_can_not_be_asked(tmp_path: P
     assert (ran.returncode, "10.0.0.99" in ran.stderr) == (2, True)
 
 
+def test_a_host_that_is_refused_keeps_the_status_from_telling_of_no_other(tmp_path: Path) -> None:
+    lost = worker(ip_address="10.9.9.9")
+    ran = command(tmp_path, f"masters = [{pformat(master().row())}]\nworkers = [{pformat(lost.row())}]\n")
+    assert ran.returncode == 2, ran.stderr
+    assert ran.stdout.splitlines()[1].split()[:4] == ["m1", "master", "10.0.0.11", "absent"]
+    assert ran.stdout.splitlines()[2].split()[:3] == ["@fake/w1", "worker", "broken"]
+    assert "  problem: no interface has ip_address 10.9.9.9; the host has " in ran.stdout
+
+
 @pytest.mark.parametrize("words", [(), ("--limit", "m1", "hosts.py"), ("--ssh-user", "root", "hosts.py")])
 def test_a_wrong_command_line_says_nothing_of_the_cluster(words: tuple[str, ...], capsys: Any) -> None:
     with pytest.raises(SystemExit) as ended:
