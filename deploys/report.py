@@ -134,7 +134,9 @@ def _pairs(subnet: dict[str, str]) -> str:
 def refused(host: Host, why: str) -> NodeReport:
     """What there is to say of a host that is no node as its settings have it."""
     problem = why.removeprefix(f"{host.name}: ")
-    return NodeReport(host.name, host.name, role_of(host), "", BROKEN, [problem], next_step="change that, then look again")
+    return NodeReport(
+        host.name, host.name, role_of(host), "", BROKEN, [problem], next_step="change that, then look again"
+    )
 
 
 def report(node: Node) -> NodeReport:

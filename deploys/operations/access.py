@@ -5,12 +5,18 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import StringCommand
 
-from ..facts.access import FLANNEL, READS, WANTED, WRITES, Access, EtcdAccess
+from ..facts.access import FLANNEL, KNOWN, MARK, READS, WANTED, WRITES, Access, EtcdAccess
 from ..facts.etcd import ETCDCTL
 from ..observe import observe, this_host
 from ..operation import Commands, operation
 from ..plan import say, say_diff
 from .flannel import silent
+
+NOTE = (
+    f"count=$({ETCDCTL} auth status | sed -n 's/^AuthRevision: //p') && "
+    f'{ETCDCTL} put {KNOWN} "$count {MARK}" >/dev/null'
+)
+"""Lets the next question see by one number that nothing has changed."""
 
 
 def _role(have: Access) -> list[str]:
@@ -58,4 +64,4 @@ def access_limited() -> Commands:
     else:
         old = have.lines() if have.users else []
         say_diff("Will set who may do what in etcd, by the common name of a certificate", old, WANTED.lines())
-    yield StringCommand(" && ".join(f"{ETCDCTL} {words} >/dev/null" for words in _changes(have)))
+    yield StringCommand(" && ".join([*(f"{ETCDCTL} {words} >/dev/null" for words in _changes(have)), NOTE]))

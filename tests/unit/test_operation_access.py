@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +12,14 @@ import pytest
 from deploys.facts.access import APISERVER, FLANNEL, HEALTH, WANTED, Access, EtcdAccess
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import ETCDCTL
-from deploys.operations.access import access_limited
+from deploys.operations.access import NOTE, access_limited
 from deploys.phases import pki
 from deploys.record import PKI
 
 from .harness import Shell, World
 from .known import daemons, running
 from .samples import edited, lines
+from .test_scripts import program, sh
 
 NOBODY = Access(True, False, {}, ())
 
@@ -26,8 +28,9 @@ def commands(have: Access) -> list[str]:
     """What etcdctl is told, in order."""
     steps = World(facts={EtcdAccess: have}).run(access_limited)
     assert all(isinstance(step, Shell) for step in steps)
-    words = "".join(s.text for s in steps if isinstance(s, Shell)).split(ETCDCTL)
-    return [w.split(">/dev/null")[0].strip() for w in words[1:]]
+    said, note, nothing = "".join(s.text for s in steps if isinstance(s, Shell)).partition(f" && {NOTE}")
+    assert (note, nothing) == (f" && {NOTE}", "")
+    return [w.split(">/dev/null")[0].strip() for w in said.split(ETCDCTL)[1:]]
 
 
 def test_what_etcd_says_of_a_cluster_is_how_it_should_be() -> None:
@@ -57,6 +60,30 @@ def test_what_is_not_known_of_an_etcd_that_should_answer_is_called_unknown(
     found = daemons(bootstrap=bootstrap)
     here = World(facts={EtcdAccess: replace(NOBODY, answers=False), DaemonsFact: found})
     assert said in here.says(access_limited)
+
+
+def test_what_has_not_changed_since_it_was_set_is_not_asked_for_again(tmp_path: Path) -> None:
+    program(tmp_path, "etcdctl", 'echo "$*" >> $0.log; case "$*" in "auth status") cat $0.status;; '
+            "put*) echo ${3:-} > $0.known;; *--print-value-only*) cat $0.known;; *) echo User: $3;; esac")  # fmt: skip
+    (tmp_path / "etcdctl.status").write_text("Authentication Status: true\nAuthRevision: 13\n")
+    (tmp_path / "etcdctl.known").touch()
+    ask = f'inside() {{ etcdctl "$@"; }}{EtcdAccess.script.partition("inside()")[2].partition("}")[2]}'
+    put = NOTE.replace(ETCDCTL, "etcdctl")
+
+    def asked() -> tuple[Access, int]:
+        (tmp_path / "etcdctl.log").unlink(missing_ok=True)
+        told = EtcdAccess().process(sh(ask, path=str(tmp_path)).stdout.splitlines())
+        return told, len((tmp_path / "etcdctl.log").read_text().splitlines())
+
+    assert asked()[1] == 7
+    assert sh(put, path=str(tmp_path)).returncode == 0
+    assert asked() == (WANTED, 2)
+    (tmp_path / "etcdctl.status").write_text("Authentication Status: false\nAuthRevision: 13\n")
+    assert asked() == (replace(WANTED, enabled=False), 2)
+    (tmp_path / "etcdctl.status").write_text("Authentication Status: true\nAuthRevision: 14\n")
+    assert asked()[1] == 7
+    (tmp_path / "etcdctl.known").write_text("14 of another version\n")
+    assert asked()[1] == 7
 
 
 def test_where_all_is_as_it_should_be_nothing_is_done() -> None:
