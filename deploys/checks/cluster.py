@@ -15,12 +15,18 @@ from ..phases import pki
 from ..record import BOOTSTRAP_UNIT, PKI
 from ..settings import Settings
 from ..subnets import NoSubnetLeftError
-from ..topology import Node, active_nodes, has_the_first_master
+from ..topology import Node, active_nodes, brings_up_the_first_master, has_the_first_master
 
 ONE_FOR_ALL = ("k8s_version", "etcd_version", "flannel_version", "flannel_network", "flannel_backend",
                "service_network", "dns_domain", "dns_server_ip", "master_ip")  # fmt: skip
 """Settings that make one cluster."""
-
+JOINED = {
+    "k8s_version": "a kubelet of another minor version does not go with its apiserver",
+    "flannel_network": "flannel gives no subnet to a node of another network",
+    "service_network": "its Services have their addresses there",
+    "dns_server_ip": "pods would ask an address at which no DNS is",
+}
+"""Settings that a node takes over from the cluster that it joins, and why."""
 
 MASTER_PORTS = {2379: "etcd", 2380: "etcd", 2381: "etcd", 6443: "kube-apiserver", 10257: "kube-controller-manager",
                 10259: "kube-scheduler"}  # fmt: skip
@@ -57,14 +63,46 @@ def routes(node: Node) -> str | None:
     return None
 
 
+def _concerned(node: Node) -> str:
+    """What is turned down where a node can't stay as it is: with its first master the cluster's data go."""
+    return "the cluster" if node.is_first_master else "this host"
+
+
 def recorded_network(node: Node) -> str | None:
     """A node keeps its subnet for life, so the pod network can't move under it."""
     have = node.found.flannel.get("FLANNEL_NETWORK")
     if have and have != node.settings.flannel_network:
         return (
-            f"is a node in the pod network {have}; flannel_network can't be changed under it. Set it back, or turn the "
-            "cluster down with purge_data=true"
+            f"is a node in the pod network {have}; flannel_network can't be changed under it. Set it back, or turn "
+            f"{_concerned(node)} down with purge_data=true"
         )
+    return None
+
+
+def _of_master(node: Node) -> dict[str, str]:
+    """Setting → what the cluster has, by its master's record and etcd; only what these say."""
+    master, subnets = ask(Platform, node.first_master), ask(EtcdSubnets, node.first_master)
+    record = master.record if master else {}
+    have = {
+        "k8s_version": str(record.get("kubernetes", "")),
+        "flannel_network": subnets.network if subnets else "",
+        **{key: str(record.get(key, "")) for key in ("service_network", "dns_server_ip")},
+    }
+    return {setting: value for setting, value in have.items() if value}
+
+
+def joins_as_it_is(node: Node) -> str | None:
+    """A new node takes the cluster as it is, also where the run that made it had other settings than this one."""
+    if node.is_first_master or node.found.record or brings_up_the_first_master():
+        return None
+    for setting, have in _of_master(node).items():
+        wanted = getattr(node.settings, setting)
+        fits = _minor(have) == _minor(wanted) if setting == "k8s_version" else have == wanted
+        if not fits:
+            return (
+                f"would join the cluster of {node.first_master.name}, whose {setting} is {have}, with {wanted}: "
+                f"{JOINED[setting]}. Set {setting} to {have}, in group_data/all.py for all later runs"
+            )
     return None
 
 
@@ -125,16 +163,22 @@ def same_services(node: Node) -> str | None:
             what = "is a node" if node.found.record else "has the data"
             return (
                 f"{what} of a cluster with the {key} {have}, now it would be {getattr(node.settings, key)}, which "
-                "the addresses of its Services forbid; set it back, or turn the cluster down with purge_data=true"
+                f"the addresses of its Services forbid; set it back, or turn {_concerned(node)} down with "
+                "purge_data=true"
             )
     return None
+
+
+def _minor(version: str) -> str:
+    """v1.37.2 → v1.37."""
+    return version.rsplit(".", 1)[0]
 
 
 def version_change(node: Node) -> str | None:
     """Another patch of the same minor is applied; an upgrade is more than that."""
     have = _of_cluster(node, "kubernetes")
-    minor, wanted = have.rsplit(".", 1)[0], node.settings.k8s_version
-    if have and minor != wanted.rsplit(".", 1)[0]:
+    minor, wanted = _minor(have), node.settings.k8s_version
+    if have and minor != _minor(wanted):
         verb = "runs" if node.found.record else "has the data of"
         return (
             f"{verb} Kubernetes {have}; going to {wanted} is an upgrade of the minor version, which is not supported "

@@ -7,6 +7,7 @@ import ipaddress
 import json
 import re
 from dataclasses import dataclass, field
+from functools import reduce
 
 from pyinfra.api import FactProcessError
 from typing_extensions import override
@@ -58,10 +59,18 @@ class Subnets:
     """Public address → subnet, as flannel sees it now."""
 
     @property
+    def network(self) -> str:
+        """The pod network, like 10.1.0.0/16; empty where it is not known."""
+        return self._configured("Network")
+
+    @property
     def backend(self) -> str:
         """flannel's backend, like vxlan; empty where it is not known."""
+        return self._configured("Backend", "Type")
+
+    def _configured(self, *keys: str) -> str:
         try:
-            return str(json.loads(self.config)["Backend"]["Type"])
+            return str(reduce(lambda found, key: found[key], keys, json.loads(self.config)))
         except (ValueError, KeyError, TypeError, RecursionError):
             return ""
 

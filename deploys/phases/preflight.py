@@ -56,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     members.has_a_master,
     members.name_is_free,
     members.address_is_free,
+    cluster.joins_as_it_is,
     cluster.version_change,
     cluster.recorded_network,
     cluster.subnet_left,

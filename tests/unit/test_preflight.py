@@ -20,6 +20,7 @@ from deploys.facts.platform import HIDDEN
 from deploys.operations.files import File
 from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, Check
 from deploys.record import BEFORE_PATHS, BOOTSTRAP_UNIT, PKI, SUBNET_ENV
+from deploys.topology import will_bring_up_masters
 
 from . import machines
 from .harness import World
@@ -181,6 +182,7 @@ def test_every_check_has_a_host_that_it_stops() -> None:
         "has_a_master",
         "name_is_free",
         "address_is_free",
+        "joins_as_it_is",
         "keeps_no_other_authority",
     }  # of their own, or in test_deploys.py
     assert set(BY_NAME) <= tested
@@ -358,3 +360,71 @@ def test_a_worker_alone_does_not_change_the_backend(whole: bool, config: str, re
         said = cluster.same_backend(world.node(host.name))
     assert (said is not None) is refused
     assert not said or "deploys/cluster.py" in said
+
+
+def newcomer(
+    record: dict[str, str] | None = None, etcd: str = "", *, mine: dict[str, str] | None = None, masters: bool = False
+) -> str | None:
+    """What is said to a worker that joins a master with this record and this network in etcd.
+
+    :param mine: the worker's own record.
+    :param masters: whether the run brings up the master, too.
+    """
+    told = {
+        "m1": machines.found("m1", "10.0.0.11", record={**NODE_RECORD, **(record or {})}),
+        "w1": machines.found("w1", "10.0.0.12", record=mine),
+    }
+    world = World(workers=["w1"], platforms=told, facts={EtcdSubnets: Subnets(bool(etcd), etcd)})
+    with world.on("w1"):
+        if masters:
+            will_bring_up_masters()
+        assert cluster.joins_as_it_is(world.node("m1")) is None, "it joins nobody"
+        return cluster.joins_as_it_is(world.node("w1"))
+
+
+@pytest.mark.parametrize(
+    ("record", "etcd", "says"),
+    [
+        ({"kubernetes": "v1.36.4"}, "", "whose k8s_version is v1.36.4, with v1.37.2: a kubelet of another minor"),
+        ({"service_network": "10.222.0.0/16"}, "", "whose service_network is 10.222.0.0/16, with 10.96.0.0/12"),
+        ({"dns_server_ip": "10.96.0.53"}, "", "whose dns_server_ip is 10.96.0.53, with 10.96.0.10: pods would ask"),
+        ({}, '{"Network": "10.244.0.0/16"}', "whose flannel_network is 10.244.0.0/16, with 10.1.0.0/16"),
+    ],
+)
+def test_a_worker_that_joins_with_other_settings_than_the_clusters_is_told_them(
+    record: dict[str, str], etcd: str, says: str
+) -> None:
+    said = str(newcomer(record, etcd))
+    assert says in said
+    assert "would join the cluster of m1" in said
+    assert "in group_data/all.py" in said
+    assert newcomer(record, etcd, masters=True) is None, "the master's own checks say it"
+    assert newcomer(record, etcd, mine={"name": "w1"}) is None, "it is a node already"
+
+
+@pytest.mark.parametrize(
+    ("record", "etcd"),
+    [
+        ({"kubernetes": "v1.37.0", "service_network": "10.96.0.0/12", "dns_server_ip": "10.96.0.10"}, ""),
+        ({}, '{"Network": "10.1.0.0/16"}'),
+        ({}, "["),
+        ({}, '["Network"]'),
+        ({}, ""),  # of an older version, and etcd does not answer
+    ],
+)
+def test_a_worker_with_the_clusters_settings_joins(record: dict[str, str], etcd: str) -> None:
+    assert newcomer(record, etcd) is None
+
+
+@pytest.mark.parametrize(
+    ("check", "kept"),
+    [
+        (cluster.recorded_network, {"subnet__env": "FLANNEL_NETWORK=10.9.0.0/16"}),
+        (cluster.same_services, {"record": {"dns_server_ip": "10.96.0.53"}}),
+    ],
+)
+def test_only_a_master_is_told_to_turn_the_cluster_down(check: Check, kept: dict[str, Any]) -> None:
+    told = {name: machines.found(name, f"10.0.0.1{name[1]}", **kept) for name in ("m1", "w2")}
+    world = World(workers=["w2"], platforms=told)
+    for name, what in (("m1", "the cluster"), ("w2", "this host")):
+        assert f"turn {what} down with purge_data=true" in str(check(world.node(name)))
