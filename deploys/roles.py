@@ -224,6 +224,7 @@ def status() -> None:
     """Print the state of the cluster; nothing is changed. ``status_format`` is table or json."""
     _begin()
     will_only_report()
+    will_bring_up_masters()  # the drift is what deploys/cluster.py would change
     mine, unfit = this_host(), refused_hosts()
     reports = _reports.setdefault(mine.state, [])
     reports.append(refused(mine, unfit[mine]) if mine in unfit else report(_this_node()))

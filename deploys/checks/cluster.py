@@ -15,7 +15,7 @@ from ..phases import pki
 from ..record import BOOTSTRAP_UNIT, PKI
 from ..settings import Settings
 from ..subnets import NoSubnetLeftError
-from ..topology import Node, active_nodes, brings_up_the_first_master, has_the_first_master
+from ..topology import Node, active_nodes, brings_up_the_first_master
 
 ONE_FOR_ALL = ("k8s_version", "etcd_version", "flannel_version", "flannel_network", "flannel_backend",
                "service_network", "dns_domain", "dns_server_ip", "master_ip")  # fmt: skip
@@ -127,8 +127,8 @@ def subnet_left(node: Node) -> str | None:
 
 
 def same_backend(node: Node) -> str | None:
-    """flannel takes its backend from etcd, where the master's run writes it."""
-    if has_the_first_master():
+    """flannel takes its backend from etcd, where a run that brings up the master writes it."""
+    if node.is_first_master or brings_up_the_first_master():
         return None
     known, wanted = ask(EtcdSubnets, node.first_master), node.settings.flannel_backend
     have = known.backend if known else ""

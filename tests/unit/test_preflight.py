@@ -351,13 +351,17 @@ def test_two_hosts_with_one_subnet_in_their_records_are_refused() -> None:
         (True, '{"Backend": {"Type": "vxlan"}}', False),
     ],
 )
-def test_a_worker_alone_does_not_change_the_backend(whole: bool, config: str, refused: bool) -> None:
+@pytest.mark.parametrize("limited", [True, False])
+def test_a_worker_alone_does_not_change_the_backend(whole: bool, config: str, refused: bool, limited: bool) -> None:
     world = World(workers=["w1"], data={"flannel_backend": "host-gw"}, facts={EtcdSubnets: Subnets(True, config)})
-    if not whole:
+    if limited and not whole:
         world.state.limit_hosts = [world.host("w1")]
         world.state.active_hosts = {world.host("w1")}
     with world.on("w1") as host:
+        if whole:
+            will_bring_up_masters()
         said = cluster.same_backend(world.node(host.name))
+        assert cluster.same_backend(world.node("m1")) is None, "it writes the backend"
     assert (said is not None) is refused
     assert not said or "deploys/cluster.py" in said
 

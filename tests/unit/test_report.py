@@ -16,7 +16,7 @@ from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from deploys import cli, x509
+from deploys import cli, roles, x509
 from deploys.facts import access
 from deploys.facts.access import EtcdAccess
 from deploys.facts.daemons import DaemonsFact
@@ -28,12 +28,14 @@ from deploys.operations.files import File
 from deploys.record import BEFORE_PATHS, KUBELET_CLIENT, PKI, SUBNET_ENV
 from deploys.report import ABSENT, BROKEN, DRIFTED, FULL, HEALTHY, NodeReport, report
 from deploys.report_text import table
+from deploys.topology import Node, brings_up_the_first_master
 from deploys.x509 import Certificate
 
 from . import machines
+from .bad_input import PAIR
 from .harness import World
 from .known import altered, daemons, host_files
-from .runs import ROOT, _environment, master, worker
+from .runs import ROOT, _environment, master, through_api, worker
 from .samples import lines
 
 CA = x509.new_authority("kubernetes")
@@ -126,6 +128,18 @@ def test_what_is_wrong_is_said_in_words(facts: dict[str, Any], says: str) -> Non
     found = told(**facts)
     assert found.state == BROKEN
     assert says in "\n".join(found.problems)
+
+
+def test_a_status_judges_by_what_a_run_of_all_hosts_would_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def noted(node: Node) -> NodeReport:
+        seen.append(brings_up_the_first_master())
+        return NodeReport(node.host.name, node.name, node.role, node.address, HEALTHY)
+
+    monkeypatch.setattr(roles, "report", noted)
+    assert through_api("status", PAIR).said == ""
+    assert seen == [True, True]
 
 
 def test_room_comes_before_a_run_where_a_disk_is_full() -> None:
