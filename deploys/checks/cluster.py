@@ -175,14 +175,17 @@ def _minor(version: str) -> str:
 
 
 def version_change(node: Node) -> str | None:
-    """Another patch of the same minor is applied; an upgrade is more than that."""
-    have = _of_cluster(node, "kubernetes")
+    """Another patch of the same minor is applied; an upgrade is more than that. Before etcd has data there is nothing
+    to upgrade: a first run ended early. Where the master has its subnet, the disk of the data may not be mounted."""
+    begun = node.is_first_master and not (node.found.etcd_data or node.found.flannel)
+    have = "" if begun else _of_cluster(node, "kubernetes")
     minor, wanted = _minor(have), node.settings.k8s_version
     if have and minor != _minor(wanted):
         verb = "runs" if node.found.record else "has the data of"
+        leave = f", or turn this host down first: deploys/turndown.py --limit {node.host.name}"
         return (
             f"{verb} Kubernetes {have}; going to {wanted} is an upgrade of the minor version, which is not supported "
-            f"yet. Set k8s_version to a {minor} version"
+            f"yet. Set k8s_version to a {minor} version{'' if node.is_first_master else leave}"
         )
     return None
 

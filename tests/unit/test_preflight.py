@@ -305,10 +305,26 @@ def test_a_turndown_works_on_a_broken_host_too() -> None:
 
 @pytest.mark.parametrize("have", ["v1.36.4", "v1.38.0"])
 def test_another_minor_version_is_no_change_of_a_setting(have: str) -> None:
-    record = {**NODE_RECORD, "kubernetes": have}
-    assert "upgrade" in str(problem(cluster.version_change, record=record))
-    assert problem(cluster.version_change, record={**NODE_RECORD, "kubernetes": "v1.37.0"}) is None
-    assert problem(cluster.version_change, record=NODE_RECORD) is None
+    up = {"etcd_data": "yes", "record": {**NODE_RECORD, "kubernetes": have}}
+    said = str(problem(cluster.version_change, **up))
+    assert "upgrade" in said
+    assert "turn" not in said
+    same = {"etcd_data": "yes", "record": {**NODE_RECORD, "kubernetes": "v1.37.0"}}
+    assert problem(cluster.version_change, **same) is None
+    assert problem(cluster.version_change, etcd_data="yes", record=NODE_RECORD) is None
+
+
+def test_a_version_of_which_etcd_has_no_data_yet_is_changed_as_a_first_run_may_have_ended_early() -> None:
+    record = {**NODE_RECORD, "kubernetes": "v1.36.4"}
+    assert problem(cluster.version_change, record=record) is None
+    assert problem(cluster.version_change, record=record, subnet__env=RECORD) is not None, "its disk is not mounted"
+
+
+def test_a_worker_of_another_minor_version_is_told_to_leave_first() -> None:
+    record = {"name": "w1", "role": "worker", "kubernetes": "v1.36.4"}
+    world = World(workers=["w1"], platforms={"w1": machines.found("w1", "10.0.0.12", record=record)})
+    said = str(cluster.version_change(world.node("w1")))
+    assert "Set k8s_version to a v1.36 version, or turn this host down first: deploys/turndown.py --limit w1" in said
 
 
 @pytest.mark.parametrize("have", ["v1.36.4", "v1.38.0"])
