@@ -28,6 +28,10 @@ JOINED = {
 }
 """Settings that a node takes over from the cluster that it joins, and why."""
 
+
+HALF = 1
+"""Prefix length of a VPN's two routes to half of all addresses each, which stand for a default route (OpenVPN's
+redirect-gateway def1): no network lies beside both of them, and each other route goes before them."""
 MASTER_PORTS = {2379: "etcd", 2380: "etcd", 2381: "etcd", 6443: "kube-apiserver", 10257: "kube-controller-manager",
                 10259: "kube-scheduler"}  # fmt: skip
 NODE_PORTS = {10250: "the kubelet", 10248: "the kubelet", 10249: "kube-proxy", 10256: "kube-proxy",
@@ -54,6 +58,8 @@ def routes(node: Node) -> str | None:
         try:
             network = ipaddress.IPv4Network(destination, strict=False)
         except ValueError:
+            continue
+        if network.prefixlen <= HALF:
             continue
         for setting, value in wanted.items():
             pods = ipaddress.IPv4Network(value)

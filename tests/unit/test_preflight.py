@@ -141,6 +141,7 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("recorded_network", {}, {"subnet__env": "FLANNEL_NETWORK=10.9.0.0/16"}, "10.9.0.0/16"),
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.1.0.0/24 dev tun0"}, "by tun0"),
     ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n10.96.3.0/24 dev docker0"}, "service_network"),
+    ("routes", {}, {"routes": "default via 10.0.0.1 dev eth0\n0.0.0.0/2 dev tun0"}, "0.0.0.0/2 by tun0"),
     ("docker_names", {}, {"others": {"web", "kubelet"}}, "docker rename kubelet"),
     (
         "purges_no_other_kubernetes",
@@ -224,6 +225,7 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ports", {}, {"listening": "192B", "files": [File(BOOTSTRAP_UNIT, "")]}),
     ("routes", {"flannel_network": "172.17.0.0/16"}, {}),
     ("routes", {}, {"routes": "default dev eth0\nunreachable 10.1.0.0/16\nblackhole 10.96.0.0/12\ngarbage"}),
+    ("routes", {}, {"routes": "default dev eth0\n0.0.0.0/1 via 10.8.0.1 dev tun0\n128.0.0.0/1 via 10.8.0.1 dev tun0"}),
     ("ufw", {}, {"ufw": "policy ACCEPT"}),
     ("ufw", {}, {"ufw": f"policy DROP\n{SSH}\n-A ufw-user-input -s 10.0.0.0/24 -j ACCEPT"}),
     ("ufw", {}, {"ufw": "policy DROP\n-A ufw-user-input -p tcp -m multiport --dports 2379:2380,6443,10250 -j ACCEPT\n"
