@@ -24,7 +24,7 @@ from ..record import (
     PKI,
 )
 from ..render import render
-from ..topology import Node
+from ..topology import Node, settings_of
 from ..x509 import Certificate
 from . import addons, control_plane, pki
 from .bootstrap import proxies
@@ -108,7 +108,8 @@ def _images(node: Node) -> list[str]:
         *([] if node.arch in release.cri_dockerd.sha256 else [release.cri_dockerd.golang_image]),
     ]
     built_of = [] if node.settings.node_image else [node.image(name) for name in base]
-    return [control_plane.pause(node), *components, *addons.images(node.settings).values(), *built_of, image(node)]
+    applied = addons.images(settings_of(node.first_master)).values()
+    return [control_plane.pause(node), *components, *applied, *built_of, image(node)]
 
 
 def _iptables(node: Node) -> str:

@@ -6,7 +6,7 @@ from ..facts.daemons import PROGRAM
 from ..operation import changes
 from ..operations.kubernetes import node_ready, node_removed, pods_network_verified
 from ..operations.wait import told, verified
-from ..topology import Node
+from ..topology import Node, settings_of
 from . import node as node_phase
 
 TITLE = "verify"
@@ -26,7 +26,7 @@ def apply(node: Node) -> None:
         when=when,
     )
     pods_network_verified(name="Check the pod network", master=node.first_master, limit=limit, when=when)
-    if "coredns" in node.settings.addons:
+    if "coredns" in settings_of(node.first_master).addons:  # they alone are applied
         name = f"kubernetes.default.svc.{node.settings.dns_domain}"
         verified(
             name="Check DNS",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from deploys.facts.daemons import DaemonsFact
 from deploys.phases import node, verify
 
 from .harness import Called, Meta, World, called
+from .known import daemons
 
 LIMIT = 180
 LOOKUP = "getent hosts kubernetes.default.svc.cluster.local"
@@ -51,6 +55,20 @@ def test_a_name_is_asked_of_the_dns_that_the_settings_name(monkeypatch: pytest.M
 def test_dns_is_not_asked_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [name for name, _ in told(World(data={"addons": "metrics-server"}), "m1", monkeypatch)]
     assert "verified" not in names
+
+
+COREDNS, NONE = {"addons": "coredns"}, {"addons": []}
+
+
+@pytest.mark.parametrize(("master", "worker", "applied"), [(COREDNS, NONE, True), (NONE, COREDNS, False)])
+def test_the_first_masters_addons_decide_for_a_worker(
+    master: dict[str, Any], worker: dict[str, Any], applied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = World(masters={"m1": master}, workers={"w1": worker}, facts={DaemonsFact: daemons()})
+    assert ("verified" in [name for name, _ in told(here, "w1", monkeypatch)]) is applied
+    with here.on("w1"):
+        images = node._images(here.node("w1"))
+    assert any("/coredns:" in image for image in images) is applied, "an image that comes by us is recorded"
 
 
 def test_a_node_that_leaves_is_drained_within_its_limit() -> None:
