@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from ..facts.daemons import DaemonsFact
 from ..facts.platform import Disk
 from ..observe import observe
-from ..phases import control_plane
+from ..operations.images import missing
+from ..phases import control_plane, flannel
 from ..record import BOOTSTRAP_DATA, ETCD_DATA, KUBELET, RECORD
 from ..topology import Node
 
@@ -15,15 +16,24 @@ LEAST_MIB = 64
 """With less than this a place is full. It is the size of etcd's next segment (wal.SegmentSizeBytes)."""
 LEAST_INODES = 500
 INSTALL_MIB = {"main": {"master": 1500, "worker": 1500}, "bootstrap": {"master": 450, "worker": 350}}
-"""What a first install takes, by daemon and role: images in the lab took 1020, 1082, 344 and 288, and they are
-unpacked or built there."""
+"""What a daemon's images take, by daemon and role: those of a first install in the lab took 1020, 1082, 344 and 288, and
+they are unpacked or built there. Those of another version lie beside them."""
+
+
+def _lacking(node: Node) -> set[str]:
+    """The daemons that have not got the images of the wished version, by the one that each node needs there."""
+    of = {"main": control_plane.component_image(node, "kube-proxy"), "bootstrap": flannel.image(node)}
+    daemons = observe(DaemonsFact, node.host)
+    return {daemon for daemon, image in of.items() if missing([image], daemons.of(daemon))}
 
 
 def _places(node: Node) -> dict[str, tuple[int, str]]:
     """Path → MiB that a run needs there, and what to do where they are missing."""
-    images = observe(DaemonsFact, node.host).main.images
-    fresh = not node.found.record and control_plane.component_image(node, "kube-proxy") not in images
-    need = {daemon: roles[node.role] if fresh else LEAST_MIB for daemon, roles in INSTALL_MIB.items()}
+    lacking, daemons = _lacking(node), observe(DaemonsFact, node.host)
+    fresh = not node.found.record and "main" in lacking
+    # of a node's daemon that is down it is not known what it has
+    gets = {d for d in INSTALL_MIB if fresh or (d in lacking and not daemons.of(d).down)}
+    need = {daemon: roles[node.role] if daemon in gets else LEAST_MIB for daemon, roles in INSTALL_MIB.items()}
     etcd = {ETCD_DATA: (LEAST_MIB * 3 if fresh else LEAST_MIB, "etcd then goes on by itself")}
     return {
         **(etcd if node.is_first_master else {}),

@@ -29,7 +29,8 @@ def short(image: str) -> str:
     return f"{name}{at}{digest}"
 
 
-def _missing(images: Sequence[str], daemon: DaemonState) -> list[str]:
+def missing(images: Sequence[str], daemon: DaemonState) -> list[str]:
+    """Those of the images that a daemon has not got."""
     there = daemon.images
     return [image for image in dict.fromkeys(images) if short(image) not in there and image not in there]
 
@@ -48,12 +49,12 @@ def pulled(daemon: str, images: Sequence[str], limit: int) -> Commands:
     + limit: seconds that all of it may take
     """
     state = observe(DaemonsFact).of(daemon)
-    missing = _missing(images, state)
-    if not missing:
+    wanted = missing(images, state)
+    if not wanted:
         host.noop(f"{len(images)} images are there")
         return
-    say(f"Will pull onto the {daemon} daemon{_unless_there(state)}:", *missing)
-    quoted = " ".join(shlex.quote(image) for image in missing)
+    say(f"Will pull onto the {daemon} daemon{_unless_there(state)}:", *wanted)
+    quoted = " ".join(shlex.quote(image) for image in wanted)
     # each pull's last words are kept, so that the failure says which one and why
     yield StringCommand(
         f"t=$(mktemp -d); trap 'rm -rf $t' EXIT; n=0; for i in {quoted}; do n=$((n+1)); "
@@ -100,7 +101,7 @@ def remembered(images: Sequence[str]) -> Commands:
     """
     files, main = observe(HostFiles), observe(DaemonsFact).main
     known = files.content(IMAGES).splitlines()
-    new = [image for image in _missing(images, main) if image not in known]
+    new = [image for image in missing(images, main) if image not in known]
     if not new:
         host.noop("the record knows the images that come by us")
         return

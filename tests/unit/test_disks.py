@@ -29,11 +29,28 @@ def one(*places: str, free: int) -> str:
     return "\n".join(f"7 9000000 {free * 1024} 9 9000 {path}" for path in places)
 
 
-def world(told: str, record: dict[str, str] | None = None, name: str = "m1") -> World:
-    """A master and a worker, one of them with these disks."""
+UP: dict[str, dict[str, Any]] = {
+    "main": {"images": {"registry.k8s.io/kube-proxy:v1.37.2": "1"}},
+    "bootstrap": {"images": {"ghcr.io/flannel-io/flannel:v0.28.10": "2"}, "answers": True},
+}
+"""What the daemons of a node have."""
+
+
+def world(
+    told: str,
+    record: dict[str, str] | None = None,
+    name: str = "m1",
+    have: dict[str, dict[str, Any]] | None = None,
+    **data: Any,
+) -> World:
+    """A master and a worker, one of them with these disks.
+
+    :param have: what its daemons say; else a node's have what it needs.
+    """
     machine: dict[str, Any] = {"record": record} if record else {}
     found = machines.found(name, {"m1": "10.0.0.11", "w1": "10.0.0.12"}[name], disks=told, **machine)
-    return World(workers=["w1"], platforms={name: found}, facts={DaemonsFact: daemons("daemons-fresh")})
+    said = daemons("daemons-fresh", **(have if have is not None else UP if record else {}))
+    return World(workers=["w1"], platforms={name: found}, data=data, facts={DaemonsFact: said})
 
 
 def sentences(told: str, record: dict[str, str] | None = RECORD, name: str = "m1") -> list[str]:
@@ -43,9 +60,15 @@ def sentences(told: str, record: dict[str, str] | None = RECORD, name: str = "m1
         return list(disks.full(here.node(name)))
 
 
-def refused(told: str, record: dict[str, str] | None = None, name: str = "m1") -> str | None:
+def refused(
+    told: str,
+    record: dict[str, str] | None = None,
+    name: str = "m1",
+    have: dict[str, dict[str, Any]] | None = None,
+    **data: Any,
+) -> str | None:
     """What a run says to them."""
-    here = world(told, record, name)
+    here = world(told, record, name, have, **data)
     with here.on(name):
         return disks.room(here.node(name))
 
@@ -88,3 +111,37 @@ def test_a_run_begins_only_where_it_can_end(told: str, record: dict[str, str] | 
     found = refused(told, record)
     assert (found is None) == (says is None)
     assert says is None or says in str(found)
+
+
+OTHER: dict[str, dict[str, Any]] = {
+    "main": {"images": {"registry.k8s.io/kube-proxy:v1.37.1": "1"}},
+    "bootstrap": {"images": {"ghcr.io/flannel-io/flannel:v0.28.9": "2"}, "answers": True},
+}
+DOWN: dict[str, dict[str, Any]] = {daemon: {"images": {}, "answers": False, "down": True} for daemon in UP}
+
+
+@pytest.mark.parametrize(("main", "bootstrap", "have", "says"), [
+    (1400, 9000, {**UP, "main": OTHER["main"]}, "of /var/lib/docker has 1400 MiB free; an install as master needs 1500"),
+    (1600, 100, {**UP, "main": OTHER["main"]}, None),
+    (100, 400, {**UP, "bootstrap": OTHER["bootstrap"]}, "of /var/lib/bootstrap-docker has 400 MiB free"),
+    (100, 460, {**UP, "bootstrap": OTHER["bootstrap"]}, None),
+    (100, 400, {"main": UP["main"]}, "of /var/lib/bootstrap-docker"),  # a first run ended before there was one
+    (100, 100, DOWN, None),  # what they have is not known
+    (63, 100, DOWN, "is full: 63 of"),
+])  # fmt: skip
+def test_a_node_needs_room_for_the_images_of_another_version(
+    main: int, bootstrap: int, have: dict[str, dict[str, Any]], says: str | None
+) -> None:
+    found = refused(rows((DOCKER, 9000, main), (BOOTSTRAP, 9000, bootstrap)), RECORD, have=have)
+    assert (found is None) == (says is None)
+    assert says is None or says in str(found)
+
+
+def test_an_image_is_there_also_by_the_short_name_that_docker_gives_it() -> None:
+    have = {
+        "main": {"images": {"mine/kube-proxy:v1.37.2": "1"}},
+        "bootstrap": {"images": {"mine/flannel-io/flannel:v0.28.10": "2"}, "answers": True},
+    }
+    told = rows((DOCKER, 9000, 100), (BOOTSTRAP, 9000, 100))
+    assert refused(told, RECORD, have=have, image_registry="docker.io/mine") is None
+    assert refused(told, RECORD, have=have, image_registry="docker.io/theirs") is not None
