@@ -16,8 +16,8 @@ LEAST_MIB = 64
 """With less than this a place is full. It is the size of etcd's next segment (wal.SegmentSizeBytes)."""
 LEAST_INODES = 500
 INSTALL_MIB = {"main": {"master": 1500, "worker": 1500}, "bootstrap": {"master": 450, "worker": 350}}
-"""What a daemon's images take, by daemon and role: those of a first install in the lab took 1020, 1082, 344 and 288, and
-they are unpacked or built there. Those of another version lie beside them."""
+"""What images take, by daemon and role: those of a first install took 1020, 1082, 344 and 288 in the lab, and they are
+unpacked or built there. Those of another version lie beside them."""
 
 
 def _lacking(node: Node) -> set[str]:

@@ -31,7 +31,7 @@ def one(*places: str, free: int) -> str:
 
 UP: dict[str, dict[str, Any]] = {
     "main": {"images": {"registry.k8s.io/kube-proxy:v1.37.2": "1"}},
-    "bootstrap": {"images": {"ghcr.io/flannel-io/flannel:v0.28.10": "2"}, "answers": True},
+    "bootstrap": {"images": {"ghcr.io/flannel-io/flannel:v0.28.10": "2"}},
 }
 """What the daemons of a node have."""
 
@@ -49,7 +49,8 @@ def world(
     """
     machine: dict[str, Any] = {"record": record} if record else {}
     found = machines.found(name, {"m1": "10.0.0.11", "w1": "10.0.0.12"}[name], disks=told, **machine)
-    said = daemons("daemons-fresh", **(have if have is not None else UP if record else {}))
+    of = have or (UP if record else {})
+    said = daemons("daemons-fresh", main=of.get("main"), bootstrap=of.get("bootstrap"))
     return World(workers=["w1"], platforms={name: found}, data=data, facts={DaemonsFact: said})
 
 
@@ -115,13 +116,13 @@ def test_a_run_begins_only_where_it_can_end(told: str, record: dict[str, str] | 
 
 OTHER: dict[str, dict[str, Any]] = {
     "main": {"images": {"registry.k8s.io/kube-proxy:v1.37.1": "1"}},
-    "bootstrap": {"images": {"ghcr.io/flannel-io/flannel:v0.28.9": "2"}, "answers": True},
+    "bootstrap": {"images": {"ghcr.io/flannel-io/flannel:v0.28.9": "2"}},
 }
-DOWN: dict[str, dict[str, Any]] = {daemon: {"images": {}, "answers": False, "down": True} for daemon in UP}
+DOWN: dict[str, dict[str, Any]] = {daemon: {"images": {}, "down": True} for daemon in UP}
 
 
 @pytest.mark.parametrize(("main", "bootstrap", "have", "says"), [
-    (1400, 9000, {**UP, "main": OTHER["main"]}, "of /var/lib/docker has 1400 MiB free; an install as master needs 1500"),
+    (1400, 9000, {**UP, "main": OTHER["main"]}, "has 1400 MiB free; an install as master needs 1500 there"),
     (1600, 100, {**UP, "main": OTHER["main"]}, None),
     (100, 400, {**UP, "bootstrap": OTHER["bootstrap"]}, "of /var/lib/bootstrap-docker has 400 MiB free"),
     (100, 460, {**UP, "bootstrap": OTHER["bootstrap"]}, None),
@@ -138,9 +139,9 @@ def test_a_node_needs_room_for_the_images_of_another_version(
 
 
 def test_an_image_is_there_also_by_the_short_name_that_docker_gives_it() -> None:
-    have = {
+    have: dict[str, dict[str, Any]] = {
         "main": {"images": {"mine/kube-proxy:v1.37.2": "1"}},
-        "bootstrap": {"images": {"mine/flannel-io/flannel:v0.28.10": "2"}, "answers": True},
+        "bootstrap": {"images": {"mine/flannel-io/flannel:v0.28.10": "2"}},
     }
     told = rows((DOCKER, 9000, 100), (BOOTSTRAP, 9000, 100))
     assert refused(told, RECORD, have=have, image_registry="docker.io/mine") is None

@@ -57,7 +57,8 @@ def test_dns_is_not_asked_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -
     assert "verified" not in names
 
 
-COREDNS, NONE = {"addons": "coredns"}, {"addons": []}
+COREDNS: dict[str, Any] = {"addons": "coredns"}
+NONE: dict[str, Any] = {"addons": []}
 
 
 @pytest.mark.parametrize(("master", "worker", "applied"), [(COREDNS, NONE, True), (NONE, COREDNS, False)])

@@ -307,12 +307,12 @@ def test_a_turndown_works_on_a_broken_host_too() -> None:
 
 @pytest.mark.parametrize("have", ["v1.36.4", "v1.38.0"])
 def test_another_minor_version_is_no_change_of_a_setting(have: str) -> None:
-    up = {"etcd_data": "yes", "record": {**NODE_RECORD, "kubernetes": have}}
-    said = str(problem(cluster.version_change, **up))
+    record = {**NODE_RECORD, "kubernetes": have}
+    said = str(problem(cluster.version_change, etcd_data="yes", record=record))
     assert "upgrade" in said
     assert "turn" not in said
-    same = {"etcd_data": "yes", "record": {**NODE_RECORD, "kubernetes": "v1.37.0"}}
-    assert problem(cluster.version_change, **same) is None
+    same = {**NODE_RECORD, "kubernetes": "v1.37.0"}
+    assert problem(cluster.version_change, etcd_data="yes", record=same) is None
     assert problem(cluster.version_change, etcd_data="yes", record=NODE_RECORD) is None
 
 
