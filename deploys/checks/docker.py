@@ -86,6 +86,13 @@ REFUSED_KEYS: dict[str, tuple[str, tuple[object, ...]]] = {
 }
 
 
+#: Key in daemon.json → what to do where taking it out is not enough.
+_HOW: dict[str, str] = {
+    # dockerd's reload leaves a key that is gone as it was (moby, daemon/reload.go)
+    "live-restore": "set it to false there and run: systemctl reload docker; after that you may take it out",
+}
+
+
 def daemon_json(node: Node) -> str | None:
     """daemon.json says nothing that the pod network can't live with."""
     config = node.found.daemon_json
@@ -93,7 +100,8 @@ def daemon_json(node: Node) -> str | None:
         return "/etc/docker/daemon.json is not a JSON object; mend it"
     for key, (why, allowed) in REFUSED_KEYS.items():
         if key in config and config[key] not in allowed:
-            return f"/etc/docker/daemon.json sets {key} to {shown(config[key])}, but {why}; take it out"
+            how = _HOW.get(key, "take it out")
+            return f"/etc/docker/daemon.json sets {key} to {shown(config[key])}, but {why}; {how}"
     return None
 
 

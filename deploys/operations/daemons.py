@@ -49,10 +49,14 @@ _STATE = (
     "{{.Name}}|{{.HostConfig.RestartPolicy.Name}}|{{.HostConfig.AutoRemove}}|"
     f'{{{{if or (index .Config.Labels "{LABEL}") (index .Config.Labels "{POD}")}}}}ours{{{{end}}}}'
 )
+_START_AGAIN = (*STAY_DOWN, "unless-stopped")
+"""Restart policies of what the run starts. A Docker that runs with live-restore, though daemon.json has it no more,
+leaves containers alive; the next one ends those, and leaves down what has `unless-stopped`, as after it was killed. A
+start of what runs already does nothing."""
 # oldest first: a later one may use an earlier one's network
 _DOWN_AFTER = (
     f"timeout 60 docker ps -q | tac | xargs -r timeout 60 docker inspect --format '{_STATE}' 2>/dev/null | "
-    f"sed -nE 's#^/(.*)[|]({'|'.join(STAY_DOWN)})[|]false[|]$#\\1#p'"
+    f"sed -nE 's#^/(.*)[|]({'|'.join(_START_AGAIN)})[|]false[|]$#\\1#p'"
 )
 
 

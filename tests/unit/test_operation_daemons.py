@@ -295,7 +295,7 @@ class Bouncing:
         self.code, self.did = ran.returncode, log.read_text().splitlines()
 
 
-def test_it_starts_those_of_others_that_run_by_then_and_have_no_policy_oldest_first(tmp_path: Path) -> None:
+def test_it_starts_those_of_others_that_run_by_then_and_may_stay_down_oldest_first(tmp_path: Path) -> None:
     running = {
         "new": "||false|",
         "ended": "",
@@ -307,7 +307,7 @@ def test_it_starts_those_of_others_that_run_by_then_and_have_no_policy_oldest_fi
         "web.1": "|no|false|",
     }
     here = Bouncing(tmp_path, running)
-    assert (here.code, here.did) == (0, ["restarted", "docker start web.1 db new"])
+    assert (here.code, here.did) == (0, ["restarted", "docker start web.1 db shop new"])
 
 
 @pytest.mark.parametrize("running", [{}, {"shop": "|always|false|"}])

@@ -283,6 +283,11 @@ def test_each_key_of_daemon_json_is_refused_or_allowed_by_its_value(key: str) ->
         assert problem(docker.daemon_json, daemon_json={key: value}) is None
 
 
+def test_live_restore_is_switched_off_before_docker_is_restarted() -> None:
+    said = str(problem(docker.daemon_json, daemon_json={"live-restore": True}))
+    assert said.endswith("set it to false there and run: systemctl reload docker; after that you may take it out")
+
+
 def test_daemon_json_may_say_anything_else() -> None:
     harmless = {"registry-mirrors": ["https://m"], "data-root": "/srv", "log-opts": {"max-size": "1m"}, "debug": True}
     assert problem(docker.daemon_json, daemon_json=harmless) is None
