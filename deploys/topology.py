@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from .settings import Settings
 ROLES = ("master", "worker")
 NOT_BETWEEN_NODES = ("docker0", "docker-boot0", "flannel.1", "cni0")
 """Bridges and tunnels that stand on a node's address, and are none."""
+_OF_DOCKER = re.compile(r"br-[0-9a-f]{12}")
+"""Bridge of a Docker network: its id. A machine's own may be called br-lan or br-ex."""
 
 
 def group(role: str) -> list[Host]:
@@ -225,7 +228,7 @@ def _interface(host: str, wanted: Settings, found: Found) -> Interface:
 
 
 def _usable(host: str, chosen: Interface, have: str) -> Interface:
-    if chosen.name == "lo" or chosen.name in NOT_BETWEEN_NODES or chosen.name.startswith("br-"):
+    if chosen.name == "lo" or chosen.name in NOT_BETWEEN_NODES or _OF_DOCKER.fullmatch(chosen.name):
         raise DeployError(
             f"{host}: {chosen.address} on {chosen.name} is not an address that other nodes reach; set ip_address "
             f"to another one ({have})"

@@ -102,6 +102,17 @@ def test_each_host_is_asked_once_for_a_whole_run() -> None:
     assert sorted(world.asked) == ["Platform of m1", "Platform of w1", "Platform of w2"]
 
 
+@pytest.mark.parametrize(("name", "refused"), [("br-lan", False), ("br-ex", False), ("br-0123456789ab", True)])
+def test_a_bridge_is_the_interface_of_a_node_unless_it_is_of_a_docker_network(name: str, refused: bool) -> None:
+    found = machines.found("m1", "10.0.0.11", addresses=f"24: {name}    inet 10.0.0.11/24 scope global {name}")
+    here = World(data={"ip_address": "10.0.0.11"}, platforms={"m1": found})
+    if refused:
+        with pytest.raises(DeployError, match=f"10.0.0.11 on {name} is not an address that other nodes reach"):
+            here.node()
+    else:
+        assert here.node().interface.name == name
+
+
 def test_a_host_whose_data_is_wrong_is_named() -> None:
     world = World(workers={"w1": {"flannel_backend": "udp"}})
     with pytest.raises(DeployError, match=r"^w1: setting flannel_backend must be one of"):
