@@ -124,8 +124,7 @@ def _flags_of_others(node: Node, command: str) -> str | None:
         words = shlex.split(command)
     except ValueError:
         return f"docker.service's command can't be read: {command}"
-    running = node.found.docker_flags if not node.found.subnet_env else ()
-    for name, value in _flags((*words[1:], *running)):
+    for name, value in _flags((*words[1:], *docker.their_flags(node))):
         if name in REFUSED_KEYS and value not in REFUSED_KEYS[name][1]:
             return f"docker.service runs dockerd with --{name}={value}, but {REFUSED_KEYS[name][0]}; take it out"
     return None

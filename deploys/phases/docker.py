@@ -165,6 +165,20 @@ def runs_ours(node: Node) -> bool:
     return f"--bip={bip(node)}" in node.found.docker_flags
 
 
+def their_flags(node: Node) -> tuple[str, ...]:
+    """What the main Docker runs with now, but for flags of ours: those are the last, from --bip on."""
+    words = node.found.docker_flags
+    ours = max((i for i, word in enumerate(words) if word.startswith("--bip=")), default=len(words))
+    return words[:ours] if runs_ours(node) or _was_ours(node) else words
+
+
+def _was_ours(node: Node) -> bool:
+    """Whether it may run with flags of ours though the record does not tell: it was removed, or a turndown broke off
+    while Docker took docker0's old address."""
+    there = f"# {drop_in_path(node)}" in node.found.docker_unit
+    return there or f"--bip={observe(DaemonsFact, node.host).docker0_before}" in node.found.docker_flags
+
+
 def apply(node: Node) -> None:
     """Write the drop-in and restart the main Docker on the node's subnet; all its changes are here."""
     # first: from then on any start of Docker moves docker0

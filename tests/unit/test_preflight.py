@@ -32,12 +32,13 @@ BY_NAME: dict[str, Check] = {check.__name__: check for check in (*CHECKS, *REMOV
 
 def problem(check: Check, data: dict[str, Any] | None = None, etcd: Subnets | None = None, **told: Any) -> str | None:
     """What a check says of a master on such a machine."""
+    both = daemons(
+        "daemons-fresh",
+        main={"others": frozenset(told.pop("others", ())), "running_others": told.pop("running", ())},
+        bootstrap=told.pop("bootstrap", {}),
+    )
     facts = {
-        DaemonsFact: daemons(
-            "daemons-fresh",
-            main={"others": frozenset(told.pop("others", ())), "running_others": told.pop("running", ())},
-            bootstrap=told.pop("bootstrap", {}),
-        ),
+        DaemonsFact: replace(both, docker0_before=told.pop("docker0_before", "")),
         EtcdSubnets: etcd or Subnets(False, ""),
         HostFiles: host_files(*told.pop("files", ())),
     }
@@ -300,6 +301,16 @@ def test_a_flag_that_dockerd_runs_with_is_as_good_as_one_in_its_unit_until_it_is
     assert f"--{key}=" in said
     assert REFUSED_KEYS[key][0] in said
     assert problem(docker.docker_unit, docker_flags=OURS, subnet__env=RECORD) is None
+    for ours in ("", "\n--bip=10.1.1.1/24\n--mtu=1450\n--ip-masq=false"):  # after a turndown, and at work
+        told = {"docker_flags": f"-H\nfd://\n--{key}={value}{ours}", "subnet__env": RECORD}
+        assert f"--{key}=" in str(problem(docker.docker_unit, **told))
+
+
+def test_flags_of_ours_are_known_also_where_the_record_does_not_tell() -> None:
+    unit = "# /lib/docker.service\nExecStart=/d\n# /etc/systemd/system/docker.service.d/zz-docker-multinode.conf\n"
+    for told in ({"docker_unit": unit}, {"docker0_before": "10.1.1.1/24"}):
+        assert problem(docker.docker_unit, docker_flags=f"{OURS}\n--mtu=1450", **told) is None
+    assert "--bip=" in str(problem(docker.docker_unit, docker_flags=OURS))
 
 
 def test_a_turndown_works_on_a_broken_host_too() -> None:
