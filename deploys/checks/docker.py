@@ -28,6 +28,11 @@ def docker_runs(node: Node) -> str | None:
             "there is no docker.service. Docker as a snap, a rootless one and podman's docker do not work; install "
             "Docker's own package or the distribution's"
         )
+    if twice := ", ".join(docker.told_twice(node)):
+        return (
+            f"Docker does not start, since /etc/docker/daemon.json sets {twice}, and so does our drop-in by a flag; take "
+            "it out and run: systemctl restart docker. Then put it back and run this again, before Docker is restarted"
+        )
     return "Docker does not answer; look with: systemctl status docker"
 
 

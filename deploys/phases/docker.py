@@ -23,8 +23,14 @@ from .bootstrap import proxies
 
 TITLE = "main Docker"
 
-LOG_LIMITS = ("--log-opt=max-size=10m", "--log-opt=max-file=3")
-"""Not where daemon.json has ``log-opts``: dockerd refuses to be told twice."""
+GIVEN_WAY: dict[str, tuple[str, ...]] = {
+    # makes Docker switch on hairpin for each container: a pod reaches itself through its Service
+    "userland-proxy": ("--userland-proxy=false",),
+    "allow-direct-routing": ("--allow-direct-routing",),
+    # cri-dockerd can't rotate the logs of pods
+    "log-opts": ("--log-opt=max-size=10m", "--log-opt=max-file=3"),
+}
+"""Key in daemon.json → flags of ours that are not given where it is there: dockerd refuses to be told twice."""
 
 
 def docker_version(node: Node) -> Version:
@@ -73,16 +79,15 @@ def _joined(unit: tuple[str, ...]) -> list[str]:
 def flags(node: Node) -> tuple[str, ...]:
     """Flags of constant text that the main Docker gets, besides bip and mtu."""
     theirs = node.found.daemon_json or {}
-    result = [f"--ip-masq={str(not node.settings.flannel_ipmasq).lower()}"]
-    if "userland-proxy" not in theirs:
-        # makes Docker switch on hairpin for each container: a pod reaches itself through its Service
-        result.append("--userland-proxy=false")
-    if drops_routed(node) and "allow-direct-routing" not in theirs:
-        result.append("--allow-direct-routing")
-    if "log-opts" not in theirs:
-        # cri-dockerd can't rotate the logs of pods
-        result.extend(LOG_LIMITS)
-    return tuple(result)
+    unknown = () if drops_routed(node) else ("allow-direct-routing",)
+    ours = (flag for key, words in GIVEN_WAY.items() if key not in (*theirs, *unknown) for flag in words)
+    return (f"--ip-masq={str(not node.settings.flannel_ipmasq).lower()}", *ours)
+
+
+def told_twice(node: Node) -> list[str]:
+    """Keys of daemon.json that came after our drop-in, which still has their flags: dockerd does not start so."""
+    words = (command_of(node.found.docker_unit, ()) or "").split()
+    return [key for key, ours in GIVEN_WAY.items() if key in (node.found.daemon_json or {}) and ours[0] in words]
 
 
 def running_flags(node: Node) -> tuple[str, ...]:

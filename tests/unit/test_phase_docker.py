@@ -109,6 +109,18 @@ def test_what_daemon_json_says_already_is_left_to_it() -> None:
     assert "--allow-direct-routing" not in docker.flags(late)
 
 
+def test_a_key_of_daemon_json_whose_flag_our_drop_in_still_has_is_known() -> None:
+    told = {"daemon_json": {"log-opts": {}, "userland-proxy": False}}
+    for flags, twice in (
+        ("--bip=x --log-opt=max-size=10m --log-opt=max-file=3", ["log-opts"]),
+        ("--userland-proxy=false --allow-direct-routing", ["userland-proxy"]),
+        ("--ip-masq=false", []),
+    ):
+        unit = "\n".join(CE + drop_in(OURS, "ExecStart=", f"ExecStart=/usr/bin/dockerd {flags}"))
+        assert docker.told_twice(node(docker_unit=unit, **told)) == twice
+    assert docker.told_twice(node(docker_unit=unit)) == docker.told_twice(node(docker_unit="", **told)) == []
+
+
 def test_docker_masquerades_where_flannel_does_not() -> None:
     assert "--ip-masq=true" in docker.flags(node(data={"flannel_ipmasq": False}))
 

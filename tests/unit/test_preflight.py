@@ -68,6 +68,26 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("tools", {}, {"without_tools": ("tar", "iptables")}, "iptables, tar"),
     ("docker_runs", {}, {"docker_version": "", "docker_unit": ""}, "no docker.service"),
     ("docker_runs", {}, {"docker_version": "Cannot connect to the Docker daemon"}, "systemctl status docker"),
+    (
+        "docker_runs",
+        {},
+        {
+            "docker_version": "",
+            "docker_unit": "# /x\nExecStart=/d --log-opt=max-size=10m",
+            "daemon_json": {"log-opts": {"max-size": "1m"}, "userland-proxy": False},
+        },
+        "daemon.json sets log-opts, and so does our drop-in by a flag; take it out and run: systemctl restart docker.",
+    ),
+    (
+        "docker_runs",
+        {},
+        {
+            "docker_version": "",
+            "docker_unit": "# /x\nExecStart=/d --log-driver=json-file",
+            "daemon_json": {"log-opts": {}},
+        },
+        "systemctl status docker",
+    ),
     ("root", {}, {"user": "uid=0(root)"}, "what id -u says there can't be read"),
     ("readable", {}, {"links": "Welcome!", "iptables": "$(reboot)"}, "what iptables --version, ip link says there"),
     ("record_readable", {}, {"subnet__env": "FLANNEL_SUBNET=x"}, "/var/lib/docker-multinode/subnet.env, which has"),
