@@ -79,6 +79,11 @@ def cgroups(node: Node) -> str | None:
 def modules(node: Node) -> str | None:
     """The kernel has the modules that the pod network needs: Ubuntu has some in a package of their own."""
     missing = [module for module in host.modules(node) if module in node.found.missing_modules]
+    if missing and node.found.modules_gone:
+        return (
+            f"the modules of its running kernel {node.found.kernel} are gone from /lib/modules, and it has not loaded "
+            f"{', '.join(missing)}; reboot, so that the kernel runs that was installed since"
+        )
     if missing:
         return (
             f"its kernel has no module {', '.join(missing)}; install it, on Ubuntu with: "
@@ -89,24 +94,31 @@ def modules(node: Node) -> str | None:
 
 
 def resolvers(node: Node) -> str | None:
-    """CoreDNS can ask the host's name servers: with an address of this host alone a pod would ask itself."""
+    """CoreDNS can ask the host's name servers: at an address of this host alone a pod would ask itself, and pods have
+    IPv4 only."""
     if node.found.resolvers is None:
         return "has no /etc/resolv.conf; make one, an empty one will do"
-    itself = [address for address in node.found.resolvers if _is_loopback(address)]
-    if not itself or "resolv-conf" in node.settings.kubelet_extra_args:
+    servers = [server for text in node.found.resolvers if (server := _address(text))]
+    itself = [server for server in servers if server.is_loopback]
+    if "resolv-conf" in node.settings.kubelet_extra_args:
+        return None
+    if itself:
+        why = f"names {itself[0]}, where a pod would ask itself; write the name servers behind it"
+    elif servers and all(server.version == 6 for server in servers):
+        why = f"names {servers[0]} and no IPv4 address, and pods have IPv4 only; write name servers with IPv4 addresses"
+    else:
         return None
     return (
-        f"{node.found.resolv_conf} names {itself[0]}, where a pod would ask itself; write the name servers behind it "
-        "into a file on the host, like /etc/resolv-pods.conf, and set "
+        f"{node.found.resolv_conf} {why} into a file on the host, like /etc/resolv-pods.conf, and set "
         'kubelet_extra_args = {"resolv-conf": "/proc/1/root/etc/resolv-pods.conf"}'
     )
 
 
-def _is_loopback(address: str) -> bool:
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(address).is_loopback
+        return ipaddress.ip_address(text)
     except ValueError:
-        return False
+        return None
 
 
 def shared_mounts(node: Node) -> str | None:

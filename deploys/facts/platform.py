@@ -99,8 +99,10 @@ echo "== resolvers"; f={RESOLV_CONF}; ! active systemd-resolved || f={RESOLVED}
 echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {{
   sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/policy \1/p' /etc/default/ufw
   grep -- '^-A ufw-user-input .*-j ACCEPT$' /etc/ufw/user.rules; }} 2>/dev/null
-echo "== missing-modules"; [ ! -d /lib/modules/$(uname -r) ] || for m in {" ".join(MODULES)}; do
-  [ -e /sys/module/$m ] || modprobe -nq $m 2>/dev/null || echo $m; done
+echo "== missing-modules"; set -- /lib/modules/*/
+[ ! -d "$1" ] || {{ for m in {" ".join(map("@".join, MODULES.items()))}; do
+  [ -e ${{m#*@}} ] || modprobe -nq ${{m%@*}} 2>/dev/null || echo ${{m%@*}}; done
+  [ -d /lib/modules/$(uname -r) ] || echo "== modules-gone"; }}
 echo "== iptables"; iptables --version 2>/dev/null
 echo "== cgroup-controllers"
 cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || awk '$4==1{{print $1}}' /proc/cgroups 2>/dev/null | xargs
@@ -189,8 +191,8 @@ class Found:
     ufw: tuple[str, ...]
     """Of an enabled ufw: ``policy DROP`` and the rules that let something in; empty where it is off."""
     missing_modules: frozenset[str]
-    """Out of MODULES, those that are neither in the kernel nor on the disk; none where the kernel's files are not here,
-    as in a container."""
+    """Out of MODULES, those that are neither in the kernel nor on the disk; none where no kernel's files are here, as in
+    a container."""
     iptables: str
     controllers: frozenset[str]
     memory_kib: int
@@ -228,6 +230,8 @@ class Found:
     """Whether it is part of one."""
     unreadable: tuple[str, ...] = ()
     """Commands and files of the record whose text is not what it should be; nothing may be decided on it."""
+    modules_gone: bool = False
+    """Whether the files of other kernels are here, and those of the running one are not: an upgrade took them away."""
     waited: bool = False
     """Whether the answer came only after something that an ended run had left at work."""
 
@@ -342,5 +346,6 @@ class Platform(Bundle[Found]):
             docker_root=first(sections, "docker-root"),
             swarm=first(sections, "swarm") == "yes",
             unreadable=tuple(unreadable(sections)),
+            modules_gone="modules-gone" in sections,
             waited="waited" in sections,
         )

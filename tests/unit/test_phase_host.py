@@ -50,5 +50,30 @@ def test_a_module_is_missing_where_it_is_neither_in_the_kernel_nor_on_the_disk(
         (tmp_path / path).mkdir(parents=True)
     script = Platform().command().get_raw_value()
     here = script.replace("/lib/modules/", f"{tmp_path}/lib/").replace("/sys/module/", f"{tmp_path}/sys/")
+    here = here.replace("/proc/sys/net/bridge/", f"{tmp_path}/bridge/")
     found = Platform().process(sh(here, path=str(tmp_path / "bin")).stdout.splitlines())
     assert found.missing_modules == missing
+    assert not found.modules_gone
+
+
+@pytest.mark.parametrize(
+    ("kernels", "built_in", "missing", "gone"),
+    [
+        (("5.0.0-upgraded",), (), {"br_netfilter", "vxlan"}, True),
+        (("5.0.0-upgraded",), ("sys/vxlan", "bridge/bridge-nf-call-iptables"), set(), True),
+        (("5.0.0-upgraded", os.uname().release), (), {"br_netfilter", "vxlan"}, False),
+        ((), (), set(), False),
+    ],
+    ids=["upgraded and not rebooted", "a kernel of its own beside", "upgraded and still whole", "a container"],
+)
+def test_the_files_of_a_running_kernel_may_have_gone_with_an_upgrade(
+    kernels: tuple[str, ...], built_in: tuple[str, ...], missing: set[str], gone: bool, tmp_path: Path
+) -> None:
+    program(tmp_path / "bin", "modprobe", "exit 1")
+    (tmp_path / "lib").mkdir()
+    for path in (*built_in, *(f"lib/{kernel}" for kernel in kernels)):
+        (tmp_path / path).mkdir(parents=True)
+    here = Platform().command().get_raw_value().replace("/proc/sys/net/bridge/", f"{tmp_path}/bridge/")
+    here = here.replace("/lib/modules/", f"{tmp_path}/lib/").replace("/sys/module/", f"{tmp_path}/sys/")
+    found = Platform().process(sh(here, path=str(tmp_path / "bin")).stdout.splitlines())
+    assert (found.missing_modules, found.modules_gone) == (missing, gone)
