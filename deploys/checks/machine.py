@@ -9,7 +9,7 @@ from itertools import pairwise
 from ..facts.platform import TOOLS
 from ..phases import host
 from ..record import NODE, SUBNET_ENV
-from ..topology import Node
+from ..topology import Node, active_nodes
 
 MEMORY_KIB = {"master": 1_700_000, "worker": 700_000}
 """kubeadm asks 1700 MB of a control plane; less than 700 MB does not hold two daemons and a kubelet."""
@@ -165,26 +165,63 @@ _FROM_OTHERS: dict[str, dict[str, str]] = {
 }
 
 
+#: Those that pods on the host itself need too: the API, and the kubelet for metrics-server. They come in by docker0.
+_FROM_PODS = ("6443", "10250")
+
+
 def ufw(node: Node) -> str | None:
     """ufw lets other nodes and pods in."""
     policy, *rules = node.found.ufw or ("policy ACCEPT",)
     if policy == "policy ACCEPT":
         return None
     needed = {**_FROM_OTHERS[node.role], **({"8472": "udp"} if node.settings.flannel_backend == "vxlan" else {})}
-    shut = [f"{port}/{proto}" for port, proto in needed.items() if not any(_lets_in(r, port, proto) for r in rules)]
+    shut = [f"{port}/{protocol}" for port, protocol in needed.items() if not _is_open(node, rules, port, protocol)]
     if not shut:
         return None
+    sources = (*map(str, _beside(node)), node.settings.flannel_network)
+    allow = " && ".join(f"ufw allow from {source.removesuffix('/32')}" for source in sources)
+    return f"its ufw does not let all other nodes and pods in on {', '.join(shut)}; run there: {allow}"
+
+
+def _others(node: Node) -> list[ipaddress.IPv4Network]:
+    """Addresses of the other nodes, as far as they are known: of this run, and the master's."""
+    known = {other.address for other in active_nodes()}
+    if not node.settings.master_ip:  # nothing comes from that one
+        known.add(node.master_address)
+    return sorted(map(ipaddress.IPv4Network, known - {node.address, ""}))
+
+
+def _beside(node: Node) -> list[ipaddress.IPv4Network]:
+    """Where other nodes are: the host's own network, where it has one, and those that are beyond."""
     lan = ipaddress.IPv4Interface(f"{node.address}/{node.interface.prefix}").network
-    return (
-        f"its ufw lets nobody in on {', '.join(shut)}, which other nodes and pods need; run there: "
-        f"ufw allow from {lan} && ufw allow from {node.settings.flannel_network}"
-    )
+    own = [lan] if lan.num_addresses > 1 else []
+    return own + [other for other in _others(node) if not other.subnet_of(lan)]
 
 
-def _lets_in(rule: str, port: str, protocol: str) -> bool:
-    """Whether a rule is for that port; from whom it lets in is the user's."""
-    words = rule.split()
-    options = dict(pairwise(words))
+def _is_open(node: Node, rules: list[str], port: str, protocol: str) -> bool:
+    """Whether all who need that port come in; where no other node is known, anybody."""
+    callers = [(node.interface.name, other) for other in _others(node) or (None,)]
+    if port in _FROM_PODS:
+        callers.append(("docker0", ipaddress.IPv4Network(node.settings.flannel_network)))
+    options = [dict(pairwise(rule.split())) for rule in rules]
+    here = ipaddress.IPv4Network(node.address)
+    fit = [o for o in options if _is_for(o, port, protocol) and _covers(o.get("-d"), here)]
+    return all(any(_is_by(o, by) and _covers(o.get("-s"), source) for o in fit) for by, source in callers)
+
+
+def _is_by(options: dict[str, str], interface: str) -> bool:
+    name = options.get("-i", "+")  # iptables: a + at the end is for any text
+    return interface == name or (name.endswith("+") and interface.startswith(name[:-1]))
+
+
+def _covers(addresses: str | None, wanted: ipaddress.IPv4Network | None) -> bool:
+    try:
+        return not addresses or wanted is None or wanted.subnet_of(ipaddress.IPv4Network(addresses, strict=False))
+    except ValueError:
+        return False
+
+
+def _is_for(options: dict[str, str], port: str, protocol: str) -> bool:
     ports = [part.partition(":") for part in options.get("--dports", options.get("--dport", port)).split(",")]
     return options.get("-p", protocol) in (protocol, "all") and any(
         int(low) <= int(port) <= int(high or low) for low, _, high in ports if low.isdecimal()

@@ -191,8 +191,8 @@ class Found:
     ufw: tuple[str, ...]
     """Of an enabled ufw: ``policy DROP`` and the rules that let something in; empty where it is off."""
     missing_modules: frozenset[str]
-    """Out of MODULES, those that are neither in the kernel nor on the disk; none where no kernel's files are here, as in
-    a container."""
+    """Out of MODULES, those that are neither in the kernel nor on the disk; none where no kernel's files are here, as
+    in a container."""
     iptables: str
     controllers: frozenset[str]
     memory_kib: int

@@ -258,7 +258,8 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("routes", {}, {"routes": "default dev eth0\nunreachable 10.1.0.0/16\nblackhole 10.96.0.0/12\ngarbage"}),
     ("routes", {}, {"routes": "default dev eth0\n0.0.0.0/1 via 10.8.0.1 dev tun0\n128.0.0.0/1 via 10.8.0.1 dev tun0"}),
     ("ufw", {}, {"ufw": "policy ACCEPT"}),
-    ("ufw", {}, {"ufw": f"policy DROP\n{SSH}\n-A ufw-user-input -s 10.0.0.0/24 -j ACCEPT"}),
+    ("ufw", {}, {"ufw": f"policy DROP\n{SSH}\n-A ufw-user-input -s 10.0.0.0/24 -j ACCEPT\n"
+                 "-A ufw-user-input -s 10.1.0.0/16 -j ACCEPT"}),
     ("ufw", {}, {"ufw": "policy DROP\n-A ufw-user-input -p tcp -m multiport --dports 2379:2380,6443,10250 -j ACCEPT\n"
                  "-A ufw-user-input -p udp --dport 8472 -j ACCEPT"}),
     ("ufw", {"flannel_backend": "host-gw"}, {"ufw": "policy DROP\n-A ufw-user-input -p tcp -j ACCEPT"}),
@@ -288,6 +289,65 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize(("name", "data", "told"), PASSES)
 def test_a_check_lets_through_what_works(name: str, data: dict[str, Any], told: dict[str, Any]) -> None:
     assert problem(BY_NAME[name], data, **told) is None
+
+
+def of_ufw(*rules: str, prefix: int = 24, worker: str = "10.0.0.12") -> str | None:
+    """What the check says of a master beside a worker, where ufw has these rules."""
+    address = {"addresses": f"24: eth0    inet 10.0.0.11/{prefix} scope global eth0"}
+    told = "\n".join(("policy DROP", *(f"-A ufw-user-input {rule} -j ACCEPT" for rule in rules)))
+    platforms = {"m1": machines.found("m1", "10.0.0.11", ufw=told, **address), "w1": machines.found("w1", worker)}
+    world = World(workers=["w1"], platforms=platforms)
+    with world.on():
+        return machine.ufw(world.node())
+
+
+PODS, VXLAN_PORT = "-s 10.1.0.0/16", "-p udp --dport 8472"
+ALL, API = "2379/tcp, 6443/tcp, 10250/tcp, 8472/udp", "6443/tcp, 10250/tcp"
+
+
+@pytest.mark.parametrize(
+    ("rules", "shut"),
+    [
+        (("-s 10.0.0.0/24", PODS), None),
+        (("-s 10.0.0.12", PODS), None),
+        (("-i eth0", "-i docker0"), None),
+        (("-i eth+ -s 10.0.0.0/24", "-i docker0 -s 10.0.0.0/8"), None),
+        (("-d 10.0.0.11",), None),
+        (("-i tailscale0", PODS), ALL),
+        (("-s 10.0.0.13", PODS), ALL),
+        (("-s nobody", PODS), ALL),
+        (("-d 10.0.0.99", PODS), ALL),
+        (("-s 10.0.0.0/24",), API),
+        (("-i eth0",), API),
+        (("-s 10.0.0.0/24", "-s 10.1.0.0/24"), API),
+        (("-s 10.0.0.0/24 -p tcp", PODS, f"-i wg0 {VXLAN_PORT}"), "8472/udp"),
+    ],
+)
+def test_ufw_is_open_for_those_who_come_in_by_the_interface_and_from_the_addresses_of_a_rule(
+    rules: tuple[str, ...], shut: str | None
+) -> None:
+    said = of_ufw(*rules)
+    assert (said is None) is (shut is None)
+    assert not shut or f"in on {shut}; run there: ufw allow from 10.0.0.0/24 && ufw allow from 10.1.0.0/16" in str(said)
+
+
+def test_the_advice_on_ufw_names_nodes_that_are_not_in_the_hosts_own_network() -> None:
+    assert str(of_ufw(prefix=32)).endswith(": ufw allow from 10.0.0.12 && ufw allow from 10.1.0.0/16")
+    beyond = "ufw allow from 10.0.0.0/24 && ufw allow from 192.168.7.2 && ufw allow from 10.1.0.0/16"
+    assert beyond in str(of_ufw(worker="192.168.7.2"))
+
+
+def test_a_master_that_takes_no_part_is_let_in_by_a_workers_ufw() -> None:
+    told = "policy DROP\n-A ufw-user-input -s 10.1.0.0/16 -j ACCEPT"
+    for data, shut in (({}, True), ({"master_ip": "203.0.113.9"}, False)):
+        platforms = {"m1": machines.found("m1", "192.168.7.1"), "w1": machines.found("w1", "10.0.0.12", ufw=told)}
+        world = World(workers=["w1"], platforms=platforms, data=data)
+        world.state.limit_hosts = [world.host("w1")]
+        world.state.active_hosts = {world.host("w1")}
+        with world.on("w1") as host:
+            said = machine.ufw(world.node(host.name))
+        assert (said is not None) is shut
+        assert not said or "ufw allow from 192.168.7.1 &&" in said
 
 
 HOST_GW = """default via 10.0.0.1 dev eth0
@@ -332,13 +392,14 @@ def test_a_flag_that_dockerd_runs_with_is_as_good_as_one_in_its_unit_until_it_is
     assert REFUSED_KEYS[key][0] in said
     assert problem(docker.docker_unit, docker_flags=OURS, subnet__env=RECORD) is None
     for ours in ("", "\n--bip=10.1.1.1/24\n--mtu=1450\n--ip-masq=false"):  # after a turndown, and at work
-        told = {"docker_flags": f"-H\nfd://\n--{key}={value}{ours}", "subnet__env": RECORD}
+        told: dict[str, Any] = {"docker_flags": f"-H\nfd://\n--{key}={value}{ours}", "subnet__env": RECORD}
         assert f"--{key}=" in str(problem(docker.docker_unit, **told))
 
 
 def test_flags_of_ours_are_known_also_where_the_record_does_not_tell() -> None:
     unit = "# /lib/docker.service\nExecStart=/d\n# /etc/systemd/system/docker.service.d/zz-docker-multinode.conf\n"
-    for told in ({"docker_unit": unit}, {"docker0_before": "10.1.1.1/24"}):
+    known: tuple[dict[str, Any], ...] = ({"docker_unit": unit}, {"docker0_before": "10.1.1.1/24"})
+    for told in known:
         assert problem(docker.docker_unit, docker_flags=f"{OURS}\n--mtu=1450", **told) is None
     assert "--bip=" in str(problem(docker.docker_unit, docker_flags=OURS))
 
