@@ -30,8 +30,8 @@ def docker_runs(node: Node) -> str | None:
         )
     if twice := ", ".join(docker.told_twice(node)):
         return (
-            f"Docker does not start, since /etc/docker/daemon.json sets {twice}, and so does our drop-in by a flag; "
-            "take it out and run: systemctl restart docker. Then put it back and run this again, before the next restart"
+            f"Docker does not start, since /etc/docker/daemon.json sets {twice}, as does our drop-in by a flag; take "
+            "it out and run: systemctl restart docker. Then put it back and run this again, before the next restart"
         )
     return "Docker does not answer; look with: systemctl status docker"
 

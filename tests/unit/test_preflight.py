@@ -76,7 +76,7 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
             "docker_unit": "# /x\nExecStart=/d --log-opt=max-size=10m",
             "daemon_json": {"log-opts": {"max-size": "1m"}, "userland-proxy": False},
         },
-        "daemon.json sets log-opts, and so does our drop-in by a flag; take it out and run: systemctl restart docker.",
+        "daemon.json sets log-opts, as does our drop-in by a flag; take it out and run: systemctl restart docker.",
     ),
     (
         "docker_runs",
