@@ -78,7 +78,7 @@ def test_data_outlives_a_turndown_and_a_new_install(
     with neighbours.probed(cluster.hosts) as answers:
         run = cluster.product.apply("turndown").check()
     figure("seconds: turndown, data kept", run.seconds)
-    figures("a turndown", answers, figure)
+    figures("a turndown", answers, cluster, figure)
     for host in cluster.hosts:
         assert answers[host.name].gaps <= 2, "Docker restarts twice"
         until("the user's containers", 60, lambda host=host: neighbours.run_on(host))  # type: ignore[misc]
