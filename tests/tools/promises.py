@@ -21,10 +21,11 @@ BEGIN, END = "<!-- promises: written by `make test-all` and `make docs` -->", "<
 
 _PROCESS = "Kill -9 of {}: it is back by itself, pods reach each other, the plan is empty."
 PROMISES = {
-    "reboot-all": "All hosts reboot, the workers first: the cluster is back by itself.",
+    "reboot-all": "All hosts reboot, workers first (the master by a power cut): the cluster is back by itself.",
     "reboot-master": "The master reboots: the cluster is back by itself.",
     "reboot-worker-master-gone": "A worker reboots while the master is gone: its own containers start all the same.",
-    "power-cut-master": "The master loses power: what was written is there, the cluster is back by itself.",
+    "power-cut-master": "The master loses power (in the lab the disk's cache survives): what was written is there, "
+    "the cluster is back by itself.",
     "kill9-dockerd": _PROCESS.format("the main dockerd"),
     "kill9-bootstrap": _PROCESS.format("the bootstrap dockerd"),
     "kill9-containerd": _PROCESS.format("the main Docker's containerd"),
