@@ -82,6 +82,7 @@ def _taken(data: Mapping[str, Any], environ: Mapping[str, str] | None = None) ->
     return None
 
 
+@pytest.mark.promise("thousand-lines-of-garbage")
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_hostile_value_is_refused_by_one_sentence_or_taken(name: str) -> None:
     good = EFFECTS[name].value
@@ -160,6 +161,7 @@ WRITTEN = (
 """Settings whose text stands in files, units and commands."""
 
 
+@pytest.mark.promise("thousand-lines-of-garbage")
 @pytest.mark.parametrize("name", WRITTEN)
 def test_what_is_taken_arrives_whole_in_every_file_unit_and_command(name: str) -> None:
     good = EFFECTS[name].value
@@ -241,6 +243,7 @@ def _broken(text: list[str], generator: random.Random) -> list[str]:
 _MARKS = {machines.FACT_MARK: None, **machines.FRESH}
 
 
+@pytest.mark.promise("thousand-lines-of-garbage")
 @pytest.mark.parametrize("entry", ["cluster", "turndown", "status"])
 @pytest.mark.parametrize("mark", _MARKS, ids=lambda mark: mark.strip('echo "=').replace(" ", "-"))
 def test_an_answer_with_something_wrong_is_refused_by_a_sentence_or_means_the_same(entry: str, mark: str) -> None:
