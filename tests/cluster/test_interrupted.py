@@ -29,6 +29,8 @@ DELAYS = (0.0, 0.3, 1.0)
 """Seconds between the start of an operation and the end of its run, in turn: before its command, and amid it."""
 CUT_EACH = 6
 """At each sixth operation the connections are cut; pyinfra itself then has to end."""
+SSH_FAILED = 255
+"""Exit code of ssh itself: its connection has ended before the command did."""
 HUNG = 300
 """Seconds after which a run that nobody disturbs any more counts as hung."""
 
@@ -45,8 +47,8 @@ class Walk:
     data: Data | None = None
     ended_at: list[str] = field(default_factory=list)
     """The operations at which a run was ended, in order."""
-    cut_at: list[str] = field(default_factory=list)
-    """Those of them at which the connections were cut."""
+    cut: dict[str, int] = field(default_factory=dict)
+    """Those of them at which the connections were cut → the exit code of that run."""
 
     def go(self) -> None:
         """Run until a run goes through.
@@ -76,12 +78,13 @@ class Walk:
             run.kill()
             run.communicate()
             return
-        self.cut_at.append(operation)
         with ThreadPoolExecutor() as pool:
-            list(pool.map(_cut, self.hosts))
+            for host, was_cut in zip(self.hosts, pool.map(_cut, self.hosts), strict=True):
+                assert was_cut, f"at {operation} no connection to {host.name} was cut"
         # a run that was through with its commands may end well; whether it tells the truth the next ones show
         _, rest = run.communicate(timeout=HUNG)
         assert run.returncode in (0, 1), f"cut at {operation}: exit code {run.returncode}"
+        self.cut[operation] = run.returncode
         assert "Traceback" not in rest, f"cut at {operation}:\n{rest[-4000:]}"
 
 
@@ -94,9 +97,9 @@ def _begun(run: subprocess.Popen[str], said: list[str]) -> Iterator[str]:
             yield found[1].strip()
 
 
-def _cut(host: Host) -> None:
-    # also the connection that says so
-    host.run("pkill -KILL -x sshd-session", check=False)
+def _cut(host: Host) -> bool:
+    """Cut all connections to a host; whether the one that asked for it was cut too, and so the others."""
+    return host.run("pkill -KILL -x sshd-session", check=False).returncode == SSH_FAILED
 
 
 @pytest.mark.promise("interrupt-at-every-operation")
@@ -155,10 +158,10 @@ def test_a_run_that_was_frozen_loses_its_lock_and_then_changes_nothing_more(clus
 
 
 def _figures(walk: Walk, figure: Figure, begin: float) -> None:
-    print("\n".join(walk.ended_at))
+    print("\n".join(f"{name}{' (cut)' if name in walk.cut else ''}" for name in walk.ended_at))
     figure(f"runs ended at an operation each: {walk.entry}", len(walk.ended_at))
     figure(f"seconds: {walk.entry}, ended at every operation", time.monotonic() - begin)
-    assert walk.cut_at
+    assert 1 in walk.cut.values(), f"no run noticed that its connections were cut: {walk.cut}"
 
 
 def _neighbours_run(cluster: Cluster) -> None:
