@@ -104,10 +104,10 @@ def test_certificates_are_public() -> None:
     assert redacted(certificate + KEY + "\n") == f"{certificate}{MARK}\n"
 
 
-def test_what_is_redacted_stays_as_it_is() -> None:
-    for text, _ in SECRETS.values():
-        once = redacted(text)
-        assert redacted(once).count("hunter") == 0
+@pytest.mark.parametrize("name", SECRETS)
+def test_what_is_redacted_stays_as_it_is(name: str) -> None:
+    once = redacted(SECRETS[name][0])
+    assert redacted(once) == once
 
 
 SLOW = ("eyJ", "LS0tLS1CRUdJTi", "a", "-", "A" * 16 + "\n", '"', "\\", "a=", "u://u:", "u://", "u://x", "password ",
