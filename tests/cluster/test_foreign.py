@@ -32,7 +32,6 @@ def test_an_install_stops_them_once_by_the_restart_that_it_announces(
     figures("an install", during_install, cluster, figure)
     for host in cluster.hosts:
         assert during_install[host.name].gaps <= 1
-        assert during_install[host.name].seconds < 60
 
 
 def test_they_run_on_beside_a_cluster_as_the_same_ones(cluster: Cluster, theirs: dict[str, list[str]]) -> None:
