@@ -47,7 +47,7 @@ def _case(test: str, outcome: str, *figures: str) -> Case:
 def test_what_was_measured_stands_beside_the_promise_from_least_to_most() -> None:
     names = ("seconds: a | b", "seconds: c", "requests lost: a", "seconds without an answer: a", "requests done: a")
     case = _case("cluster/test_reboot::test_all", "passed", *names)
-    figures = {"26": dict.fromkeys(names, 41.5), "28": dict.fromkeys(names, 7)}
+    figures: dict[str, dict[str, float]] = {"26": dict.fromkeys(names, 41.5), "28": dict.fromkeys(names, 7)}
     figures["mixed"] = figures["28"] | {"seconds: c": 100}
     results = [
         Result(f"cluster tests, Docker {docker}", True, 9, [case, Case("x", "passed", 1)], of)
