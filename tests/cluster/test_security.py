@@ -117,6 +117,19 @@ def secrets(host: Host) -> dict[str, str]:
     return {path: piece[-40:] for path, piece in found.items()}
 
 
+def tokens(host: Host) -> dict[str, str]:
+    """Path of each token that the kubelet gave a pod on a host → the token."""
+    places = "/var/lib/kubelet/pods/*/volumes/kubernetes.io~projected/*/token"
+    command = f'for f in {places}; do [ ! -e "$f" ] || echo "$f $(cat "$f")"; done'
+    lines = (line.partition(" ") for line in host.run(command).stdout.splitlines())
+    return {path: token for path, _, token in lines if token}
+
+
+def _pieces(host: Host) -> dict[str, str]:
+    """Path of each key and token on a host → a piece of it."""
+    return {**secrets(host), **{path: token[-40:] for path, token in tokens(host).items()}}
+
+
 def forms(piece: str) -> list[str]:
     """A piece of a key as text, and as base64 of that text in each of its three alignments."""
     encoded = [base64.b64encode(b"x" * shift + piece.encode()).decode()[4:48] for shift in range(3)]
@@ -169,8 +182,8 @@ def test_no_key_is_in_a_command_line_an_environment_or_docker_inspect(cluster: C
 
 
 def _found(host: Host, seen: str) -> list[str]:
-    """Paths of a host's keys of which a piece is in a text."""
-    return [path for path, piece in secrets(host).items() if any(form in seen for form in forms(piece))]
+    """Paths of a host's keys and tokens of which a piece is in a text."""
+    return [path for path, piece in _pieces(host).items() if any(form in seen for form in forms(piece))]
 
 
 def _assert_absent(host: Host, seen: str) -> None:
@@ -223,6 +236,7 @@ def test_no_key_is_in_a_command_line_or_an_environment_while_it_is_made(cluster:
 @pytest.mark.promise("no-secret-leaks")
 def test_the_loudest_output_holds_no_key(cluster: Cluster, loud_run: Run) -> None:
     assert len(loud_run.text) > 10000
+    assert any(tokens(host) for host in cluster.hosts), "there are no tokens to look for"
     assert "PRIVATE KEY" not in re.sub(r"['\"/]-?[^\n]*BEGIN[^\n]*", "", loud_run.text)
     for host in cluster.hosts:
         _assert_absent(host, loud_run.text)
@@ -245,7 +259,7 @@ def _decoded(text: str) -> list[str]:
 
 @pytest.mark.promise("no-secret-leaks")
 def test_no_key_stays_on_the_control_machine(cluster: Cluster, loud_run: Run) -> None:
-    pieces = [form for host in cluster.hosts for piece in secrets(host).values() for form in forms(piece)]
+    pieces = [form for host in cluster.hosts for piece in _pieces(host).values() for form in forms(piece)]
     places = " ".join(map(str, (cluster.product.cwd, cluster.product.inventory.parent, "/tmp", Path.home())))
     others = f"-name .git -o -path {CACHE}"  # the lab's hosts have their disks in its cache
     # what changed since shortly before that run
