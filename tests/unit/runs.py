@@ -96,6 +96,7 @@ def through_api(
     data: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     limit: str | None = None,
+    diff: bool = False,
 ) -> Outcome:
     """Prepare a run; the operations are not executed."""
     rows = {group: [h.row() for h in hosts] for group, hosts in groups.items()}
@@ -104,7 +105,7 @@ def through_api(
         override_data=dict(data or {}),
         **{group: (members, {}) for group, members in rows.items() if members},
     )
-    state = State(inventory, Config())  # type: ignore[no-untyped-call]
+    state = State(inventory, Config(DIFF=diff))  # type: ignore[no-untyped-call]
     state.cwd = str(ROOT)
     if limit:
         state.limit_hosts = [h for h in inventory if h.name == f"@fake/{limit}"]

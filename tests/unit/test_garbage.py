@@ -8,6 +8,7 @@ Everything random is seeded.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import json
@@ -16,6 +17,7 @@ import re
 import shlex
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,8 @@ from deploys.topology import Node
 from . import machines
 from .bad_input import PAIR
 from .effects import EFFECTS
-from .harness import World
-from .runs import H, through_api, through_cli
+from .harness import World, logged
+from .runs import H, Outcome, through_api, through_cli
 from .samples import lines
 from .test_bad_input import only_reads
 
@@ -241,6 +243,30 @@ def _broken(text: list[str], generator: random.Random) -> list[str]:
 
 
 _MARKS = {machines.FACT_MARK: None, **machines.FRESH}
+MAY_DIFFER = {
+    machines.FACT_MARK: r"option /var/li",
+    'echo "== modules"': r"^ +module |^ +(net|vm|kernel)\.|Will load kernel modules",
+    "one docker-bootstrap": r"the address that docker0 has",
+    'echo "== kubelet-client"': r"kubelet-client-current\.pem",
+}
+"""Mark → lines of a plan about what may as well be so: a directory of Docker's that is called otherwise, a module or a
+value that the kernel lacks, a docker0 without an address, a certificate that can't be read."""
+
+
+def _run(entry: str, answers: Mapping[str, list[str]]) -> tuple[Outcome, list[str]]:
+    """A run in which the worker gives these answers, and the lines of its plan or status, sorted: hosts say them in any
+    order."""
+    good = machines.fake(machines.answer("w1", "10.0.0.12"))
+    good["fake_responses"].update(answers)  # type: ignore[attr-defined]
+    printed = io.StringIO()
+    with logged() as plan, redirect_stdout(printed):
+        outcome = through_api(entry, {**PAIR, "workers": (H("w1", "10.0.0.12", data=good),)}, diff=True)
+    return outcome, sorted([*plan, *printed.getvalue().splitlines()])
+
+
+@functools.cache
+def _undamaged(entry: str) -> tuple[Outcome, list[str]]:
+    return _run(entry, {})
 
 
 @pytest.mark.promise("thousand-lines-of-garbage")
@@ -250,16 +276,54 @@ def test_an_answer_with_something_wrong_is_refused_by_a_sentence_or_means_the_sa
     generator = random.Random(f"{entry} {mark}")
     whole = machines.answer("w1", "10.0.0.12") if mark == machines.FACT_MARK else lines(str(_MARKS[mark]))
     for _ in range(5):
-        answer = _broken(whole, generator)
-        good = machines.fake(machines.answer("w1", "10.0.0.12"))
-        good["fake_responses"][mark] = answer  # type: ignore[index]
-        groups = {"masters": PAIR["masters"], "workers": (H("w1", "10.0.0.12", data=good),)}
-        outcome = through_api(entry, groups)
+        outcome, seen = _run(entry, {mark: _broken(whole, generator)})
         assert only_reads(outcome.commands)
         if outcome.code:
             assert "@fake/w1" in outcome.said
             assert outcome.said.isprintable(), outcome.said
             assert len(outcome.said) < 1000
+        elif "w1 is broken:" in seen:  # a status has a row for it
+            assert any(line.startswith("  problem: @fake/w1 ") for line in seen)
+        else:
+            undamaged, meant = _undamaged(entry)
+            assert outcome.operations == undamaged.operations
+            assert _told(seen, mark) == _told(meant, mark)
+
+
+def _told(lines: list[str], mark: str) -> list[str]:
+    return [line for line in lines if mark not in MAY_DIFFER or not re.search(MAY_DIFFER[mark], line)]
+
+
+NODE = {
+    'echo "== modules"': "kernel-master",
+    "one docker-bootstrap": "daemons-worker",
+    'echo "== kubelet-client"': "files-worker",
+    'echo "== chains"': "leftovers-master",
+}
+"""Mark → what a worker answers that is a node."""
+LEFT = re.compile(r": not written by docker-multinode$|No record of docker-multinode is here: nothing is changed")
+"""Lines of a plan about what stays."""
+
+
+@functools.cache
+def _node() -> tuple[dict[str, list[str]], Outcome, list[str]]:
+    """The answers of a node, and its turndown by them."""
+    answers = {mark: lines(sample) for mark, sample in NODE.items()}
+    answers[machines.FACT_MARK] = machines.answer("w1", "10.0.0.12", sample="platform-worker")
+    return answers, *_run("turndown", answers)
+
+
+# what files and leftovers say are names, of which a damaged one may be another's
+@pytest.mark.parametrize("mark", [machines.FACT_MARK, *list(NODE)[:2]], ids=["uname", "modules", "daemons"])
+def test_a_turndown_by_an_answer_with_something_wrong_takes_away_nothing_else(mark: str) -> None:
+    generator = random.Random(mark)
+    answers, undamaged, meant = _node()
+    assert undamaged.code == 0
+    assert len([line for line in meant if "Will remove" in line]) > 20
+    for _ in range(25):
+        outcome, seen = _run("turndown", {**answers, mark: _broken(answers[mark], generator)})
+        assert outcome.code or outcome.operations == undamaged.operations
+        assert outcome.code or [line for line in seen if line not in meant and not LEFT.search(line)] == []
 
 
 # ---- what lies on the control machine
