@@ -241,7 +241,8 @@ def _check(sections: Sections, unit: str, show: Mapping[str, str]) -> None:
     if show.get("ActiveState") not in _STATES:
         raise FactProcessError(f"systemctl show {unit} gave {shown(show.get('ActiveState'))} instead of its state")
     for name, line in (("images", _IMAGE_LINE), ("unfinished", _ID)):
-        if wrong := next((text for text in sections.get(f"{unit} {name}", []) if not line.fullmatch(text)), None):
+        said = sections.get(f"{unit} {name}", [])
+        for wrong in (text for text in said if not line.fullmatch(text) and said != [""]):  # it may have none
             raise FactProcessError(f"docker images gave {shown(wrong)} instead of an image")
     if f"{unit} containers" in sections and f"{unit} answered" not in sections:
         # what is not known would read as "not there"

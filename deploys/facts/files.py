@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import re
 import tarfile
@@ -85,7 +86,10 @@ def _contents(lines: list[str]) -> dict[str, str]:
     if not lines:
         return {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(base64.b64decode("".join(lines)))) as archive:
+        packed = gzip.decompress(
+            base64.b64decode("".join(lines))
+        )  # all of it: its checksum tells of a line that is lost
+        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as archive:
             found = {}
             for member in archive:
                 data = archive.extractfile(member) if member.isfile() else None

@@ -86,8 +86,9 @@ _LINES = {
     "paths": re.compile(r"/\S+"),
     "chains": re.compile(r"[a-z0-9_-]+ \S+"),
     "rules": re.compile(r"[a-z0-9_-]+ -A \S+ .*"),
-    "pods": re.compile(r"[a-zA-Z0-9_.-]+"),
-    "cgroups": re.compile(r"/sys/fs/cgroup/\S+"),
+    "backups": re.compile(r"/.*"),
+    "pods": re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*"),
+    "cgroups": re.compile(r"/sys/fs/cgroup/([\w,.-]+/)?kubepods[\w.-]*"),
     "routes": re.compile(r"[0-9./]+ via [0-9.]+ dev [\w. -]+"),
     "mounts": re.compile(r"/.*"),
     "used": re.compile(r"sha256:[0-9a-f]+ /\S+( ours)*"),
@@ -134,7 +135,7 @@ class Leftovers(Bundle[Left]):
     @override
     def read(self, sections: Sections) -> Left:
         for name, line in _LINES.items():
-            if wrong := next((text for text in sections.get(name, []) if not line.fullmatch(text)), None):
+            for wrong in (text for text in sections.get(name, []) if not line.fullmatch(text)):
                 raise FactProcessError(f"the host says {shown(wrong)} of its {name}")
         for rule in sections["rules"]:
             try:

@@ -92,7 +92,8 @@ echo "== links"; ip -o link show 2>/dev/null
 echo "== routes"; ip -4 route show 2>/dev/null
 units=; [ ! -d /run/systemd/system ] ||
   units=$(systemctl show {_UNITS} -p ActiveState,MainPID 2>/dev/null | awk -v RS= '{_UNIT}')
-active=$(echo "$units" | sed -n 's/ \(active\|reloading\|refreshing\) .*//p'); echo "== active"; echo "$active"
+active=$(echo "$units" | sed -n 's/ \(active\|reloading\|refreshing\) .*//p')
+echo "== active"; echo "$active"
 active() {{ for u in $active; do [ "$u" != "$1" ] || return 0; done; return 1; }}
 echo "== resolvers"; f={RESOLV_CONF}; ! active systemd-resolved || f={RESOLVED}
 [ ! -f {RESOLV_CONF} ] || {{ echo there; awk '$1=="nameserver"{{print $2}}' $f 2>/dev/null; }}
@@ -116,7 +117,8 @@ p=$(echo "$units" | sed -n 's/^docker [a-z]* //p')
 flags=; [ "${{p:-0}}" = 0 ] || flags=$(tr '\0' '\n' < /proc/$p/cmdline | sed 1d)
 echo "== docker-flags"; [ -z "$flags" ] || echo "$flags" | {HIDE}
 {DATA_ROOT}
-root=$(echo "$flags" | data_root); echo "== docker-root"; echo "$root"
+root=$(echo "$flags" | data_root)
+echo "== docker-root"; echo "$root"
 echo "== swarm"; [ ! -s "$root/swarm/docker-state.json" ] || echo yes
 echo "== docker-command"; command -v dockerd 2>/dev/null
 echo "== record"; base64 {NODE} 2>/dev/null

@@ -279,6 +279,35 @@ def test_archives_that_are_broken_in_any_place() -> None:
         survives(HostFiles, edited("files-master", {"contents": text}))
 
 
+def test_an_archive_of_which_any_line_was_lost_is_refused() -> None:
+    parts = dict(_parts(HostFiles))
+    whole = parts["== contents"]
+    assert len(whole) > 50
+    for place in range(len(whole)):
+        answer = {**parts, "== contents": [*whole[:place], *whole[place + 1 :]]}
+        with pytest.raises(FactProcessError, match="gave no archive"):
+            HostFiles().process([*(line for part, body in answer.items() for line in (part, *body)), "== end"])
+
+
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        *((part, "\n") for part in ("paths", "chains", "rules", "pods", "cgroups", "routes", "mounts", "used")),
+        ("backups", "\n"), ("pods", "-1"), ("pods", "/etc"),
+        ("cgroups", "/sys/fs/cgroup/9999"), ("cgroups", "/sys/fs/cgroup/kubepods/../x"),
+    ],
+)  # fmt: skip
+def test_what_a_turndown_would_take_away_by_a_line_that_can_not_be_one_is_refused(part: str, line: str) -> None:
+    with pytest.raises(FactProcessError, match=f"of its {part}"):
+        Leftovers().process(edited("leftovers-master", {part: line}))
+
+
+@pytest.mark.parametrize("part", ["active", "docker-root", "listening", "record"])
+def test_a_machines_answer_without_one_of_its_parts_is_refused(part: str) -> None:
+    with pytest.raises(FactProcessError, match="lacks its part"):
+        Platform().process(edited("platform-master", {part: None}))
+
+
 def test_an_archive_of_links_and_devices_is_not_followed() -> None:
     packed = _archive(("./l", tarfile.SYMTYPE, b""), ("./h", tarfile.LNKTYPE, b""), ("./d", tarfile.CHRTYPE, b""))
     sections = {"stat": "777 0:0 5 /l", "ours": "/l", "contents": base64.b64encode(packed).decode()}
