@@ -89,7 +89,7 @@ def removal(function: Callable[P, Commands]) -> PyinfraOperation[P]:
     return _operation(function, lambda host: None)
 
 
-def _operation(function: Callable[P, Commands], changed: Callable[[Host], None]) -> PyinfraOperation[P]:
+def _operation(function: Callable[P, Commands], afterwards: Callable[[Host], None]) -> PyinfraOperation[P]:
     @pyinfra_operation()
     @wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> Commands:
@@ -100,7 +100,7 @@ def _operation(function: Callable[P, Commands], changed: Callable[[Host], None])
                     try:
                         yield marked(command, lock.who if (lock := held(host)) else "")
                     finally:  # pyinfra closes this where the command failed; with --retry it then begins anew
-                        changed(host)
+                        afterwards(host)
                 else:
                     yield command
         except UnreadableError as error:

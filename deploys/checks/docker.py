@@ -68,7 +68,6 @@ def docker_api(node: Node) -> str | None:
     return None
 
 
-#: Key in daemon.json → what is wrong with it. A value is allowed when it is in the second part.
 REFUSED_KEYS: dict[str, tuple[str, tuple[object, ...]]] = {
     "bip": ("docker0 gets its address from flannel", ()),
     "fixed-cidr": ("docker0 gets its subnet from flannel", ()),
@@ -89,13 +88,14 @@ REFUSED_KEYS: dict[str, tuple[str, tuple[object, ...]]] = {
     "selinux-enabled": ("the control plane could then not read its keys", (False,)),
     "exec-root": ("the kubelet expects /var/run/docker", ("/var/run/docker", "/run/docker")),
 }
+"""Key in daemon.json → what is wrong with it. A value is allowed when it is in the second part."""
 
 
-#: Key in daemon.json → what to do where taking it out is not enough.
 _HOW: dict[str, str] = {
     # dockerd's reload leaves a key that is gone as it was (moby, daemon/reload.go)
     "live-restore": "set it to false there and run: systemctl reload docker; after that you may take it out",
 }
+"""Key in daemon.json → what to do where taking it out is not enough."""
 
 
 def daemon_json(node: Node) -> str | None:

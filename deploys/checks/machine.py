@@ -28,12 +28,12 @@ def root(node: Node) -> str | None:
     return None
 
 
-#: What to do about a file of the record that can't be read; both are written anew from elsewhere.
 _MENDED: dict[str, str] = {
     NODE: "which says who this node is, is damaged; remove it, the next run writes it anew from the inventory",
     SUBNET_ENV: "which has the node's subnet, is damaged; remove it, the next run takes the subnet that etcd has "
     "reserved for the node",
 }
+"""What to do about a file of the record that can't be read; both are written anew from elsewhere."""
 
 
 def readable(node: Node) -> str | None:
@@ -158,15 +158,15 @@ def firewall(node: Node) -> str | None:
     return None
 
 
-#: What nodes and pods need of a host: port → protocol.
 _FROM_OTHERS: dict[str, dict[str, str]] = {
     "master": {"2379": "tcp", "6443": "tcp", "10250": "tcp"},
     "worker": {"10250": "tcp"},
 }
+"""What nodes and pods need of a host: port → protocol."""
 
 
-#: Those that pods on the host itself need too: the API, and the kubelet for metrics-server. They come in by docker0.
 _FROM_PODS = ("6443", "10250")
+"""Those that pods on the host itself need too: the API, and the kubelet for metrics-server. They come in by docker0."""
 
 
 def ufw(node: Node) -> str | None:

@@ -10,7 +10,7 @@ from ..operations.files import no_files
 from ..operations.flannel import network_configured, subnet_recorded, subnet_released, subnet_taken
 from ..operations.leftovers import no_chains, no_directories, no_links, no_routes
 from ..operations.wait import wait_for
-from ..record import FLANNEL_RUN, PKI, SUBNET_ENV
+from ..record import FLANNEL_CONTAINER, FLANNEL_RUN, PKI, SUBNET_ENV
 from ..subnets import OVERHEAD
 from ..topology import Node
 from . import bootstrap
@@ -18,13 +18,13 @@ from .etcd import OOM_SCORE
 
 TITLE = "flannel"
 
-NAME = "flannel"
 CERTIFICATE = f"{PKI}/etcd/flannel-client"
 """Its certificate, without ending."""
 INTERFACES = {"vxlan": "flannel.1", "host-gw": None}
 """Backend → the interface by which pods' packets come in from other nodes."""
 READY = (
-    f"started=$({docker('bootstrap')} inspect -f '{{{{if .State.Running}}}}{{{{.State.StartedAt}}}}{{{{end}}}}' {NAME})"
+    f"started=$({docker('bootstrap')} inspect -f '{{{{if .State.Running}}}}{{{{.State.StartedAt}}}}{{{{end}}}}' "
+    f"{FLANNEL_CONTAINER})"
     f' && [ -n "$started" ] && [ -n "$(find {FLANNEL_RUN}/subnet.env -newermt "$started")" ]'
 )
 """flannel writes its file when it has the lease, the link and its rules (main.go): one that is newer than the start of
@@ -71,7 +71,7 @@ def apply(node: Node) -> None:
     runs = container(
         name="Run flannel",
         daemon="bootstrap",
-        container=NAME,
+        container=FLANNEL_CONTAINER,
         spec=spec(node),
         renewed=(f"{CERTIFICATE}.crt",),
     )
@@ -81,8 +81,9 @@ def apply(node: Node) -> None:
         test=f"{READY} && "
         f'[ "$(grep ^FLANNEL_SUBNET {SUBNET_ENV})" = "$(grep ^FLANNEL_SUBNET {FLANNEL_RUN}/subnet.env)" ]',
         limit=wanted.timeout_for_services,
-        evidence=f"grep -H SUBNET {SUBNET_ENV} {FLANNEL_RUN}/subnet.env; {docker('bootstrap')} logs --tail 15 {NAME}",
-        further=f"{docker('bootstrap')} logs {NAME}",
+        evidence=f"grep -H SUBNET {SUBNET_ENV} {FLANNEL_RUN}/subnet.env; "
+        f"{docker('bootstrap')} logs --tail 15 {FLANNEL_CONTAINER}",
+        further=f"{docker('bootstrap')} logs {FLANNEL_CONTAINER}",
         when=[taken, runs],
     )
     others = [link for backend, link in INTERFACES.items() if link and backend != wanted.flannel_backend]
@@ -94,7 +95,7 @@ def remove(node: Node) -> None:
     bootstrap_daemon_started(
         name="Start a bootstrap daemon that is down", restart=node.restart, unit=bootstrap.unit_path(node)
     )
-    no_container(name="Remove flannel", daemon="bootstrap", container=NAME)
+    no_container(name="Remove flannel", daemon="bootstrap", container=FLANNEL_CONTAINER)
     no_links(name="Remove flannel's link", links=[link for link in INTERFACES.values() if link])
     no_routes(name="Remove flannel's routes")
     no_chains(name="Remove flannel's iptables chains", prefixes=("FLANNEL-",))
