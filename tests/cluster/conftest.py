@@ -72,9 +72,10 @@ def docker_choice() -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker and make the report."""
+    """Register the marker, make the report."""
     config.addinivalue_line("markers", "core: belongs to `make test`; the others run in `make test-all`")
-    config.stash[_REPORT] = Report(docker_choice())
+    docker_choice()  # a wrong one is refused at once
+    config.stash[_REPORT] = Report()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -88,13 +89,9 @@ def _module(item: pytest.Item) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Keep how each test ended, its seconds, and what it measured."""
+    """Keep what each test measured, and show how one failed."""
     item.user_properties += [("figure", name) for name in item.config.stash[_REPORT].new_figures()]
     result = yield
-    row = item.config.stash[_REPORT].tests.setdefault(item.nodeid.removeprefix("tests/cluster/"), {"seconds": 0.0})
-    row["seconds"] = round(float(str(row["seconds"])) + result.duration, 1)  # type: ignore[attr-defined]
-    if result.when == "call" or result.outcome != "passed":  # type: ignore[attr-defined]
-        row["outcome"] = result.outcome  # type: ignore[attr-defined]
     if result.failed:  # type: ignore[attr-defined]
         # at once, for these runs are long and may be cut off
         print("\n".join(result.longreprtext.splitlines()[-25:]), file=sys.__stdout__, flush=True)  # type: ignore[attr-defined]
@@ -103,7 +100,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the report."""
-    if session.config.stash[_REPORT].tests:
+    if session.config.stash[_REPORT].figures:
         session.config.stash[_REPORT].write()
 
 

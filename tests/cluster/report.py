@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from tests.lab.paths import CHECKOUT
 
 Figure = Callable[[str, float], None]
 """Keeps a measured number in the report: figure("seconds until the worker is back", 12.3)."""
@@ -18,11 +14,9 @@ Figure = Callable[[str, float], None]
 
 @dataclass
 class Report:
-    """What was measured and how each test ended."""
+    """What was measured."""
 
-    docker: str
     figures: dict[str, float] = field(default_factory=dict)
-    tests: dict[str, dict[str, object]] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
 
     def figure(self, name: str, value: float) -> None:
@@ -38,17 +32,5 @@ class Report:
 
     def write(self) -> None:
         """Write the file that REPORT names."""
-        path = os.environ.get("REPORT")
-        if not path:
-            return
-        commit = subprocess.run(
-            ("git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"), capture_output=True, text=True, check=False
-        )
-        content = {
-            "commit": commit.stdout.strip(),
-            "date": time.strftime("%Y-%m-%d"),
-            "docker": self.docker,
-            "figures": self.figures,
-            "tests": self.tests,
-        }
-        Path(path).write_text(json.dumps(content, indent=1) + "\n")
+        if path := os.environ.get("REPORT"):
+            Path(path).write_text(json.dumps({"figures": self.figures}, indent=1) + "\n")
