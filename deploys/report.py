@@ -131,12 +131,11 @@ def _pairs(subnet: dict[str, str]) -> str:
     return ", ".join(f"{name} {value or 'none'}" for name, value in subnet.items())
 
 
-def refused(host: Host, why: str) -> NodeReport:
-    """What there is to say of a host that is no node as its settings have it."""
-    problem = why.removeprefix(f"{host.name}: ")
-    return NodeReport(
-        host.name, host.name, role_of(host), "", BROKEN, [problem], next_step="change that, then look again"
-    )
+def refused(host: Host, why: DeployError) -> NodeReport:
+    """What there is to say of a host that is no node as its settings have it, or that could not be asked."""
+    step = "" if isinstance(why, UnreadableError) else "change that, then look again"
+    problem = str(why).removeprefix(f"{host.name}: ")
+    return NodeReport(host.name, host.name, role_of(host), "", BROKEN, [problem], next_step=step)
 
 
 def report(node: Node) -> NodeReport:

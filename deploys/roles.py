@@ -40,11 +40,11 @@ from .topology import (
     group,
     node_of,
     refused_hosts,
+    reporting,
     role_of,
     settings_of,
     the_first_master,
     will_bring_up_masters,
-    will_only_report,
 )
 
 _OF_ALL: tuple[type[FactBase[Any]], ...] = (Platform, *preflight.OF_EACH)
@@ -223,12 +223,11 @@ _reports: WeakKeyDictionary[State, list[NodeReport]] = WeakKeyDictionary()
 def status() -> None:
     """Print the state of the cluster; nothing is changed. ``status_format`` is table or json."""
     _begin()
-    will_only_report()
-    will_bring_up_masters()  # the drift is what deploys/cluster.py would change
     mine, unfit = this_host(), refused_hosts()
     reports = _reports.setdefault(mine.state, [])
-    reports.append(refused(mine, unfit[mine]) if mine in unfit else report(_this_node()))
-    nodes = active_nodes()
+    with reporting():
+        reports.append(refused(mine, unfit[mine]) if mine in unfit else report(_this_node()))
+        nodes = active_nodes()
     if len(reports) < len(nodes) + len(unfit):
         return  # the last host to answer prints for all
     order = [host.name for host in (*group("master"), *group("worker"))]

@@ -50,6 +50,11 @@ DOCKER_POOLS = (("172.17.0.0/16", 16), ("172.18.0.0/16", 16), ("172.19.0.0/16", 
 """What Docker takes its networks from, and their prefix lengths (moby daemon/libnetwork/ipamutils)."""
 
 
+HALF = 1
+"""Prefix length of a VPN's two routes to half of all addresses each, which stand for a default route (OpenVPN's
+redirect-gateway def1): no network lies beside both of them, and each other route goes before them."""
+
+
 def bridge_address(
     before: str, networks: Mapping[str, str], routes: Iterable[str], pools: Iterable[tuple[str, int]]
 ) -> tuple[str, str | None]:
@@ -66,7 +71,8 @@ def bridge_address(
     rival = next((name for network, name in taken.items() if network.overlaps(old.network)), None)
     if rival is None:
         return before, None
-    used = [*taken, *(network for route in routes if (network := _network(route)))]
+    beyond = (network for route in routes if (network := _network(route)))
+    used = [*taken, *(network for network in beyond if network.prefixlen > HALF)]
     for base, length in pools:
         pool = _network(base)
         for subnet in pool.subnets(new_prefix=length) if pool and pool.prefixlen <= length <= 30 else ():

@@ -6,7 +6,9 @@ import ipaddress
 import os
 import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -243,8 +245,7 @@ class _Hosts:
 
 
 _runs: weakref.WeakKeyDictionary[State, _Hosts] = weakref.WeakKeyDictionary()
-_reports: weakref.WeakSet[State] = weakref.WeakSet()
-"""Runs that only tell how things are."""
+_reporting: ContextVar[bool] = ContextVar("reporting", default=False)
 _bring_up_masters: weakref.WeakSet[State] = weakref.WeakSet()
 """Runs that bring up masters."""
 _lock = RLock()
@@ -272,25 +273,29 @@ def _hosts_of(run: State) -> _Hosts:
 def active_nodes() -> list[Node]:
     """The nodes of this run, in the inventory's order, masters first; also those that failed since.
 
-    :raises DeployError: one of them is refused, and the run does more than to tell how things are.
+    :raises DeployError: one of them is refused.
     """
-    run: State = this_host().state
-    found = _hosts_of(run)
-    if found.refused and run not in _reports:
+    found = _hosts_of(this_host().state)
+    if found.refused and not _reporting.get():
         raise next(iter(found.refused.values()))
     return found.nodes
 
 
-def will_only_report() -> None:
-    """Note that this run only tells how things are: a host that is refused keeps it from telling of no other."""
-    _reports.add(this_host().state)
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Within it things are only told as they are: a host that is refused keeps no other from being told of, and what
+    an apply would change is what one of all hosts would."""
+    token = _reporting.set(True)
+    try:
+        yield
+    finally:
+        _reporting.reset(token)
 
 
-def refused_hosts() -> dict[Host, str]:
-    """Hosts of this run that answered, and are refused → why."""
+def refused_hosts() -> dict[Host, DeployError]:
+    """Hosts of this run that are refused, but have not failed → why."""
     run: State = this_host().state
-    refused = _hosts_of(run).refused
-    return {host: str(error) for host, error in refused.items() if host not in run.failed_hosts}
+    return {host: error for host, error in _hosts_of(run).refused.items() if host not in run.failed_hosts}
 
 
 def has_the_first_master() -> bool:
@@ -305,7 +310,7 @@ def will_bring_up_masters() -> None:
 
 def brings_up_the_first_master() -> bool:
     """Whether this run brings up the first master, before its workers."""
-    return this_host().state in _bring_up_masters and has_the_first_master()
+    return (_reporting.get() or this_host().state in _bring_up_masters) and has_the_first_master()
 
 
 def refuse_twins(nodes: Sequence[Node]) -> None:

@@ -14,7 +14,7 @@ from ..operations.flannel import recorded, reserved_for_another, subnet_of
 from ..phases import pki
 from ..record import BOOTSTRAP_UNIT, PKI
 from ..settings import Settings
-from ..subnets import NoSubnetLeftError
+from ..subnets import HALF, NoSubnetLeftError
 from ..topology import Node, active_nodes, brings_up_the_first_master
 
 ONE_FOR_ALL = ("k8s_version", "etcd_version", "flannel_version", "flannel_network", "flannel_backend",
@@ -28,10 +28,6 @@ JOINED = {
 }
 """Settings that a node takes over from the cluster that it joins, and why."""
 
-
-HALF = 1
-"""Prefix length of a VPN's two routes to half of all addresses each, which stand for a default route (OpenVPN's
-redirect-gateway def1): no network lies beside both of them, and each other route goes before them."""
 MASTER_PORTS = {2379: "etcd", 2380: "etcd", 2381: "etcd", 6443: "kube-apiserver", 10257: "kube-controller-manager",
                 10259: "kube-scheduler"}  # fmt: skip
 NODE_PORTS = {10250: "the kubelet", 10248: "the kubelet", 10249: "kube-proxy", 10256: "kube-proxy",

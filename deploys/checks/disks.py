@@ -21,7 +21,7 @@ unpacked or built there. Those of another version lie beside them."""
 
 
 def _lacking(node: Node) -> set[str]:
-    """The daemons that have not got the images of the wished version, by the one that each node needs there."""
+    """The daemons that have not got the images of the desired version, by the one that each node needs there."""
     of = {"main": control_plane.component_image(node, "kube-proxy"), "bootstrap": flannel.image(node)}
     daemons = observe(DaemonsFact, node.host)
     return {daemon for daemon, image in of.items() if missing([image], daemons.of(daemon))}

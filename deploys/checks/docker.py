@@ -96,6 +96,11 @@ _HOW: dict[str, str] = {
     "live-restore": "set it to false there and run: systemctl reload docker; after that you may take it out",
 }
 """Key in daemon.json → what to do where taking it out is not enough."""
+_HOW_OF_FLAG: dict[str, str] = {
+    "live-restore": "take it out and restart Docker; that leaves containers with the restart policy unless-stopped "
+    "down: start them again",
+}
+"""The same for flags."""
 
 
 def daemon_json(node: Node) -> str | None:
@@ -131,7 +136,8 @@ def _flags_of_others(node: Node, command: str) -> str | None:
         return f"docker.service's command can't be read: {command}"
     for name, value in _flags((*words[1:], *docker.their_flags(node))):
         if name in REFUSED_KEYS and value not in REFUSED_KEYS[name][1]:
-            return f"docker.service runs dockerd with --{name}={value}, but {REFUSED_KEYS[name][0]}; take it out"
+            how = _HOW_OF_FLAG.get(name, "take it out")
+            return f"docker.service runs dockerd with --{name}={value}, but {REFUSED_KEYS[name][0]}; {how}"
     return None
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from ..facts.platform import TOOLS
 from ..phases import host
 from ..record import NODE, SUBNET_ENV
-from ..topology import Node, active_nodes
+from ..topology import Node, active_nodes, settings_of
 
 MEMORY_KIB = {"master": 1_700_000, "worker": 700_000}
 """kubeadm asks 1700 MB of a control plane; less than 700 MB does not hold two daemons and a kubelet."""
@@ -165,10 +165,6 @@ _FROM_OTHERS: dict[str, dict[str, str]] = {
 """What nodes and pods need of a host: port → protocol."""
 
 
-_FROM_PODS = ("6443", "10250")
-"""Those that pods on the host itself need too: the API, and the kubelet for metrics-server. They come in by docker0."""
-
-
 def ufw(node: Node) -> str | None:
     """ufw lets other nodes and pods in."""
     policy, *rules = node.found.ufw or ("policy ACCEPT",)
@@ -201,12 +197,17 @@ def _beside(node: Node) -> list[ipaddress.IPv4Network]:
 def _is_open(node: Node, rules: list[str], port: str, protocol: str) -> bool:
     """Whether all who need that port come in; where no other node is known, anybody."""
     callers = [(node.interface.name, other) for other in _others(node) or (None,)]
-    if port in _FROM_PODS:
+    if port in _from_pods(node):
         callers.append(("docker0", ipaddress.IPv4Network(node.settings.flannel_network)))
     options = [dict(pairwise(rule.split())) for rule in rules]
     here = ipaddress.IPv4Network(node.address)
     fit = [o for o in options if _is_for(o, port, protocol) and _covers(o.get("-d"), here)]
     return all(any(_is_by(o, by) and _covers(o.get("-s"), source) for o in fit) for by, source in callers)
+
+
+def _from_pods(node: Node) -> tuple[str, ...]:
+    """Ports that pods on the host itself need too, which come in by docker0: the API's, and metrics-server's."""
+    return ("6443", *(["10250"] if "metrics-server" in settings_of(node.first_master).addons else []))
 
 
 def _is_by(options: dict[str, str], interface: str) -> bool:

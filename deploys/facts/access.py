@@ -64,10 +64,12 @@ AS_KNOWN = "as known"
 _SCRIPT = rf"""
 {INSIDE}
 whole() {{ a=$(inside "$@" 2>/dev/null); [ -z "$a" ] || printf '%s\n' "$a"; }}
-status=$(inside auth status 2>/dev/null); known=$(inside get --print-value-only {KNOWN} 2>/dev/null)
+status=$(inside auth status 2>/dev/null)
 echo "== authentication"; echo "$status"
+known=; [ -z "$status" ] || known=$(inside get --print-value-only {KNOWN} 2>/dev/null)
 echo "== users"
-if [ "$known" = "${{status##*AuthRevision: }} {MARK}" ]; then echo {AS_KNOWN}
+if [ -z "$status" ]; then :
+elif [ "$known" = "${{status##*AuthRevision: }} {MARK}" ]; then echo {AS_KNOWN}
 else for user in {" ".join(USERS)}; do whole user get $user & done; whole role get {FLANNEL}; wait; fi
 {END}
 """

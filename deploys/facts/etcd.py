@@ -75,8 +75,8 @@ class Subnets:
             return ""
 
 
-# All keys from flannel's to the last reservation (0 comes after /): nobody has any in between, and two questions would
-# start etcdctl twice.
+# All keys from flannel's to the last reservation (0 comes after /): in between there is one of ours, and two questions
+# would start etcdctl twice.
 _SCRIPT = f"""
 {INSIDE}
 echo "== keys"; inside get -w json {FLANNEL_PREFIX}/ {RESERVATIONS}0 2>/dev/null

@@ -86,9 +86,8 @@ def _contents(lines: list[str]) -> dict[str, str]:
     if not lines:
         return {}
     try:
-        packed = gzip.decompress(
-            base64.b64decode("".join(lines))
-        )  # all of it: its checksum tells of a line that is lost
+        # all of it: its checksum tells of a line that is lost
+        packed = gzip.decompress(base64.b64decode("".join(lines)))
         with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as archive:
             found = {}
             for member in archive:

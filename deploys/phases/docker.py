@@ -86,6 +86,8 @@ def flags(node: Node) -> tuple[str, ...]:
 
 def told_twice(node: Node) -> list[str]:
     """Keys of daemon.json that came after our drop-in, which still has their flags: dockerd does not start so."""
+    if not _has_drop_in(node):
+        return []
     words = (command_of(node.found.docker_unit, ()) or "").split()
     return [key for key, ours in GIVEN_WAY.items() if key in (node.found.daemon_json or {}) and ours[0] in words]
 
@@ -177,11 +179,14 @@ def their_flags(node: Node) -> tuple[str, ...]:
     return words[:ours] if runs_ours(node) or _was_ours(node) else words
 
 
+def _has_drop_in(node: Node) -> bool:
+    return f"# {drop_in_path(node)}" in node.found.docker_unit
+
+
 def _was_ours(node: Node) -> bool:
     """Whether it may run with flags of ours though the record does not tell: it was removed, or a turndown broke off
     while Docker took docker0's old address."""
-    there = f"# {drop_in_path(node)}" in node.found.docker_unit
-    return there or f"--bip={observe(DaemonsFact, node.host).docker0_before}" in node.found.docker_flags
+    return _has_drop_in(node) or f"--bip={observe(DaemonsFact, node.host).docker0_before}" in node.found.docker_flags
 
 
 def apply(node: Node) -> None:

@@ -16,9 +16,6 @@ from tests.lab.hosts import Host
 Listing = Mapping[str, tuple[str, ...]]
 """Section → its lines."""
 
-ONE_KERNEL = (r"^sysctls: .(kernel|vm)/",)
-"""The lab's hosts share what no namespace has of its own: another host's kubelet sets it."""
-
 _SCRIPT = r"""
 part() { echo "== $1"; }
 part files

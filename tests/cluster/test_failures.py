@@ -93,7 +93,7 @@ def test_a_disk_of_etcd_that_fills_up_meanwhile(spare: Host, alone: Product) -> 
 def test_a_port_that_is_taken_meanwhile(spare: Host, alone: Product) -> None:
     spare.run(f"{BOOTSTRAP} rm -f etcd", check=False)
     with _squatter(spare, 2379):
-        _fails(alone, "address already in use", "to look further: ")
+        _fails(alone, "address already in use", "to look further: ", f"waited {LIMIT} s for etcd")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_image_that_does_not_exist(setting: str, image: str, alone: Product) 
 def test_a_component_that_refuses_its_flags(alone: Product) -> None:
     # a kubelet that just started needs its time until the first static pod
     data = {"apiserver_extra_args": {"no-such-flag": "1"}, "timeout_for_services": 3 * LIMIT}
-    _fails(alone, "unknown flag: --no-such-flag", data=data)
+    _fails(alone, "unknown flag: --no-such-flag", f"waited {3 * LIMIT} s for ", data=data)
 
 
 def test_once_the_causes_are_gone_it_finishes_with_a_node_image_built_on_the_host(

@@ -1,5 +1,5 @@
-"""A worker leaves, whatever is broken: a drain that nobody allows, half an install, a Docker that is down, a master
-that is gone. Nothing of ours stays on it."""
+"""A host leaves, whatever is broken: a drain that nobody allows, half an install, a Docker that is down, a master that
+is gone. Nothing of ours stays on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.lab.hosts import Host
 
 from . import listing, neighbours
 from .cluster import Cluster, web
-from .listing import ONE_KERNEL, Listing
+from .listing import Listing
 from .product import PURGE, Data, Product, Run, assert_empty
 from .report import Figure
 from .waiting import until
@@ -98,7 +98,7 @@ def test_half_a_master_is_taken_away_whole(spare: Host, alone: Product, product:
         _killed_at(operation, alone.argv("master", "-y"), alone)
         assert spare.run("ls /var/lib/docker-multinode/node.json", check=False).returncode == 0
         alone.apply("turndown", data=PURGE).check()
-        listing.assert_same(before, listing.take(spare), ONE_KERNEL)
+        listing.assert_same(before, listing.take(spare))
         assert_empty(alone.plan("turndown", data=PURGE))
 
 

@@ -12,7 +12,6 @@ from tests.lab.hosts import Host
 
 from . import listing
 from .cluster import BOOTSTRAP, BUSYBOX, docker0
-from .listing import ONE_KERNEL
 from .product import PURGE, Product, assert_empty
 
 RESTART = "systemctl reset-failed docker; systemctl restart docker"
@@ -85,7 +84,7 @@ def test_another_kubernetes_is_refused_and_a_turndown_leaves_all_of_it(spare: Ho
         run = alone.apply("turndown", data=data).check()
         assert f"{spare.name}] No record of docker-multinode is here: nothing is changed" in run.text
     after = listing.take(spare)
-    listing.assert_same(before, after, ONE_KERNEL)
+    listing.assert_same(before, after)
     assert listing.identity(after) == listing.identity(before)
     assert spare.run("systemctl is-active docker-bootstrap; systemctl is-enabled docker-bootstrap").stdout.split() == [
         "active",
@@ -101,7 +100,7 @@ def test_a_container_with_the_name_of_ours_is_refused(spare: Host, alone: Produc
     assert refused.code != 0
     assert "docker rename kubelet" in refused.text
     after = listing.take(spare)
-    listing.assert_same(before, after, ONE_KERNEL)
+    listing.assert_same(before, after)
     assert listing.identity(after) == listing.identity(before)
     spare.run("docker rename kubelet mine")
 
@@ -152,7 +151,6 @@ def test_what_came_since_and_what_was_there_before_outlive_a_turndown_with_both_
     assert spare.run("pgrep -x etcd").stdout, "it goes on without its daemon"
     alone.apply("turndown", data=PURGE).check()
     own = (
-        *ONE_KERNEL,
         "shop_default",
         "late",
         image,

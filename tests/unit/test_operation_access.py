@@ -84,6 +84,8 @@ def test_what_has_not_changed_since_it_was_set_is_not_asked_for_again(tmp_path: 
     assert asked()[1] == 7
     (tmp_path / "etcdctl.known").write_text("14 of another version\n")
     assert asked()[1] == 7
+    (tmp_path / "etcdctl.status").write_text("")
+    assert asked() == (replace(NOBODY, answers=False), 1), "each question to a silent etcd waits for ten seconds"
 
 
 def test_where_all_is_as_it_should_be_nothing_is_done() -> None:

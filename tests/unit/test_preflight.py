@@ -55,6 +55,7 @@ def test_a_healthy_host_passes(check: Check, sample: str) -> None:
 
 DNS_OF_DATA = base64.b64encode(b'{"dns_server_ip": "10.96.0.10"}').decode()
 RECORD = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24"
+DROP_IN = "# /etc/systemd/system/docker.service.d/zz-docker-multinode.conf"
 OURS = "-H\nfd://\n--bip=10.1.1.1/24"
 """What the main Docker runs with on the pod network."""
 
@@ -73,7 +74,7 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         {},
         {
             "docker_version": "",
-            "docker_unit": "# /x\nExecStart=/d --log-opt=max-size=10m",
+            "docker_unit": f"{DROP_IN}\nExecStart=/d --log-opt=max-size=10m",
             "daemon_json": {"log-opts": {"max-size": "1m"}, "userland-proxy": False},
         },
         "daemon.json sets log-opts, as does our drop-in by a flag; take it out and run: systemctl restart docker.",
@@ -83,7 +84,17 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         {},
         {
             "docker_version": "",
-            "docker_unit": "# /x\nExecStart=/d --log-driver=json-file",
+            "docker_unit": f"{DROP_IN}\nExecStart=/d --log-driver=json-file",
+            "daemon_json": {"log-opts": {}},
+        },
+        "systemctl status docker",
+    ),
+    (
+        "docker_runs",
+        {},
+        {
+            "docker_version": "",
+            "docker_unit": "# /usr/lib/systemd/system/docker.service\nExecStart=/d --log-opt=max-size=10m",
             "daemon_json": {"log-opts": {}},
         },
         "systemctl status docker",
@@ -291,12 +302,12 @@ def test_a_check_lets_through_what_works(name: str, data: dict[str, Any], told: 
     assert problem(BY_NAME[name], data, **told) is None
 
 
-def of_ufw(*rules: str, prefix: int = 24, worker: str = "10.0.0.12") -> str | None:
+def of_ufw(*rules: str, prefix: int = 24, worker: str = "10.0.0.12", **data: Any) -> str | None:
     """What the check says of a master beside a worker, where ufw has these rules."""
     address = {"addresses": f"24: eth0    inet 10.0.0.11/{prefix} scope global eth0"}
     told = "\n".join(("policy DROP", *(f"-A ufw-user-input {rule} -j ACCEPT" for rule in rules)))
     platforms = {"m1": machines.found("m1", "10.0.0.11", ufw=told, **address), "w1": machines.found("w1", worker)}
-    world = World(workers=["w1"], platforms=platforms)
+    world = World(workers=["w1"], platforms=platforms, data=data)
     with world.on():
         return machine.ufw(world.node())
 
@@ -329,6 +340,12 @@ def test_ufw_is_open_for_those_who_come_in_by_the_interface_and_from_the_address
     said = of_ufw(*rules)
     assert (said is None) is (shut is None)
     assert not shut or f"in on {shut}; run there: ufw allow from 10.0.0.0/24 && ufw allow from 10.1.0.0/16" in str(said)
+
+
+def test_a_ufw_need_not_let_pods_ask_the_kubelet_where_there_is_no_metrics_server() -> None:
+    open_to_nodes = ("-s 10.0.0.0/24", f"{PODS} -p tcp --dport 6443")
+    assert "in on 10250/tcp;" in str(of_ufw(*open_to_nodes))
+    assert of_ufw(*open_to_nodes, addons="coredns") is None
 
 
 def test_the_advice_on_ufw_names_nodes_that_are_not_in_the_hosts_own_network() -> None:
@@ -377,6 +394,8 @@ def test_each_key_of_daemon_json_is_refused_or_allowed_by_its_value(key: str) ->
 def test_live_restore_is_switched_off_before_docker_is_restarted() -> None:
     said = str(problem(docker.daemon_json, daemon_json={"live-restore": True}))
     assert said.endswith("set it to false there and run: systemctl reload docker; after that you may take it out")
+    said = str(problem(docker.docker_unit, docker_flags="-H\nfd://\n--live-restore"))
+    assert said.endswith("leaves containers with the restart policy unless-stopped down: start them again")
 
 
 def test_daemon_json_may_say_anything_else() -> None:

@@ -67,6 +67,7 @@ def test_docker0_gets_its_old_address_unless_a_network_has_it_and_then_the_first
     assert bridge_address(old, {}, ["172.17.0.0/16"], DOCKER_POOLS) == (old, None)
     assert bridge_address(old, {"172.17.4.0/24": "a"}, [], DOCKER_POOLS) == ("172.18.0.1/16", "a")
     every = {"172.16.0.0/12": "a", "192.168.0.0/20": "b"}
+    assert bridge_address(old, {"172.17.0.0/16": "a"}, ["0.0.0.0/1", "128.0.0.0/1"], DOCKER_POOLS)[0] == "172.18.0.1/16"
     assert bridge_address(old, every, ["192.168.17.0/24", "unreachable"], DOCKER_POOLS) == ("192.168.32.1/20", "a")
 
 
