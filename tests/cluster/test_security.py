@@ -264,7 +264,7 @@ def test_no_key_stays_on_the_control_machine(cluster: Cluster, loud_run: Run) ->
     others = f"-name .git -o -path {CACHE}"  # the lab's hosts have their disks in its cache
     # what changed since shortly before that run
     files = f"find {places} -xdev \\( {others} \\) -prune -o -type f -size -4096k -mmin -10 -print0 2>/dev/null"
-    command = f"cat > /dev/shm/pieces; {files} | xargs -0 -r grep -lFf /dev/shm/pieces; rm /dev/shm/pieces"
+    command = f"p=$(mktemp -p /dev/shm); cat > $p; {files} | xargs -0 -r grep -lFf $p; rm $p"
     planted = cluster.product.inventory.parent / "planted"  # a search that works finds that one
     planted.write_text(pieces[-1])
     try:
