@@ -47,6 +47,7 @@ class NodeReport:
     drift: list[dict[str, Any]] = field(default_factory=list)
     """What an apply would change: operation and the lines of its plan."""
     kubernetes: str = ""
+    """Version of its kubelet."""
     docker: str = ""
     bootstrap_daemon: str = ""
     main_daemon: str = ""
@@ -127,6 +128,12 @@ def _node_problems(node: Node) -> list[str]:
     return [*problems, *(f"the node has {pressure}: the kubelet evicts its pods" for pressure in have.pressures)]
 
 
+def _version(node: Node) -> str:
+    """Of its kubelet, as the API knows it; else what the last run was to bring."""
+    known = (observe(ClusterNodes, node.first_master) or {}).get(node.name)
+    return known.version if known and known.version else str(node.found.record.get("kubernetes", ""))
+
+
 def _pairs(subnet: dict[str, str]) -> str:
     return ", ".join(f"{name} {value or 'none'}" for name, value in subnet.items())
 
@@ -168,7 +175,7 @@ def report(node: Node) -> NodeReport:
         state=BROKEN if problems else DRIFTED if drift else HEALTHY,
         problems=problems,
         drift=[{"operation": d.name, "plan": list(d.lines)} for d in drift],
-        kubernetes=str(node.found.record.get("kubernetes", "")),
+        kubernetes=_version(node),
         docker=node.found.docker_version,
         bootstrap_daemon=_daemon(daemons, "bootstrap"),
         main_daemon=_daemon(daemons, "main"),

@@ -29,7 +29,7 @@ KINDS = ("deployments,services,configmaps,serviceaccounts,roles,rolebindings,clu
 
 _NODES = (
     '{range .items[*]}{.metadata.name}{"|"}{.status.nodeInfo.machineID}{"|"}'
-    '{.status.addresses[?(@.type=="InternalIP")].address}{"|"}'
+    '{.status.addresses[?(@.type=="InternalIP")].address}{"|"}{.status.nodeInfo.kubeletVersion}{"|"}'
     '{range .status.conditions[?(@.status=="True")]}{.type}{" "}{end}{"|"}{.metadata.labels}{"\\n"}{end}'
 )
 _PODS = (
@@ -50,6 +50,8 @@ class NodeState:
     machine_id: str = ""
     """Of the machine that the kubelet ran on when it last told."""
     address: str = ""
+    version: str = ""
+    """Of its kubelet, like v1.37.2."""
     pressures: tuple[str, ...] = ()
     """Conditions like DiskPressure, under which the kubelet evicts pods."""
     labels: frozenset[str] = frozenset()
@@ -88,14 +90,14 @@ class ClusterNodes(Bundle["dict[str, NodeState] | None"]):
 
     @override
     def read(self, sections: Sections) -> dict[str, NodeState] | None:
-        rows = _lines(sections, "nodes", re.compile(r"([a-z0-9.-]+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)"))
+        rows = _lines(sections, "nodes", re.compile(r"([a-z0-9.-]+)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)"))
         return None if rows is None else {row[1]: _node(*row.groups()[1:]) for row in rows}
 
 
-def _node(machine_id: str, address: str, conditions: str, labels: str) -> NodeState:
+def _node(machine_id: str, address: str, version: str, conditions: str, labels: str) -> NodeState:
     true = conditions.split()
     pressures = tuple(c for c in true if c.endswith("Pressure"))
-    return NodeState("Ready" in true, machine_id, address, pressures, _labels(labels))
+    return NodeState("Ready" in true, machine_id, address, version, pressures, _labels(labels))
 
 
 _REFUSED = re.compile(

@@ -13,6 +13,8 @@ from .cluster import Cluster
 from .product import Data, Product, assert_empty
 from .waiting import until
 
+VERSION = "jsonpath={.status.nodeInfo.kubeletVersion}"
+
 
 def _begun(cluster: Cluster, words: str, data: Data | None = None) -> subprocess.Popen[str]:
     """An apply that has printed these words."""
@@ -48,6 +50,7 @@ def test_a_cluster_that_is_as_it_should_be_is_healthy(cluster: Cluster, whole: P
     ]
     for node in found["nodes"]:
         assert node["drift"] == []
+        assert node["kubernetes"] == cluster.kubectl("get", "node", node["node"], "-o", VERSION)
         assert node["certificate_days"] > 300
         assert len(set(node["subnet"].values())) == 1
         assert node["problems"] == []

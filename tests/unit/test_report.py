@@ -102,6 +102,7 @@ def test_what_a_node_is_made_of_is_told() -> None:
     found = told()
     assert (found.kubernetes, found.docker) == ("v1.37.2", "26.1.5+dfsg1")
     assert (found.bootstrap_daemon, found.main_daemon) == ("running", "running")
+    assert told(nodes={"m1": NodeState(True, version="v1.37.1")}).kubernetes == "v1.37.1", "what runs, not what should"
     assert set(found.subnet.values()) == {"10.1.1.1/24"}
     assert found.certificate_days == 99
 
