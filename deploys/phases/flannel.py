@@ -20,6 +20,8 @@ TITLE = "flannel"
 
 CERTIFICATE = f"{PKI}/etcd/flannel-client"
 """Its certificate, without ending."""
+MASQUERADING = "FLANNEL-POSTRTG"
+"""Its chain for that (pkg/trafficmngr/iptables)."""
 INTERFACES = {"vxlan": "flannel.1", "host-gw": None}
 """Backend → the interface by which pods' packets come in from other nodes."""
 READY = (
@@ -88,6 +90,8 @@ def apply(node: Node) -> None:
     )
     others = [link for backend, link in INTERFACES.items() if link and backend != wanted.flannel_backend]
     no_links(name="Remove another backend's link", links=others)
+    if not wanted.flannel_ipmasq:  # one that starts without it leaves the chain of the one before
+        no_chains(name="Remove flannel's masquerading", prefixes=(MASQUERADING,))
 
 
 def remove(node: Node) -> None:

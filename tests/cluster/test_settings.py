@@ -74,6 +74,16 @@ def test_the_image_of_flannel(cluster: Cluster, set_back: None) -> None:
     assert change.restarted == {host.name: {"flannel"} for host in cluster.hosts}
 
 
+def test_who_masquerades(cluster: Cluster, set_back: None) -> None:
+    """Docker instead of flannel: what leaves the pod network would else be rewritten by both until the next boot."""
+    change = _change(cluster, {"flannel_ipmasq": False})
+    assert all("docker dockerd" in change.restarted[host.name] for host in cluster.hosts)
+    for host in cluster.hosts:
+        rules = host.run("iptables-save -t nat").stdout
+        assert "FLANNEL-" not in rules
+        assert "! -o docker0 -j MASQUERADE" in rules
+
+
 def test_the_dns_domain(cluster: Cluster, set_back: None) -> None:
     change = _change(cluster, {"dns_domain": "example.internal"})
     assert change.plan.moved

@@ -69,6 +69,12 @@ def test_another_backend_leaves_no_link_behind() -> None:
     assert called(flannel, here)[-1] == ("no_links", {"links": ["flannel.1"]})
 
 
+def test_flannels_masquerading_goes_where_docker_is_to_do_it() -> None:
+    here = World(data={"flannel_ipmasq": False})
+    assert called(flannel, here)[-1] == ("no_chains", {"prefixes": ("FLANNEL-POSTRTG",)})
+    assert "no_chains" not in dict(called(flannel, World()))
+
+
 def test_the_subnet_is_given_back_with_purge_data_only() -> None:
     kept = [name for name, _ in called(flannel, World(), removal=True)]
     assert kept == [
