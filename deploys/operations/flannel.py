@@ -15,6 +15,7 @@ from ..facts.daemons import DaemonsFact
 from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, LEASES, RESERVATIONS, EtcdSubnets, Subnets, subnet_key
 from ..facts.files import HostFiles
 from ..facts.kubernetes import ClusterNodes
+from ..facts.platform import Platform
 from ..facts.sections import variables
 from ..observe import ask, forget, observe, this_host
 from ..operation import Commands, operation
@@ -148,6 +149,23 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
         yield write([want])
     if not reserve and not differs(have, want):
         host.noop(f"the node has {subnet}")
+
+
+@operation
+def link_sized(link: str, mtu: int) -> Commands:
+    """
+    Ensure that flannel's link carries packets of the pod network's size: flannel keeps a link that it finds as it is
+    (pkg/backend/vxlan/device.go, vxlanLinksIncompat), also where the node's interface has got another size since.
+
+    + link: its name
+    + mtu: bytes
+    """
+    found = observe(Platform).interface(link)
+    if found is None or found.mtu == mtu:
+        host.noop(f"{link} has the packet size of the pod network")
+        return
+    say(f"Will give {link} the packet size of the pod network, {mtu} instead of {found.mtu}")
+    yield StringCommand(f"ip link set dev {link} mtu {mtu}")
 
 
 @operation

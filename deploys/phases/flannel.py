@@ -7,7 +7,7 @@ import json
 from ..operations.containers import Spec, container, docker, no_container
 from ..operations.daemons import bootstrap_daemon_started
 from ..operations.files import no_files
-from ..operations.flannel import network_configured, subnet_recorded, subnet_released, subnet_taken
+from ..operations.flannel import link_sized, network_configured, subnet_recorded, subnet_released, subnet_taken
 from ..operations.leftovers import no_chains, no_directories, no_links, no_routes
 from ..operations.wait import wait_for
 from ..record import FLANNEL_CONTAINER, FLANNEL_RUN, PKI, SUBNET_ENV
@@ -88,6 +88,8 @@ def apply(node: Node) -> None:
         further=f"{docker('bootstrap')} logs {FLANNEL_CONTAINER}",
         when=[taken, runs],
     )
+    if link := INTERFACES[wanted.flannel_backend]:
+        link_sized(name="Let flannel's link carry packets of the pod network's size", link=link, mtu=mtu(node))
     others = [link for backend, link in INTERFACES.items() if link and backend != wanted.flannel_backend]
     no_links(name="Remove another backend's link", links=others)
     if not wanted.flannel_ipmasq:  # one that starts without it leaves the chain of the one before

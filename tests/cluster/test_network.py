@@ -200,6 +200,19 @@ def test_another_address_of_the_master(cluster: Cluster, set_back: None) -> None
         master.run(f"ip addr del {address}/24 dev {device}")
 
 
+def test_another_packet_size(cluster: Cluster, set_back: None) -> None:
+    worker = cluster.workers[0]
+    worker.run("ip link set eth0 mtu 1400")
+    try:
+        cluster.product.apply().check()
+        cluster.wait_works()
+        assert_empty(cluster.product.plan())
+        for link in ("docker0", "flannel.1"):
+            assert worker.run(f"cat /sys/class/net/{link}/mtu").stdout.strip() == "1350"
+    finally:
+        worker.run("ip link set eth0 mtu 1500")
+
+
 def test_another_backend_of_flannel(cluster: Cluster, set_back: None, figure: Figure) -> None:
     """vxlan to host-gw and back; Docker 28 takes vxlan only, so this runs on 26 alone."""
     if cluster.master.docker != "26" or cluster.workers[0].docker != "26":

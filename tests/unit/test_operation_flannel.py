@@ -12,7 +12,14 @@ from deploys.facts.etcd import ETCDCTL, EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.kubernetes import ClusterNodes, NodeState
 from deploys.operations.files import File
-from deploys.operations.flannel import network_configured, recorded, subnet_recorded, subnet_released, subnet_taken
+from deploys.operations.flannel import (
+    link_sized,
+    network_configured,
+    recorded,
+    subnet_recorded,
+    subnet_released,
+    subnet_taken,
+)
 from deploys.record import SUBNET_ENV
 
 from . import machines
@@ -42,6 +49,26 @@ def world(
                        subnet_env={"FLANNEL_SUBNET": at_run_time} if at_run_time else {})  # fmt: skip
     found = daemons(bootstrap={} if flannel else {"containers": {}})
     return World(workers=["w1"], facts={EtcdSubnets: known, HostFiles: files, DaemonsFact: found, ClusterNodes: nodes})
+
+
+def sized(mtu: int | None) -> World:
+    """A host whose flannel.1 has this packet size."""
+    link = {"addresses": "3: eth0    inet 10.0.0.11/24 scope global eth0"}
+    if mtu:
+        link["addresses"] += "\n9: flannel.1    inet 10.1.1.0/32 scope global flannel.1"
+        link["links"] = f"3: eth0: <UP> mtu 1500 state UP\n9: flannel.1: <UP> mtu {mtu} state UNKNOWN"
+    return World(platforms={"m1": machines.found("m1", "10.0.0.11", **link)})
+
+
+def test_a_link_that_flannel_kept_gets_the_packet_size_of_the_pod_network() -> None:
+    here = sized(1450)
+    assert here.run(link_sized, link="flannel.1", mtu=1350) == [Shell("ip link set dev flannel.1 mtu 1350")]
+    assert "1350 instead of 1450" in here.says(link_sized, link="flannel.1", mtu=1350)
+
+
+@pytest.mark.parametrize("mtu", [1350, None], ids=["fits", "is not there yet"])
+def test_a_link_that_fits_or_is_not_there_is_left_alone(mtu: int | None) -> None:
+    assert sized(mtu).run(link_sized, link="flannel.1", mtu=1350) == []
 
 
 def test_flannels_network_is_configured_once_whatever_the_order_of_its_fields() -> None:

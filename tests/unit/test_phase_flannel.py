@@ -55,18 +55,20 @@ def test_the_network_is_configured_by_the_first_master_before_any_subnet_is_take
 
 
 def test_flannel_runs_on_the_recorded_subnet_and_is_waited_for_where_either_is_new() -> None:
-    recorded, taken, runs, wait, links = called(flannel, World(workers=["w1"]), "w1")
+    recorded, taken, runs, wait, size, links = called(flannel, World(workers=["w1"]), "w1")
     assert (recorded[0], recorded[1]["node"].name, recorded[1]["mtu"]) == ("subnet_recorded", "w1", 1450)
     assert taken[0] == "subnet_taken"
     assert (runs[0], runs[1]["daemon"], runs[1]["container"]) == ("container", "bootstrap", "flannel")
     assert runs[1]["renewed"] == ("/etc/kubernetes/pki/etcd/flannel-client.crt",)
     assert (wait[0], wait[1]["when"], wait[1]["limit"]) == ("wait_for", ["subnet_taken", "container"], 180)
+    assert size == ("link_sized", {"link": "flannel.1", "mtu": 1450})
     assert links == ("no_links", {"links": []})
 
 
 def test_another_backend_leaves_no_link_behind() -> None:
     here = World(data={"flannel_backend": "host-gw"})
     assert called(flannel, here)[-1] == ("no_links", {"links": ["flannel.1"]})
+    assert "link_sized" not in dict(called(flannel, here)), "it has none of its own"
 
 
 def test_flannels_masquerading_goes_where_docker_is_to_do_it() -> None:
