@@ -11,7 +11,7 @@ import pytest
 from tests.lab.hosts import Host
 
 from . import listing, neighbours
-from .cluster import Cluster, web
+from .cluster import BUSYBOX, Cluster, web
 from .listing import Listing
 from .product import PURGE, Data, Product, Run, assert_empty
 from .report import Figure
@@ -93,6 +93,7 @@ def test_half_an_install_is_taken_away_whole(operation: str, cluster: Cluster, b
 @pytest.mark.promise("turndown-half-installed")
 def test_half_a_master_is_taken_away_whole(spare: Host, alone: Product, product: Product) -> None:
     alone.data.update(product.data)
+    spare.run(f"docker run --rm {BUSYBOX} true")  # containerd keeps a namespace of Docker's once a container ran
     before = listing.take(spare)
     for operation in ("Run etcd", "Wait for kube-apiserver", "Apply addons"):
         _killed_at(operation, alone.argv("master", "-y"), alone)
