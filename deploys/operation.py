@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
@@ -22,6 +22,7 @@ from .busy import marked
 from .lock import held
 from .observe import UnreadableError, forget, this_host
 from .plan import fail, overheard
+from .scope import bound
 
 P = ParamSpec("P")
 
@@ -59,15 +60,9 @@ class Foreseen:
 _foreseen: ContextVar[list[Foreseen] | None] = ContextVar("foreseen", default=None)
 
 
-@contextmanager
-def foreseeing() -> Iterator[list[Foreseen]]:
+def foreseeing() -> AbstractContextManager[list[Foreseen]]:
     """Within it, operations of ours only say what they would change; nothing is added to the run."""
-    found: list[Foreseen] = []
-    token = _foreseen.set(found)
-    try:
-        yield found
-    finally:
-        _foreseen.reset(token)
+    return bound(_foreseen, [])
 
 
 def _foresee(function: Callable[..., Commands], *args: Any, name: str, **kwargs: Any) -> Foreseen:

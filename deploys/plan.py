@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 
 from pyinfra import host as current_host
@@ -12,6 +12,8 @@ from pyinfra import logger, state
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
+
+from .scope import bound
 
 
 def shown() -> bool:
@@ -22,15 +24,9 @@ def shown() -> bool:
 _overheard: ContextVar[list[str] | None] = ContextVar("overheard", default=None)
 
 
-@contextmanager
-def overheard() -> Iterator[list[str]]:
+def overheard() -> AbstractContextManager[list[str]]:
     """Within it, what operations would print is collected instead."""
-    lines: list[str] = []
-    token = _overheard.set(lines)
-    try:
-        yield lines
-    finally:
-        _overheard.reset(token)
+    return bound(_overheard, [])
 
 
 def say(title: str, *lines: str) -> None:

@@ -84,6 +84,11 @@ def known_versions() -> str:
     return ", ".join(f"v{r.minor}.{r.patches[0]} to v{r.minor}.{r.patches[-1]}" for r in RELEASES)
 
 
+def minor_of(version: str) -> str:
+    """v1.37.2 → v1.37."""
+    return version.rsplit(".", 1)[0]
+
+
 def find(version: str) -> Release | None:
     """The release of a version like ``v1.37.2``; None where the catalogue has none."""
     wanted = Version(version)

@@ -18,6 +18,7 @@ from .operations.images import pulled
 from .operations.restore import authorities_restored, backup_sent, etcd_restored, flannel_restarted
 from .phases import bootstrap, control_plane, etcd, host, pki, preflight
 from .record import BACKUPS, KUBELET_CONTAINER, SUBNET_ENV
+from .releases import minor_of
 from .topology import Node
 
 TITLE = "restore"
@@ -76,8 +77,8 @@ def _why_not(target: Node, backup: Backup) -> str | None:
     ):
         if about.get(key, mine if key in host.OF_DATA else None) != mine:  # older archives do not say all
             return f"is of a cluster whose master has the {key} {_word(about.get(key))}, here it is {mine}; {mend}"
-    minor, mine = str(about.get("kubernetes")).rsplit(".", 1)[0], target.settings.k8s_version
-    if minor != mine.rsplit(".", 1)[0]:
+    minor, mine = minor_of(str(about.get("kubernetes"))), target.settings.k8s_version
+    if minor != minor_of(mine):
         theirs = _word(about.get("kubernetes"))
         return f"is of Kubernetes {theirs}, this is {mine}; set k8s_version to a {_word(minor)} version"
     for path in (f"{authority}.crt" for authority in pki.AUTHORITIES):

@@ -50,7 +50,7 @@ DOCKER_POOLS = (("172.17.0.0/16", 16), ("172.18.0.0/16", 16), ("172.19.0.0/16", 
 """What Docker takes its networks from, and their prefix lengths (moby daemon/libnetwork/ipamutils)."""
 
 
-HALF = 1
+_HALF = 1
 """Prefix length of a VPN's two routes to half of all addresses each, which stand for a default route (OpenVPN's
 redirect-gateway def1): no network lies beside both of them, and each other route goes before them."""
 
@@ -71,14 +71,19 @@ def bridge_address(
     rival = next((name for network, name in taken.items() if network.overlaps(old.network)), None)
     if rival is None:
         return before, None
-    beyond = (network for route in routes if (network := _network(route)))
-    used = [*taken, *(network for network in beyond if network.prefixlen > HALF)]
+    used = [*taken, *filter(None, map(destination, routes))]
     for base, length in pools:
         pool = _network(base)
         for subnet in pool.subnets(new_prefix=length) if pool and pool.prefixlen <= length <= 30 else ():
             if not any(subnet.overlaps(other) for other in used):
                 return gateway(str(subnet)), rival
     return before, rival
+
+
+def destination(route: str) -> ipaddress.IPv4Network | None:
+    """The network that a route leads to; None where it stands for the default route, or is none of IPv4."""
+    network = _network(route)
+    return network if network and network.prefixlen > _HALF else None
 
 
 def _network(text: str) -> ipaddress.IPv4Network | None:

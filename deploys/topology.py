@@ -6,8 +6,8 @@ import ipaddress
 import os
 import re
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -19,18 +19,18 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from . import platforms, settings
+from .facts.kernel import DOCKER_BRIDGE
 from .facts.platform import Found, Interface, Platform
 from .facts.sections import shown
 from .observe import ask, ask_all, observe, this_host
 from .platforms import RestartStrategy
 from .releases import Release
+from .scope import bound
 from .settings import Settings
 
 ROLES = ("master", "worker")
 NOT_BETWEEN_NODES = ("docker0", "docker-boot0", "flannel.1", "cni0")
 """Bridges and tunnels that stand on a node's address, and are none."""
-_OF_DOCKER = re.compile(r"br-[0-9a-f]{12}")
-"""Bridge of a Docker network: its id. A machine's own may be called br-lan or br-ex."""
 
 
 def group(role: str) -> list[Host]:
@@ -145,7 +145,14 @@ def node_of(host: Host) -> Node:
 
     :raises DeployError: something about the host or its settings is refused.
     """
-    role, first_master, wanted = role_of(host), the_first_master(), settings_of(host)
+    return _as_found(host, *_as_told(host))
+
+
+def _as_told(host: Host) -> tuple[str, Host, Settings]:
+    return role_of(host), the_first_master(), settings_of(host)
+
+
+def _as_found(host: Host, role: str, first_master: Host, wanted: Settings) -> Node:
     found = observe(Platform, host)
     interface = _interface(host.name, wanted, found)
     return Node(
@@ -230,7 +237,7 @@ def _interface(host: str, wanted: Settings, found: Found) -> Interface:
 
 
 def _usable(host: str, chosen: Interface, have: str) -> Interface:
-    if chosen.name == "lo" or chosen.name in NOT_BETWEEN_NODES or _OF_DOCKER.fullmatch(chosen.name):
+    if chosen.name == "lo" or chosen.name in NOT_BETWEEN_NODES or re.fullmatch(DOCKER_BRIDGE, chosen.name):
         raise DeployError(
             f"{host}: {chosen.address} on {chosen.name} is not an address that other nodes reach; set ip_address "
             f"to another one ({have})"
@@ -257,14 +264,11 @@ def _hosts_of(run: State) -> _Hosts:
             active = set(inventory.get_active_hosts())
             hosts = [h for h in (*group("master"), *group("worker")) if h in active]
             ask_all((Platform, h, {}) for h in hosts)
-            the_first_master()
-            for host in hosts:  # what is wrong there is no state of a host
-                role_of(host)
-                settings_of(host)
+            told = {host: _as_told(host) for host in hosts}  # what is wrong there is no state of a host
             found = _runs[run] = _Hosts([], {})
             for host in hosts:
                 try:
-                    found.nodes.append(node_of(host))
+                    found.nodes.append(_as_found(host, *told[host]))
                 except DeployError as error:
                     found.refused[host] = error
     return _runs[run]
@@ -281,15 +285,10 @@ def active_nodes() -> list[Node]:
     return found.nodes
 
 
-@contextmanager
-def reporting() -> Iterator[None]:
+def reporting() -> AbstractContextManager[bool]:
     """Within it things are only told as they are: a host that is refused keeps no other from being told of, and what
     an apply would change is what one of all hosts would."""
-    token = _reporting.set(True)
-    try:
-        yield
-    finally:
-        _reporting.reset(token)
+    return bound(_reporting, True)
 
 
 def refused_hosts() -> dict[Host, DeployError]:

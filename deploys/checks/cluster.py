@@ -13,8 +13,9 @@ from ..observe import ask, observe
 from ..operations.flannel import recorded, reserved_for_another, subnet_of
 from ..phases import pki
 from ..record import BOOTSTRAP_UNIT, PKI
+from ..releases import minor_of
 from ..settings import Settings
-from ..subnets import HALF, NoSubnetLeftError
+from ..subnets import NoSubnetLeftError, destination
 from ..topology import Node, active_nodes, brings_up_the_first_master
 
 ONE_FOR_ALL = ("k8s_version", "etcd_version", "flannel_version", "flannel_network", "flannel_backend",
@@ -50,18 +51,15 @@ def routes(node: Node) -> str | None:
     # docker0 is about to move into the pod network; once it did, routes to other nodes' subnets are flannel's
     ours = {"docker0"} | ({"flannel.1", node.interface.name} if node.found.subnet_env else set())
     for route in node.found.routes:
-        destination, _, device = route.partition(" ")
-        try:
-            network = ipaddress.IPv4Network(destination, strict=False)
-        except ValueError:
-            continue
-        if network.prefixlen <= HALF:
+        there, _, device = route.partition(" ")
+        network = destination(there)
+        if network is None:
             continue
         for setting, value in wanted.items():
             pods = ipaddress.IPv4Network(value)
             own = setting == "flannel_network" and device in ours
             if network.overlaps(pods) and not (own and (device == "docker0" or network.subnet_of(pods))):
-                return f"{setting} {value} overlaps the host's route to {destination} by {device}; move the network"
+                return f"{setting} {value} overlaps the host's route to {there} by {device}; move the network"
     return None
 
 
@@ -99,7 +97,7 @@ def joins_as_it_is(node: Node) -> str | None:
         return None
     for setting, have in _of_master(node).items():
         wanted = getattr(node.settings, setting)
-        fits = _minor(have) == _minor(wanted) if setting == "k8s_version" else have == wanted
+        fits = minor_of(have) == minor_of(wanted) if setting == "k8s_version" else have == wanted
         if not fits:
             return (
                 f"would join the cluster of {node.first_master.name}, whose {setting} is {have}, with {wanted}: "
@@ -171,18 +169,13 @@ def same_services(node: Node) -> str | None:
     return None
 
 
-def _minor(version: str) -> str:
-    """v1.37.2 → v1.37."""
-    return version.rsplit(".", 1)[0]
-
-
 def version_change(node: Node) -> str | None:
     """Another patch of the same minor is applied; an upgrade is more than that. Before etcd has data there is nothing
     to upgrade: a first run ended early. Where the master has its subnet, the disk of the data may not be mounted."""
     begun = node.is_first_master and not (node.found.etcd_data or node.found.flannel)
     have = "" if begun else _of_cluster(node, "kubernetes")
-    minor, wanted = _minor(have), node.settings.k8s_version
-    if have and minor != _minor(wanted):
+    minor, wanted = minor_of(have), node.settings.k8s_version
+    if have and minor != minor_of(wanted):
         verb = "runs" if node.found.record else "has the data of"
         leave = f", or turn this host down first: deploys/turndown.py --limit {node.host.name}"
         return (

@@ -167,14 +167,15 @@ _FROM_OTHERS: dict[str, dict[str, str]] = {
 
 def ufw(node: Node) -> str | None:
     """ufw lets other nodes and pods in."""
-    policy, *rules = node.found.ufw or ("policy ACCEPT",)
+    policy, *lines = node.found.ufw or ("policy ACCEPT",)
     if policy == "policy ACCEPT":
         return None
+    rules, others = [dict(pairwise(line.split())) for line in lines], _others(node)
     needed = {**_FROM_OTHERS[node.role], **({"8472": "udp"} if node.settings.flannel_backend == "vxlan" else {})}
-    shut = [f"{port}/{protocol}" for port, protocol in needed.items() if not _is_open(node, rules, port, protocol)]
+    shut = [f"{port}/{of}" for port, of in needed.items() if not _is_open(node, others, rules, port, of)]
     if not shut:
         return None
-    sources = (*map(str, _beside(node)), node.settings.flannel_network)
+    sources = (*map(str, _beside(node, others)), node.settings.flannel_network)
     allow = " && ".join(f"ufw allow from {source.removesuffix('/32')}" for source in sources)
     return f"its ufw does not let all other nodes and pods in on {', '.join(shut)}; run there: {allow}"
 
@@ -187,21 +188,22 @@ def _others(node: Node) -> list[ipaddress.IPv4Network]:
     return sorted(map(ipaddress.IPv4Network, known - {node.address, ""}))
 
 
-def _beside(node: Node) -> list[ipaddress.IPv4Network]:
+def _beside(node: Node, others: list[ipaddress.IPv4Network]) -> list[ipaddress.IPv4Network]:
     """Where other nodes are: the host's own network, where it has one, and those that are beyond."""
     lan = ipaddress.IPv4Interface(f"{node.address}/{node.interface.prefix}").network
     own = [lan] if lan.num_addresses > 1 else []
-    return own + [other for other in _others(node) if not other.subnet_of(lan)]
+    return own + [other for other in others if not other.subnet_of(lan)]
 
 
-def _is_open(node: Node, rules: list[str], port: str, protocol: str) -> bool:
+def _is_open(
+    node: Node, others: list[ipaddress.IPv4Network], rules: list[dict[str, str]], port: str, protocol: str
+) -> bool:
     """Whether all who need that port come in; where no other node is known, anybody."""
-    callers = [(node.interface.name, other) for other in _others(node) or (None,)]
+    callers = [(node.interface.name, other) for other in others or (None,)]
     if port in _from_pods(node):
         callers.append(("docker0", ipaddress.IPv4Network(node.settings.flannel_network)))
-    options = [dict(pairwise(rule.split())) for rule in rules]
     here = ipaddress.IPv4Network(node.address)
-    fit = [o for o in options if _is_for(o, port, protocol) and _covers(o.get("-d"), here)]
+    fit = [o for o in rules if _is_for(o, port, protocol) and _covers(o.get("-d"), here)]
     return all(any(_is_by(o, by) and _covers(o.get("-s"), source) for o in fit) for by, source in callers)
 
 

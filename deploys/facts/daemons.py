@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from ..record import BEFORE_DOCKER0, BOOTSTRAP_RUN, SOCKETS
 from .platform import DATA_ROOT, HIDE
-from .sections import END, Bundle, Sections, first, json_object, number, shown, variables
+from .sections import END, Bundle, Sections, first, json_object, number, shown, unlike, variables
 
 LABEL = "io.docker-multinode.spec"
 """Label of every container of ours: its specification as JSON."""
@@ -242,7 +242,7 @@ def _check(sections: Sections, unit: str, show: Mapping[str, str]) -> None:
         raise FactProcessError(f"systemctl show {unit} gave {shown(show.get('ActiveState'))} instead of its state")
     for name, line in (("images", _IMAGE_LINE), ("unfinished", _ID)):
         said = sections.get(f"{unit} {name}", [])
-        for wrong in (text for text in said if not line.fullmatch(text) and said != [""]):  # it may have none
+        if said != [""] and (wrong := unlike(said, line)) is not None:  # it may have none
             raise FactProcessError(f"docker images gave {shown(wrong)} instead of an image")
     if f"{unit} containers" in sections and f"{unit} answered" not in sections:
         # what is not known would read as "not there"

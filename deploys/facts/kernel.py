@@ -49,7 +49,9 @@ PROXY_SYSCTLS = ("net.ipv4.conf.all.route_localnet", "net.netfilter.nf_conntrack
 DOCKER0_SYSCTL = "net.ipv4.conf.docker0.route_localnet"
 """What dockerd sets on each of its bridges where it runs without docker-proxy, as it does on the pod network, and never
 takes back (moby libnetwork/drivers/bridge/setup_bridgenetfiltering.go and setup_ipv4.go)."""
-BRIDGE_SYSCTL = re.compile(r"net\.ipv4\.conf\.br-[0-9a-f]{12}\.route_localnet")
+DOCKER_BRIDGE = "br-[0-9a-f]{12}"
+"""What the bridge of a Docker network is called: by its id. A machine's own may be called br-lan or br-ex."""
+BRIDGE_SYSCTL = re.compile(rf"net\.ipv4\.conf\.{DOCKER_BRIDGE}\.route_localnet")
 """The same of another network's bridge."""
 _BRIDGES = "/proc/sys/net/ipv4/conf/br-????????????/route_localnet"
 

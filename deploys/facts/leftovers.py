@@ -27,7 +27,7 @@ from ..record import (
     SUBNET_ENV,
 )
 from .daemons import COMMENT, LABEL, POD
-from .sections import END, Bundle, Sections, shown
+from .sections import END, Bundle, Sections, shown, unlike
 
 NODE_PATHS = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", *SHARED_PLACES)
 
@@ -135,7 +135,7 @@ class Leftovers(Bundle[Left]):
     @override
     def read(self, sections: Sections) -> Left:
         for name, line in _LINES.items():
-            for wrong in (text for text in sections.get(name, []) if not line.fullmatch(text)):
+            if (wrong := unlike(sections.get(name, []), line)) is not None:
                 raise FactProcessError(f"the host says {shown(wrong)} of its {name}")
         for rule in sections["rules"]:
             try:

@@ -62,6 +62,11 @@ def shown(text: object) -> str:
     return said if len(said) <= 80 else f"{said[:70]}…"
 
 
+def unlike(lines: Iterable[str], wanted: re.Pattern[str]) -> str | None:
+    """The first of the lines that does not look so, None where all do; an empty one may be it."""
+    return next((line for line in lines if not wanted.fullmatch(line)), None)
+
+
 def first(sections: Sections, name: str) -> str:
     """The first line of a section, or an empty string."""
     lines = sections.get(name) or [""]

@@ -12,7 +12,7 @@ import json
 import pkgutil
 import random
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -80,6 +80,22 @@ def test_every_fact_has_a_sample() -> None:
     assert set(_facts()) - {Bundle} == set(SAMPLES)
 
 
+def _parts(fact: type[FactBase[Any]]) -> list[tuple[str, list[str]]]:
+    """Each heading of its sample, with the lines below."""
+    parts: list[tuple[str, list[str]]] = []
+    for line in lines(SAMPLES[fact])[:-1]:
+        if line.startswith("== "):
+            parts.append((line, []))
+        else:
+            parts[-1][1].append(line)
+    return parts
+
+
+def _joined(parts: Iterable[tuple[str, list[str]]]) -> list[str]:
+    """An answer of these."""
+    return [*(line for heading, body in parts for line in (heading, *body)), "== end"]
+
+
 @EACH
 def test_no_output_at_all(fact: type[FactBase[Any]]) -> None:
     survives(fact, [])
@@ -121,28 +137,15 @@ def test_what_a_login_shell_prints_before_or_after_does_not_matter(fact: type[Fa
 
 @EACH
 def test_parts_in_another_order_say_the_same(fact: type[FactBase[Any]]) -> None:
-    whole = lines(SAMPLES[fact])[:-1]
-    starts = [n for n, line in enumerate(whole) if line.startswith("== ")]
-    parts = [whole[a:b] for a, b in zip(starts, [*starts[1:], len(whole)], strict=True)]
+    parts = _parts(fact)
     random.Random(5).shuffle(parts)
-    assert fact().process([*(line for part in parts for line in part), "== end"]) == fact().process([*whole, "== end"])
-
-
-def _parts(fact: type[FactBase[Any]]) -> list[tuple[str, list[str]]]:
-    """Each heading of its sample, with the lines below."""
-    parts: list[tuple[str, list[str]]] = []
-    for line in lines(SAMPLES[fact])[:-1]:
-        if line.startswith("== "):
-            parts.append((line, []))
-        else:
-            parts[-1][1].append(line)
-    return parts
+    assert fact().process(_joined(parts)) == fact().process(lines(SAMPLES[fact]))
 
 
 def is_read(fact: type[FactBase[Any]], parts: list[tuple[str, list[str]]]) -> None:
     """The fact gives a value or its own error, and that is not one of the answer as a whole."""
     try:
-        fact().process([*(line for heading, body in parts for line in (heading, *body)), "== end"])
+        fact().process(_joined(parts))
     except FactProcessError as error:
         if "the host's answer" in str(error):
             raise
@@ -286,7 +289,7 @@ def test_an_archive_of_which_any_line_was_lost_is_refused() -> None:
     for place in range(len(whole)):
         answer = {**parts, "== contents": [*whole[:place], *whole[place + 1 :]]}
         with pytest.raises(FactProcessError, match="gave no archive"):
-            HostFiles().process([*(line for part, body in answer.items() for line in (part, *body)), "== end"])
+            HostFiles().process(_joined(answer.items()))
 
 
 @pytest.mark.parametrize(
