@@ -17,11 +17,14 @@ from .observe import observe
 from .operations.images import pulled
 from .operations.restore import authorities_restored, backup_sent, etcd_restored, flannel_restarted
 from .phases import bootstrap, control_plane, etcd, host, pki, preflight
-from .record import BACKUPS, KUBELET_CONTAINER, SUBNET_ENV
+from .record import BACKUPS, ETCD_DATA, KUBELET_CONTAINER, RECORD, SUBNET_ENV
 from .releases import minor_of
 from .topology import Node
 
 TITLE = "restore"
+
+ETCD_MIB = 64
+"""Size of etcd's first segment of new data (wal.SegmentSizeBytes)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class Archive:
     path: str
     place: Path | None
     backup: Backup
+
+    @property
+    def would_be_purged(self) -> bool:
+        """Whether a turndown with ``purge_data`` takes it away."""
+        return self.place is None and self.path.startswith(f"{RECORD}/")
 
 
 def archive_of(target: Node) -> Archive:
@@ -56,7 +64,7 @@ def archive_of(target: Node) -> Archive:
         raise DeployError(f"{name}: restore_from {wanted} is neither there nor on this machine{have}")
     if not archive.backup.ours:
         raise DeployError(f"{name}: restore_from {wanted} is not a backup of deploys/backup.py, or it is damaged{have}")
-    if sentence := _why_not(target, archive.backup):
+    if sentence := _why_not(target, archive):
         raise DeployError(f"{name}: restore_from {wanted} {sentence}")
     return archive
 
@@ -66,8 +74,8 @@ def _word(value: object) -> str:
     return text if text.isprintable() and len(text) < 80 else shown(text)
 
 
-def _why_not(target: Node, backup: Backup) -> str | None:
-    about, found = backup.about, observe(HostFiles)
+def _why_not(target: Node, archive: Archive) -> str | None:
+    backup, about, found = archive.backup, archive.backup.about, observe(HostFiles)
     for key, mine, mend in (
         ("node", target.name, "set node_name"),
         ("address", target.address, "set ip_address, or give the host that address"),
@@ -84,9 +92,18 @@ def _why_not(target: Node, backup: Backup) -> str | None:
     for path in (f"{authority}.crt" for authority in pki.AUTHORITIES):
         pem = found.content(path)
         if pem and hashlib.sha256(pem.encode()).hexdigest() != about["authorities"].get(path):
-            return f"is of another cluster: its {path} is another; turn this one down with purge_data=true first"
+            keep = f"copy the archive to a place outside of {RECORD}, then " if archive.would_be_purged else ""
+            return f"is of another cluster: its {path} is another; first {keep}turn this one down with purge_data=true"
     missing = [path for path in pki.authority_files() if path.lstrip("/") not in backup.members]
-    return f"is damaged: {missing[0]} is not in it" if missing else None
+    return f"is damaged: {missing[0]} is not in it" if missing else _room(target, backup)
+
+
+def _room(target: Node, backup: Backup) -> str | None:
+    """The snapshot is unpacked, and data are made of it, before the present ones are moved aside."""
+    size = backup.status.get("totalSize")
+    need = (size >> 20) + ETCD_MIB if isinstance(size, int) else ETCD_MIB
+    short = target.found.crowded({RECORD: need, ETCD_DATA: need}, "that")
+    return f"can't be put back: {short}" if short else None
 
 
 def check(target: Node) -> None:
@@ -121,7 +138,8 @@ def data(target: Node) -> None:
         stamp=dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ"),
     )
     if KUBELET_CONTAINER in observe(DaemonsFact).main.containers:
-        control_plane.wait(target, [restored])
+        # the manifests are those of the last apply, a restore writes none
+        control_plane.wait(target, control_plane.as_written(target), [restored])
 
 
 def network(target: Node) -> None:

@@ -60,9 +60,17 @@ def fetch(host: Host, path: str, place: Path) -> None:
 def send(host: Host, place: Path, path: str) -> None:
     """Copy a file of the control machine to a host, for root only.
 
-    :raises OSError: it can't be read, or the host could not write it.
+    :raises OSError: it can't be read, or the host could not write it; what it has of it is removed.
     """
     part = shlex.quote(f"{path}.part")
+    try:
+        _send(host, place, path, part)
+    except OSError:
+        run(host, f"rm -f {part}")
+        raise
+
+
+def _send(host: Host, place: Path, path: str, part: str) -> None:
     seen = hashlib.sha256()
     command = f"umask 077; mkdir -p {shlex.quote(os.path.dirname(path))} && : > {part}"
     stdin = None

@@ -12,7 +12,7 @@ from ..facts.platform import Platform
 from ..observe import ask, observe
 from ..operations.flannel import recorded, reserved_for_another, subnet_of
 from ..phases import pki
-from ..record import BOOTSTRAP_UNIT, PKI
+from ..record import BEFORE_PATHS, BOOTSTRAP_UNIT, ETCD_DATA, PKI
 from ..releases import minor_of
 from ..settings import Settings
 from ..subnets import NoSubnetLeftError, destination
@@ -243,12 +243,25 @@ def keeps_no_other_authority(node: Node) -> str | None:
 
 
 def etcd_has_its_authority(node: Node) -> str | None:
-    """An etcd whose authority is gone would be lost to every client."""
-    if node.is_first_master and node.found.etcd_data and not node.found.etcd_ca:
-        return (
-            "has etcd data in /var/lib/etcd, but its authority /etc/kubernetes/pki/etcd/ca.crt is gone; put it "
-            "back, or move the data away"
-        )
+    """A cluster that has data keeps its authorities: new ones would lock out etcd's clients, nodes and pods."""
+    if not node.is_first_master or not node.found.etcd_data:
+        return None
+    files = observe(HostFiles, node.host).files
+    lost = next((path for path in pki.authority_files() if path not in files or not files[path].size), None)
+    if lost is None:
+        return None
+    return (
+        f"has etcd data in {ETCD_DATA}, but {lost}, without which they can't be used, is gone; put it back, from a "
+        "backup if need be (docs/backup.md), or where nobody needs the data any more move them away"
+    )
+
+
+def etcd_data_are_ours(node: Node) -> str | None:
+    """A restore puts its data in the place of the cluster's own, never of somebody else's: a turndown would leave what
+    it then finds there as theirs."""
+    before = (*node.found.there_before, *observe(HostFiles, node.host).content(BEFORE_PATHS).splitlines())
+    if node.is_first_master and f"{ETCD_DATA}/member" in before:
+        return f"has data in {ETCD_DATA}/member that were there before docker-multinode; move them away first"
     return None
 
 

@@ -64,14 +64,5 @@ def room(node: Node) -> str | None:
     """The disks have room for what a run writes; images of one disk are counted together."""
     if sentence := next(full(node), None):
         return sentence
-    wanted: dict[str, list[tuple[str, int]]] = {}
-    for path, (need, _) in _places(node).items():
-        if disk := node.found.disks.get(path):
-            wanted.setdefault(disk.device, []).append((path, need))
-    for places in wanted.values():
-        disk = node.found.disks[places[0][0]]
-        need = sum(mib for _, mib in places if mib > LEAST_MIB) or LEAST_MIB
-        if disk.free_mib < need:
-            paths = " and ".join(path for path, mib in places if mib > LEAST_MIB)
-            return f"the disk of {paths} has {disk.free_mib} MiB free; an install as {node.role} needs {need} there"
-    return None
+    needs = {path: need for path, (need, _) in _places(node).items() if need > LEAST_MIB}
+    return node.found.crowded(needs, f"an install as {node.role}")

@@ -13,6 +13,7 @@ from typing_extensions import override
 from ..managed_fields import Taken, conflicts
 from ..record import KUBELET_CONTAINER, KUBERNETES
 from . import inside
+from .platform import Found
 from .sections import END, Bundle, Sectioned, Sections, json_object, number, shown
 
 _COMMAND = f"kubectl --kubeconfig {KUBERNETES}/super-admin.conf --request-timeout=20s"
@@ -30,6 +31,7 @@ KINDS = ("deployments,services,configmaps,serviceaccounts,roles,rolebindings,clu
 _NODES = (
     '{range .items[*]}{.metadata.name}{"|"}{.status.nodeInfo.machineID}{"|"}'
     '{.status.addresses[?(@.type=="InternalIP")].address}{"|"}{.status.nodeInfo.kubeletVersion}{"|"}'
+    '{.status.nodeInfo.bootID}{"|"}'
     '{range .status.conditions[?(@.status=="True")]}{.type}{" "}{end}{"|"}{.metadata.labels}{"\\n"}{end}'
 )
 _PODS = (
@@ -56,6 +58,15 @@ class NodeState:
     """Conditions like DiskPressure, under which the kubelet evicts pods."""
     labels: frozenset[str] = frozenset()
     """key=value"""
+    boot_id: str = ""
+    """Of that machine's boot in which the kubelet ran when it last told."""
+
+    def is_on(self, found: Found) -> bool:
+        """Whether this machine is that node. A copy of its disk has its machine id too, and the node goes on where it
+        was: in another boot, at an address that is not here."""
+        addresses = {interface.address for interface in found.interfaces}
+        elsewhere = self.ready and self.boot_id != found.boot_id and self.address not in addresses
+        return self.machine_id == found.machine_id and not elsewhere
 
 
 def _labels(text: str) -> frozenset[str]:
@@ -90,14 +101,16 @@ class ClusterNodes(Bundle["dict[str, NodeState] | None"]):
 
     @override
     def read(self, sections: Sections) -> dict[str, NodeState] | None:
-        rows = _lines(sections, "nodes", re.compile(r"([a-z0-9.-]+)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)"))
+        rows = _lines(
+            sections, "nodes", re.compile(r"([a-z0-9.-]+)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)")
+        )
         return None if rows is None else {row[1]: _node(*row.groups()[1:]) for row in rows}
 
 
-def _node(machine_id: str, address: str, version: str, conditions: str, labels: str) -> NodeState:
+def _node(machine_id: str, address: str, version: str, boot_id: str, conditions: str, labels: str) -> NodeState:
     true = conditions.split()
     pressures = tuple(c for c in true if c.endswith("Pressure"))
-    return NodeState("Ready" in true, machine_id, address, version, pressures, _labels(labels))
+    return NodeState("Ready" in true, machine_id, address, version, pressures, _labels(labels), boot_id)
 
 
 _REFUSED = re.compile(

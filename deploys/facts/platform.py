@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +28,22 @@ from .kernel import MODULES
 from .plausible import ADDRESS, unreadable
 from .sections import END, Bundle, Sections, first, json_object, number, variables
 
-TOOLS = ("ip", "iptables", "docker", "timeout", "tar", "base64", "flock", "modprobe")
-"""The commands of a host that a run uses."""
+TOOLS = (
+    "ip",
+    "iptables",
+    "docker",
+    "timeout",
+    "tar",
+    "gzip",
+    "base64",
+    "flock",
+    "modprobe",
+    "sysctl",
+    "awk",
+    "find",
+    "xargs",
+)
+"""The commands that a run uses of a host and that a small image may leave out."""
 
 RESOLV_CONF = "/etc/resolv.conf"
 RESOLVED = "/run/systemd/resolve/resolv.conf"
@@ -77,6 +92,7 @@ echo "== machine"; uname -m
 echo "== kernel"; uname -r
 echo "== name"; uname -n
 echo "== machine-id"; cat /etc/machine-id 2>/dev/null
+echo "== boot-id"; read -r b < /proc/sys/kernel/random/boot_id; echo "$b"
 echo "== user"; id -u
 echo "== time"; date +%s
 echo "== init"
@@ -178,6 +194,8 @@ class Found:
     kernel: str
     name: str
     machine_id: str
+    boot_id: str
+    """The kernel's, another one after each boot and on a copy of the machine."""
     uid: int
     time: int
     init: str
@@ -251,6 +269,22 @@ class Found:
         """The interface of that name, if it has an address."""
         return next((i for i in self.interfaces if i.name == name), None)
 
+    def crowded(self, needs: Mapping[str, int], what: str) -> str | None:
+        """The sentence about a disk that has less room than is needed there; places of one disk are counted together.
+
+        :param needs: place → MiB.
+        :param what: for what.
+        """
+        wanted: dict[str, list[str]] = {}
+        for place in needs:
+            if disk := self.disks.get(place):
+                wanted.setdefault(disk.device, []).append(place)
+        for places in wanted.values():
+            free, need = self.disks[places[0]].free_mib, sum(needs[place] for place in places)
+            if free < need:
+                return f"the disk of {' and '.join(places)} has {free} MiB free; {what} needs {need} there"
+        return None
+
 
 def _file(sections: Sections, name: str) -> str:
     try:
@@ -313,6 +347,7 @@ class Platform(Bundle[Found]):
             kernel=first(sections, "kernel"),
             name=first(sections, "name"),
             machine_id=first(sections, "machine-id"),
+            boot_id=first(sections, "boot-id"),
             uid=-1 if (uid := number(first(sections, "user"))) is None else uid,
             time=number(first(sections, "time")) or 0,
             init=first(sections, "init") or "unknown",

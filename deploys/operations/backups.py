@@ -22,15 +22,19 @@ from ..facts.files import Files, HostFiles
 from ..observe import UnreadableError, observe
 from ..operation import Commands, operation
 from ..plan import fail, say
-from ..record import BACKUPS, ETCD_CONTAINER, PKI, SUBNET_ENV
+from ..record import BACKUPS, ETCD_CONTAINER, ETCD_DATA, PKI, SUBNET_ENV
 from ..topology import Node
 from .containers import docker
 
 HOLDS = "it holds the authorities' keys and the cluster's Secrets"
 
 # A container of etcd's own image beside it: the snapshot never lies where others can read it. Nothing is at
-# the archive's place before it is whole and verified.
+# the archive's place before it is whole and verified. Snapshot and archive lie there together, each at most as large as
+# the database, and etcd's own disk, which may be the same one, is never filled.
 TAKE = f"""set -e; umask 077; mkdir -p {BACKUPS}; chmod 700 {BACKUPS}; rm -rf {BACKUPS}/.new.*
+need=$(($(stat -c %s {ETCD_DATA}/member/snap/db 2>/dev/null || echo 0) / 524288 + 64))
+free=$(($(stat -f -c '%a * %S' {BACKUPS}) / 1048576))
+[ $free -ge $need ] || {{ echo "the disk of {BACKUPS} has $free MiB free; a backup needs $need there" >&2; exit 1; }}
 new=$(mktemp -d {BACKUPS}/.new.XXXXXX); trap 'rm -rf "$new"' EXIT
 image=$({docker("bootstrap")} inspect -f '{{{{.Config.Image}}}}' {ETCD_CONTAINER})
 tool() {{ {docker("bootstrap")} run --rm --net=host -v {PKI}/etcd:{PKI}/etcd:ro -v "$new":/backup "$image" "$@" \

@@ -206,7 +206,7 @@ def _own_keys(node: Node, known: Subnets) -> list[str]:
     """Keys of the subnet that the node had by its record; none where another machine is the node by now."""
     name, address = node.joined_as, str(node.found.record.get("address") or node.address)
     there = (ask(ClusterNodes, node.first_master) or {}).get(name)  # this machine's own is deleted by now
-    if there and there.machine_id != node.found.machine_id:
+    if there and not there.is_on(node.found):
         say(f"Node {name} is another machine ({there.address}): its subnet stays")
         return []
     subnets = ((RESERVATIONS, known.reservations.get(name)), (LEASES, known.leases.get(address)))

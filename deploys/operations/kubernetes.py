@@ -227,7 +227,7 @@ def node_removed(node: Node, limit: int) -> Commands:
     if known is None or name not in known:
         host.noop("no API answers that knows the node")
         return
-    if known[name].machine_id != node.found.machine_id:
+    if not known[name].is_on(node.found):
         say(f"Node {name} is another machine ({known[name].address}): it is neither drained nor deleted")
         host.noop("the node is another machine")
         return

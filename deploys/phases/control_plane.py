@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pyinfra.api.operation import OperationMeta
@@ -24,6 +25,7 @@ TITLE = "control plane"
 AUTHENTICATION = f"{KUBERNETES}/authentication.yaml"
 PROXY_CONFIG = f"{KUBERNETES}/kube-proxy.yaml"
 REVISION = "docker-multinode.io/revision"
+_REVISION = re.compile(rf'^ *{re.escape(REVISION)}: *"?([0-9a-f]+)"?$', re.MULTILINE)
 GRACE_SECONDS = 10
 """An apiserver that drains its watches for the usual 30 s costs the others their leases."""
 HEALTH = {
@@ -216,11 +218,14 @@ def configuration(node: Node, pods: Sequence[StaticPod]) -> list[File]:
     ]
 
 
-def unstick(node: Node) -> str:
+def unstick(node: Node, pod: StaticPod | None = None) -> str:
     """Shell command for where the API does not answer. A kubelet that has not heard of an API since it started keeps
     an apiserver that can't start, whatever its manifest says by now (measured on 1.37.2); started again, it reads the
-    manifest first. One that has heard of it ends the pod of before within the grace period."""
-    pod = _apiserver(node)
+    manifest first. One that has heard of it ends the pod of before within the grace period.
+
+    :param pod: the apiserver's, where it is another one than this run makes.
+    """
+    pod = pod or _apiserver(node)
     sandbox = f"docker ps -q --filter label={POD}=podsandbox --filter"
     replaced = (
         f'[ -z "$({sandbox} label=component={pod.name})" ] || '
@@ -245,12 +250,23 @@ def apply(node: Node) -> None:
     files(name="Write configuration and kubeconfigs", wanted=configuration(node, pods))
     again = programs_restarted(name="Restart programs whose files were changed behind their back", programs=pods)
     wrote = files(name="Write static pods", wanted=[pod.manifest for pod in pods])
-    wait(node, [again, wrote])
+    wait(node, pods, [again, wrote])
 
 
-def wait(node: Node, when: Sequence[OperationMeta]) -> None:
-    """Wait for each program of the static pods, where an earlier operation changed something."""
-    by_name = {pod.name: pod for pod in static_pods(node)}
+def as_written(node: Node) -> list[StaticPod]:
+    """The static pods as their manifests on the host say, which may be of other settings than this run's."""
+    found = observe(HostFiles, node.host)
+    written = []
+    for pod in static_pods(node):
+        manifest = replace(pod.manifest, content=found.content(pod.manifest.path))
+        if said := _REVISION.search(manifest.content):
+            written.append(replace(pod, manifest=manifest, revision=said[1]))
+    return written
+
+
+def wait(node: Node, pods: Sequence[StaticPod], when: Sequence[OperationMeta]) -> None:
+    """Wait for each program of these static pods, where an earlier operation changed something."""
+    by_name = {pod.name: pod for pod in pods}
     # over all names: pyinfra tells an operation on one host from that on another by its place in the loop
     for name in node.host.loop(HEALTH):  # type: ignore[no-untyped-call]
         if name not in by_name:
@@ -270,7 +286,7 @@ def wait(node: Node, when: Sequence[OperationMeta]) -> None:
             f"docker logs --tail 200 {KUBELET_CONTAINER} 2>&1 | grep '^[EF][0-9]' | tail -n 8; fi",
             further=f"docker ps -a {of_pod}, then docker logs of the newest one",
             when=when,
-            first=unstick(node) if name == "kube-apiserver" else "",
+            first=unstick(node, pod) if name == "kube-apiserver" else "",
         )
 
 

@@ -92,8 +92,9 @@ def authority_files() -> list[str]:
 
 
 def has_authorities(node: Node) -> bool:
-    """Whether the authorities are on this host, by the record: it may have been the first master before."""
-    return observe(HostFiles, node.host).ours(f"{ETCD_CA}.key") is not None
+    """Whether a key of an authority is on this host, by the record: it may have been the first master before."""
+    found = observe(HostFiles, node.host)
+    return any(found.ours(path) for path in authority_files() if path.endswith(".key"))
 
 
 def apply(node: Node) -> None:

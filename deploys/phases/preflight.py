@@ -65,8 +65,9 @@ CHECKS: tuple[Check, ...] = (
     cluster.ports,
     docker.docker_restart,
 )
-RESTORE_CHECKS: tuple[Check, ...] = tuple(
-    c for c in CHECKS if c not in (cluster.etcd_has_its_authority, members.master_is_theirs)
+RESTORE_CHECKS: tuple[Check, ...] = (
+    *(c for c in CHECKS if c not in (cluster.etcd_has_its_authority, members.master_is_theirs)),
+    cluster.etcd_data_are_ours,
 )
 REMOVE_CHECKS: tuple[Check, ...] = (
     machine.root,

@@ -36,7 +36,7 @@ from deploys.operations.restore import (
     etcd_restored,
     flannel_restarted,
 )
-from deploys.phases import pki
+from deploys.phases import control_plane, pki
 from deploys.record import BACKUPS, ETCD_DATA, RECORD, SUBNET_ENV
 
 from . import machines
@@ -174,6 +174,15 @@ def test_a_file_goes_there_and_back_and_is_its_owners_only(size: int, tmp_path: 
     assert [p.name for p in (tmp_path / "host dir").iterdir()] == ["b"]
 
 
+def test_nothing_is_left_of_a_file_that_did_not_arrive_whole(tmp_path: Path, local: Any) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 5000)
+    as_it_is = transfer.run
+    broken = lambda host, command, stdin=None: as_it_is(host, command, stdin and stdin[:-4])  # noqa: E731
+    with patch.object(transfer, "run", broken), pytest.raises(OSError, match="did not arrive whole"):
+        transfer.send(local, tmp_path / "a", str(tmp_path / "b"))
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path: Path, local: Any) -> None:
     (tmp_path / "a").write_text("new")
     (tmp_path / "b").write_text("old")
@@ -275,6 +284,48 @@ def test_an_archive_of_another_cluster_is_refused(key: str, value: object, says:
     assert says in refused(BackupFile=replace(GOOD, about={**GOOD.about, key: value}))
 
 
+def test_an_archive_that_a_purge_would_take_is_to_be_copied_before(tmp_path: Path) -> None:
+    other = replace(GOOD, about={**GOOD.about, "authorities": {}})
+    copy = f"first copy the archive to a place outside of {RECORD}, then turn this one down with purge_data=true"
+    assert copy in refused(BackupFile=other)
+    place = tmp_path / "a.tar.gz"
+    pack(place, other.about, tuple(GOOD.members))
+    assert "first turn this one down" in refused(str(place), BackupFile=Backup(False))
+    assert "first turn this one down" in refused("/root/a.tar.gz", BackupFile=other)
+
+
+@pytest.mark.parametrize(("megabytes", "free", "fits"), [(100, 327, False), (100, 328, True), (None, 128, True)])
+def test_a_backup_for_which_there_is_no_room_is_refused(megabytes: int | None, free: int, fits: bool) -> None:
+    status = {**GOOD.status, "totalSize": megabytes and megabytes << 20}
+    disk = "\n".join(f"7 9000000 {free * 1024} 9 9000 {place}" for place in (RECORD, ETCD_DATA))
+    here = world(BackupFile=replace(GOOD, status=status))
+    here.platforms["m1"] = machines.found("m1", "10.0.0.11", disks=disk)
+    node = here.node()
+    target = replace(node, settings=replace(node.settings, restore_from=PATH))
+    with here.on():
+        if fits:
+            assert restoring.archive_of(target).path == PATH
+            return
+        with pytest.raises(DeployError, match=f"{RECORD} and {ETCD_DATA} has 327 MiB free; that needs 328 there"):
+            restoring.archive_of(target)
+
+
+def test_a_backup_begins_where_there_is_room_for_it(tmp_path: Path) -> None:
+    database = tmp_path / "etcd/member/snap/db"
+    database.parent.mkdir(parents=True)
+    database.write_bytes(b"x")
+    first = take(world())[0]
+    assert isinstance(first, Shell)
+    begin = first.text[: first.text.index("new=$(mktemp")].replace(BACKUPS, f"{tmp_path}/b")
+    begin = begin.replace(ETCD_DATA, str(database.parents[2]))
+    assert sh(begin).returncode == 0
+    with database.open("r+b") as file:
+        file.truncate(1 << 43)  # a hole of more than any disk here
+    said = sh(begin)
+    assert said.returncode == 1
+    assert re.search(r"b has \d+ MiB free; a backup needs 16777280 there", said.stderr)
+
+
 def test_an_archive_that_does_not_say_the_addresses_of_services_is_taken() -> None:
     about = {key: value for key, value in GOOD.about.items() if key not in ("service_network", "dns_server_ip")}
     assert chosen(PATH, BackupFile=replace(GOOD, about=about)).path == PATH
@@ -364,6 +415,18 @@ def test_on_a_new_machine_nothing_is_stopped_and_nothing_moved() -> None:
     assert "Will restore etcd from" in said
     assert "Will stop" not in said
     assert "Will move" not in said
+
+
+def test_a_restore_waits_for_the_pods_of_the_last_apply_not_for_this_runs() -> None:
+    before = world().node()
+    (proxy,) = (pod for pod in control_plane.static_pods(before) if pod.name == "kube-proxy")
+    other = replace(proxy.manifest, content=proxy.manifest.content.replace(proxy.revision, "ab12"))
+    here = world(HostFiles=host_files(other))
+    node = here.node()
+    with here.on():
+        assert {pod.name: pod.revision for pod in control_plane.as_written(node)} == {"kube-proxy": "ab12"}
+    unstuck = control_plane.unstick(node, replace(proxy, revision="ab12"))
+    assert "revision=ab12" in unstuck
 
 
 def test_flannel_is_restarted_where_it_runs() -> None:

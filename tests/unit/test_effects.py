@@ -49,7 +49,7 @@ BEFORE: Mapping[Any, Any] = {
 }  # fmt: skip
 AFTER: Mapping[Any, Any] = {
     **BEFORE, DaemonsFact: daemons(), HostFiles: INSTALLED, Leftovers: left(),
-    ClusterNodes: {"w1": NodeState(True, machines.found().machine_id)},
+    ClusterNodes: {"w1": NodeState(True, machines.found().machine_id, "10.0.0.12")},
 }  # fmt: skip
 
 

@@ -279,16 +279,17 @@ def test_nodes_that_have_joined() -> None:
     assert n2 == NodeState(
         True, "0c2b7a5e9f4d4f0b8e1f3d6a5c9b7e22", "10.89.0.12", "v1.37.2",
         labels=frozenset({"beta.kubernetes.io/os=linux", "kubernetes.io/hostname=n2"}),
+        boot_id="5a6c1f0e-6a7f-4d07-9a52-0c2f8a3f1b11",
     )  # fmt: skip
-    rows = ["n1|||||", "n2|a|10.0.0.1|v1.37.2|DiskPressure Ready NetworkUnavailable |{}"]
+    rows = ["n1||||||", "n2|a|10.0.0.1|v1.37.2|b|DiskPressure Ready NetworkUnavailable |{}"]
     assert ClusterNodes().process(["== nodes", *rows, "== answered", "== end"]) == {
-        "n1": NodeState(False), "n2": NodeState(True, "a", "10.0.0.1", "v1.37.2", ("DiskPressure",)),
+        "n1": NodeState(False), "n2": NodeState(True, "a", "10.0.0.1", "v1.37.2", ("DiskPressure",), boot_id="b"),
     }  # fmt: skip
 
 
 def test_an_api_without_nodes_is_not_an_api_that_does_not_answer() -> None:
     assert ClusterNodes().process(["== nodes", "== answered", "== end"]) == {}
-    assert ClusterNodes().process(["== nodes", "n1|a|b|c|Ready|", "== end"]) is None
+    assert ClusterNodes().process(["== nodes", "n1|a|b|c|d|Ready|", "== end"]) is None
 
 
 def test_objects_that_are_as_they_should_be() -> None:

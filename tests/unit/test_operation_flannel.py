@@ -276,6 +276,13 @@ def test_a_machine_that_was_replaced_leaves_its_successor_the_subnet() -> None:
         assert len(here.run(subnet_released, on="w1", node=here.node("w1"))) == gives
 
 
+def test_a_copy_of_a_machine_leaves_the_node_its_subnet() -> None:
+    known = etcd({"w1": "10.1.2.0/24"}, {"10.0.0.11": "10.1.2.0/24"})
+    original = NodeState(True, machines.found().machine_id, "10.0.0.99", boot_id="another")
+    here = world(known, TEXT.format(2), nodes={"w1": original})
+    assert here.run(subnet_released, on="w1", node=here.node("w1")) == []
+
+
 def test_a_host_without_a_record_gives_no_subnet_back() -> None:
     here = world(etcd({"w1": "10.1.2.0/24"}, {"10.0.0.12": "10.1.2.0/24"}))
     assert here.run(subnet_released, on="w1", node=here.node("w1")) == []

@@ -270,7 +270,7 @@ def removed(
 
 
 def test_a_worker_that_goes_alone_is_drained_and_deleted() -> None:
-    (step,) = removed({"w1": NodeState(True, MACHINE)}, whole=False)
+    (step,) = removed({"w1": NodeState(True, MACHINE, "10.0.0.12")}, whole=False)
     assert isinstance(step, Calls)
     assert step.name == "_drained"
     command = step.arguments[1]
@@ -281,7 +281,7 @@ def test_a_worker_that_goes_alone_is_drained_and_deleted() -> None:
 
 
 def test_a_drained_node_is_deleted_also_where_nobody_hears_of_it_any_more(tmp_path: Path) -> None:
-    (step,) = removed({"w1": NodeState(True, MACHINE)}, whole=False)
+    (step,) = removed({"w1": NodeState(True, MACHINE, "10.0.0.12")}, whole=False)
     assert isinstance(step, Calls)
     command = step.arguments[1].replace(busy.PATH, str(tmp_path / "busy"))
     program(
@@ -293,6 +293,17 @@ def test_a_drained_node_is_deleted_also_where_nobody_hears_of_it_any_more(tmp_pa
     assert (said.stdout.splitlines(), said.returncode) == (["evicted", "evicted", "error: no answer in time"], 0)
     sh(f"exec >/dev/full; {command}", path=str(tmp_path))  # as when ssh is gone
     assert [line.split()[-1] for line in (tmp_path / "did").read_text().splitlines()] == ["--timeout=60s", "w1"] * 2
+
+
+def test_the_node_goes_on_where_a_copy_of_its_machine_is_turned_down() -> None:
+    here, there = machines.found("w1", "10.0.0.12"), "0ther-b00t"
+    for address, boot, ready, gone in (
+        ("10.0.0.99", there, True, False),
+        ("10.0.0.99", here.boot_id, True, True),  # its own address is another one by now
+        ("10.0.0.12", there, True, True),  # it has just booted
+        ("10.0.0.99", there, False, True),
+    ):
+        assert bool(removed({"w1": NodeState(ready, MACHINE, address, boot_id=boot)}, whole=False)) == gone
 
 
 def test_a_node_of_another_machine_is_left_alone() -> None:
@@ -318,12 +329,12 @@ def test_an_api_that_does_not_answer_is_told_with_what_stays_in_it() -> None:
 
 @pytest.mark.parametrize(("ready", "docker"), [(False, True), (True, False)])
 def test_a_worker_that_can_not_end_pods_is_deleted_without_a_drain(ready: bool, docker: bool) -> None:
-    (step,) = removed({"w1": NodeState(ready, MACHINE)}, whole=False, docker=docker)
+    (step,) = removed({"w1": NodeState(ready, MACHINE, "10.0.0.12")}, whole=False, docker=docker)
     assert isinstance(step, OnMaster)
     assert step.text == f"{KUBECTL} delete --ignore-not-found node w1 >/dev/null"
 
 
 def test_a_worker_that_goes_with_its_master_or_is_not_known_is_not_drained() -> None:
-    assert removed({"w1": NodeState(True, MACHINE)}, whole=True) == []
+    assert removed({"w1": NodeState(True, MACHINE, "10.0.0.12")}, whole=True) == []
     assert removed(None, whole=False) == []
     assert removed({}, whole=False) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from deploys.facts.files import HostFiles
 from deploys.operations.files import File
 from deploys.phases import pki
@@ -51,6 +53,12 @@ def test_authorities_stay_with_the_data_and_go_with_it() -> None:
     assert removed(World(facts={HostFiles: files})) == set(LEAVES)
     purged = World(facts={HostFiles: files}, data={"purge_data": True})
     assert removed(purged) == {*AUTHORITIES, *ACCOUNTS, *LEAVES}
+
+
+@pytest.mark.parametrize("lost", [path for path in AUTHORITIES if path.endswith(".key")])
+def test_authorities_stay_also_where_one_of_their_keys_is_gone(lost: str) -> None:
+    files = host_files(*(File(path, "x") for path in (*AUTHORITIES, *ACCOUNTS, *LEAVES) if path != lost))
+    assert removed(World(facts={HostFiles: files})) == set(LEAVES)
 
 
 def test_what_a_worker_has_of_the_authorities_goes_with_it() -> None:

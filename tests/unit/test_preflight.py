@@ -18,7 +18,8 @@ from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.platform import HIDDEN
 from deploys.operations.files import File
-from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, Check
+from deploys.phases import pki
+from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, RESTORE_CHECKS, Check
 from deploys.record import BEFORE_PATHS, BOOTSTRAP_UNIT, PKI, SUBNET_ENV
 from deploys.topology import will_bring_up_masters
 
@@ -27,7 +28,7 @@ from .harness import World
 from .known import daemons, host_files
 
 NODE_RECORD = {"name": "m1", "role": "master", "address": "10.0.0.11"}
-BY_NAME: dict[str, Check] = {check.__name__: check for check in (*CHECKS, *REMOVE_CHECKS)}
+BY_NAME: dict[str, Check] = {check.__name__: check for check in (*CHECKS, *RESTORE_CHECKS, *REMOVE_CHECKS)}
 
 
 def problem(check: Check, data: dict[str, Any] | None = None, etcd: Subnets | None = None, **told: Any) -> str | None:
@@ -59,6 +60,7 @@ DROP_IN = "# /etc/systemd/system/docker.service.d/zz-docker-multinode.conf"
 OURS = "-H\nfd://\n--bip=10.1.1.1/24"
 """What the main Docker runs with on the pod network."""
 
+AUTHORITIES = [File(path, "x") for path in pki.authority_files()]
 KEPT = File(f"{PKI}/ca.key", "", "600", secret=True)
 
 SSH = "-A ufw-user-input -p tcp --dport 22 -j ACCEPT"
@@ -163,7 +165,13 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "ufw allow from 10.0.0.0/24 && ufw allow from 10.1.0.0/16",
     ),
     ("foreign_kubernetes", {}, {"foreign_kubernetes": "/etc/kubernetes/admin.conf"}, "kubeadm reset"),
-    ("etcd_has_its_authority", {}, {"etcd_data": "yes"}, "/etc/kubernetes/pki/etcd/ca.crt"),
+    ("etcd_has_its_authority", {}, {"etcd_data": "yes"}, "/etc/kubernetes/pki/ca.crt"),
+    *(
+        ("etcd_has_its_authority", {}, {"etcd_data": "yes", "files": [f for f in AUTHORITIES if f.path != lost]}, lost)
+        for lost in pki.authority_files()
+    ),
+    ("etcd_data_are_ours", {}, {"there_before": "/var/lib/etcd/member"}, "/var/lib/etcd/member"),
+    ("etcd_data_are_ours", {}, {"files": [File(BEFORE_PATHS, "/x\n/var/lib/etcd/member\n")]}, "/var/lib/etcd/member"),
     ("same_node", {}, {"record": {**NODE_RECORD, "name": "old"}}, "old"),
     (
         "same_services",
@@ -258,7 +266,9 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("resolvers", {}, {"resolvers": "there\n<any>"}),
     ("resolvers", {"kubelet_extra_args": {"resolv-conf": "/proc/1/root/etc/x"}}, {"resolvers": "there\n127.0.0.1"}),
     ("memory", {}, {"memory": ""}),
-    ("etcd_has_its_authority", {}, {"etcd_data": "yes", "ca": "yes"}),
+    ("etcd_has_its_authority", {}, {"etcd_data": "yes", "ca": "yes", "files": AUTHORITIES}),
+    ("etcd_has_its_authority", {}, {"files": []}),
+    ("etcd_data_are_ours", {}, {"etcd_data": "yes", "there_before": "/var/lib/etcd"}),
     ("same_node", {}, {"record": NODE_RECORD}),
     ("same_services", {}, {"record": NODE_RECORD}),
     ("same_services", {}, {"record": {"service_network": "10.96.0.0/12", "dns_server_ip": "10.96.0.10"}}),
