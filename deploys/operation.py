@@ -41,6 +41,12 @@ def changed(metas: Sequence[OperationMeta]) -> bool:
     return any(m.did_change() if m.is_complete() else m.will_change for m in metas)
 
 
+def may_come() -> bool:
+    """Whether what is missing on this host now may be there when the run is here: it is a plan of one that changes
+    something there before."""
+    return not state.is_executing and changed(changes(this_host()))
+
+
 @dataclass(frozen=True)
 class Foreseen:
     """What an operation would change, found out without adding it to the run.

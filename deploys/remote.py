@@ -16,6 +16,7 @@ from pyinfra.api import StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
+from pyinfra.context import ctx_config
 
 from .record import LOCAL_DOCKER
 
@@ -31,9 +32,11 @@ _calls: WeakKeyDictionary[State, dict[Host, dict[str, Any]]] = WeakKeyDictionary
 
 
 def called(host: Host) -> None:
-    """Note with what a deploy was called for a host, as in ``cluster(_sudo=True)``: pyinfra knows it only within it."""
+    """Note with what a deploy was called for a host, as in ``cluster(_sudo=True)``, or what its file has set, as in
+    ``config.SUDO = True``: pyinfra knows it only within them."""
     outside: Any = SimpleNamespace(data=host.data, current_deploy_kwargs=None)
-    default: Any = pop_global_arguments(host.state, outside, {})[0]
+    with ctx_config.use(host.state.config):
+        default: Any = pop_global_arguments(host.state, outside, {})[0]
     arguments: Any = host.current_deploy_kwargs or default
     given = {key: arguments[key] for key in CONNECTOR_ARGUMENT_KEYS if arguments[key] != default[key]}
     _calls.setdefault(host.state, {})[host] = given

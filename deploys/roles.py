@@ -60,8 +60,22 @@ def _this_node() -> Node:
     return node
 
 
-def _begin() -> None:
+_intents: WeakKeyDictionary[State, str] = WeakKeyDictionary()
+"""Run → what it does to a cluster."""
+
+
+def _begin(intent: str = "") -> None:
+    """What comes first on each host.
+
+    :param intent: what goes with no other one in a run.
+    :raises DeployError: the run has another one.
+    """
     mine = this_host()
+    if intent and (other := _intents.setdefault(mine.state, intent)) != intent:
+        raise DeployError(
+            f"a {other} and a {intent} are in one run: the plan of the second would be made before the first has done "
+            "anything. Run them one after the other"
+        )
     progress.told(mine.state)
     called(mine)
     prepare(mine)
@@ -136,7 +150,7 @@ def _bring_up_as(role: str) -> None:
 @deploy("Kubernetes")
 def cluster() -> None:
     """Bring up masters and workers side by side."""
-    _begin()
+    _begin("bring-up")
     will_bring_up_masters()
     _bring_up()
 
@@ -144,7 +158,7 @@ def cluster() -> None:
 @deploy("Kubernetes")
 def master() -> None:
     """Bring up the hosts of the group ``masters``; others are left alone."""
-    _begin()
+    _begin("bring-up")
     will_bring_up_masters()
     the_first_master()
     _bring_up_as("master")
@@ -153,7 +167,7 @@ def master() -> None:
 @deploy("Kubernetes")
 def worker() -> None:
     """Bring up the hosts of the group ``workers``; others are left alone."""
-    _begin()
+    _begin("bring-up")
     if not group("worker"):
         raise DeployError(
             'the inventory has no group `workers`; write workers = ["192.168.1.11"] in it, or run deploys/master.py'
@@ -207,7 +221,7 @@ def backup() -> None:
 @deploy("Kubernetes")
 def restore() -> None:
     """Put the backup that ``restore_from`` names back on the first master; a new machine then needs a bring-up."""
-    _begin()
+    _begin("restore")
     node = _this_node()
     mine = _is_the_masters_turn()
     one_run_at_a_time(node.host)
@@ -253,7 +267,7 @@ def evidence() -> None:
 @deploy("Kubernetes")
 def turndown() -> None:
     """Take away what was made, in reverse; data stays unless ``purge_data`` is set."""
-    _begin()
+    _begin("turndown")
     node = _this_node()
     if RECORD not in observe(Leftovers).paths:
         host.log("No record of docker-multinode is here: nothing is changed on this host")

@@ -121,8 +121,9 @@ def role_of(host: Host) -> str:
         )
     if not roles:
         raise DeployError(
-            f"{host.name} is in none of the groups masters and workers; write it into one of them in the inventory, "
-            f'as in workers = ["{host.name}"]'
+            f"{host.name} is in none of the groups masters and workers; where it is to be a node, write it into one of "
+            f'them in the inventory, as in workers = ["{host.name}"]; where it is none, leave it out: '
+            "--limit masters --limit workers"
         )
     return roles[0]
 
@@ -154,6 +155,11 @@ def _as_told(host: Host) -> tuple[str, Host, Settings]:
 
 def _as_found(host: Host, role: str, first_master: Host, wanted: Settings) -> Node:
     found = observe(Platform, host)
+    if not found.quotes_hold:
+        raise DeployError(
+            f"{host.name}: the login's shell there changes commands that it gets in quotes, as fish does; give that "
+            "user another one: chsh -s /bin/bash"
+        )
     interface = _interface(host.name, wanted, found)
     return Node(
         host=host,

@@ -88,6 +88,7 @@ _DISK = (
 _SCRIPT = rf"""
 {SETTLED}
 export LC_ALL=C
+echo "== quoting"; printf '%s\n' '\\'
 echo "== machine"; uname -m
 echo "== kernel"; uname -r
 echo "== name"; uname -n
@@ -190,6 +191,8 @@ class Disk:
 class Found:
     """What a host said of itself."""
 
+    quotes_hold: bool
+    """Whether the login's shell hands on what is quoted as it is. fish makes one backslash of two in quotes."""
     machine: str
     kernel: str
     name: str
@@ -343,6 +346,7 @@ class Platform(Bundle[Found]):
         daemon_json = _file(sections, "daemon.json").strip()
         listening = [s for s in sections["listening"] if len(s) == 4]
         return Found(
+            quotes_hold=first(sections, "quoting") == "\\\\",
             machine=first(sections, "machine"),
             kernel=first(sections, "kernel"),
             name=first(sections, "name"),

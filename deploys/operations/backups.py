@@ -20,8 +20,8 @@ from ..facts.daemons import DaemonsFact
 from ..facts.etcd import TLS
 from ..facts.files import Files, HostFiles
 from ..observe import UnreadableError, observe
-from ..operation import Commands, operation
-from ..plan import fail, say
+from ..operation import Commands, may_come, operation
+from ..plan import fail, say, unknown
 from ..record import BACKUPS, ETCD_CONTAINER, ETCD_DATA, PKI, SUBNET_ENV
 from ..topology import Node
 from .containers import docker
@@ -105,10 +105,15 @@ def backup_taken(node: Node, authorities: Sequence[str], copy: str | None = None
     """
     found = observe(HostFiles)
     etcd = observe(DaemonsFact).bootstrap.containers.get(ETCD_CONTAINER)
+    missing = [path for path in authorities if not found.ours(path)]
+    if (missing or not etcd or not etcd.running) and may_come():
+        say("Will take a backup, when the cluster is up")
+        yield unknown("the cluster that this run brings up")
+        return
     if not etcd or not etcd.running:
         yield fail(f"etcd does not run on {node.host.name}: run deploys/master.py first")
         return
-    if missing := [path for path in authorities if not found.ours(path)]:
+    if missing:
         yield fail(f"{missing[0]} is not there: run deploys/master.py first")
         return
     stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")

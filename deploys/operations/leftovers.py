@@ -37,7 +37,7 @@ old() {{ grep -qsxF -e "$1" {BEFORE_PATHS}; }}
 {BELOW}
 gone() {{ r=$(readlink -e -- "${{1%/*}}") || return 0; r=${{r%/}}/${{1##*/}}
   below "$r" | sort -r | while IFS= read -r m; do umount "$m" || umount -l "$m"; done
-  m=$(below "$r"); [ -z "$m" ] || {{ printf '%s\\n' \
+  m=$(below "$r") || exit 1; [ -z "$m" ] || {{ printf '%s\\n' \
     "$1 stays, for these can't be unmounted; do that by hand and run again:" "$m" >&2; exit 1; }}
   rm -rf --one-file-system "$1" 2>/dev/null || {{ [ -z "$(below "$r")" ] && rm -rf "$1"; }} || exit 1; }}
 for p in "$@"; do if mountpoint -q "$p" || old "$p"; then

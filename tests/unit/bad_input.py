@@ -230,6 +230,7 @@ HOSTS = (
     host("no docker", "docker", "install Docker", cli=True, without_tools=("docker", "dockerd"), docker_version=""),
     host("no iptables", "iptables", "install", without_tools=("iptables",)),
     host("no iproute2", "ip", without_tools=("ip",), addresses="", links="", routes=""),
+    host("fish", "chsh -s /bin/bash", quoting="\\"),
     host("no procps", "sysctl", "install", without_tools=("sysctl",)),
     host("no tar and no base64", "tar, base64", without_tools=("tar", "base64")),
     host("Docker is stopped", "Docker does not answer", "systemctl status docker", cli=True,

@@ -70,6 +70,23 @@ def test_masters_are_done_before_workers_begin_where_one_run_has_both(tmp_path: 
     assert turns == [["@fake/m1"]] * masters + [["@fake/w1"]] * workers
 
 
+def test_a_kubeconfig_and_a_backup_of_a_cluster_that_the_same_run_brings_up_are_planned(tmp_path: Path) -> None:
+    both = [f"{ROOT}/deploys/{name}.py" for name in ("kubeconfig", "backup")]
+    outcome = through_cli(tmp_path, "cluster", PAIR, options=("--dry", "--diff", *both))
+    assert outcome.code == 0, outcome.said
+    assert "Will fail" not in outcome.said
+    assert "(mode 600, user kubernetes-admin, server https://10.0.0.11:6443), when the cluster is up" in outcome.said
+    assert "Will take a backup, when the cluster is up" in outcome.said
+
+
+@pytest.mark.parametrize(("first", "second"), [("turndown", "cluster"), ("worker", "turndown")])
+def test_what_undoes_the_others_plan_is_no_part_of_the_same_run(first: str, second: str, tmp_path: Path) -> None:
+    options = ("--dry", f"{ROOT}/deploys/{second}.py")
+    outcome = through_cli(tmp_path, first, {**PAIR, "masters": (master({"ca": "yes"}),)}, options=options)
+    assert outcome.code == 1
+    assert "are in one run: the plan of the second would be made before the first has done anything" in outcome.said
+
+
 def test_a_deploy_file_of_ones_own_may_bring_up_masters_then_workers(tmp_path: Path) -> None:
     own = tmp_path / "own.py"
     own.write_text(

@@ -11,6 +11,7 @@ import pytest
 from paramiko import SSHException
 from pyinfra.api import StringCommand, deploy
 from pyinfra.api.host import Host
+from pyinfra.context import ctx_config
 
 from deploys import remote
 from deploys.record import LOCAL_DOCKER
@@ -104,6 +105,16 @@ def test_what_a_deploy_is_called_with_holds_for_all_that_is_asked_in_the_run() -
     with here.on("w2"):
         deploy("Mine")(lambda: remote.called(here.host("w2")))()
     assert [remote.of_call(here.host(name)) for name in names] == [{"_sudo": True}] * 2 + [{}]
+
+
+def test_what_a_deploy_file_sets_holds_for_all_that_is_asked_in_the_run() -> None:
+    here = World()
+    of_file = here.state.config.copy()
+    of_file.SUDO = True
+    with here.on("m1"), ctx_config.use(of_file):
+        deploy("Mine")(lambda: remote.called(here.host("m1")))()
+    assert remote.of_call(here.host("m1")) == {"_sudo": True}
+    assert remote.connector_arguments(here.host("m1"))["_sudo"]
 
 
 @pytest.mark.parametrize(("ok", "out"), [(False, "half a key"), (True, ""), (False, "")])

@@ -26,10 +26,11 @@ from deploys.facts.platform import DATA_ROOT, Platform
 from deploys.operations.files import WRITE, File, archive, made, remove_files
 from deploys.operations.images import pulled
 from deploys.operations.kernel import kernel
-from deploys.operations.leftovers import no_chains, no_record
+from deploys.operations.leftovers import _NO_DIRECTORIES, no_chains, no_record
 from deploys.phases import control_plane
 from deploys.record import BOOTSTRAP_DATA, ETCD_DATA, KUBELET, OWN_PLACES, RECORD, SHARED_PLACES, SOCKETS
 
+from . import machines
 from .harness import Shell, World
 from .known import daemons, left
 
@@ -268,6 +269,25 @@ def test_the_platform_fact_tells_of_this_very_machine() -> None:
     assert (found.machine, found.name, found.uid) == (os.uname().machine, os.uname().nodename, os.geteuid())
     assert found.memory_kib > 100_000
     assert found.interface("lo") is not None
+    assert found.quotes_hold
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        assert found.boot_id == file.read().strip()
+
+
+def test_a_shell_that_makes_one_backslash_of_two_in_quotes_is_noticed() -> None:
+    """fish (fishshell.com/docs/current/language.html#quotes)."""
+    script = Platform().command().get_raw_value().replace("\\\\", "\\")
+    begin = script[: script.index('echo "== machine"')]
+    assert sh(begin).stdout.splitlines()[-2:] == ["== quoting", "\\"]
+    assert Platform().process(machines.answer(quoting="\\")).quotes_hold is False
+
+
+def test_nothing_is_removed_where_it_can_not_be_told_what_is_mounted(tmp_path: Path) -> None:
+    program(tmp_path, "awk", "exit 2")
+    (tmp_path / "p/file").parent.mkdir()
+    (tmp_path / "p/file").touch()
+    assert sh(f"set -- {tmp_path}/p; {_NO_DIRECTORIES}", path=str(tmp_path)).returncode == 1
+    assert (tmp_path / "p/file").exists()
 
 
 @pytest.mark.parametrize(
