@@ -63,10 +63,10 @@ _NO_WEBSOCKETS: Mapping[str, object] = {"featureGates": {"ExtendWebSocketsToKube
 """kubelet ≥ 1.36 streams exec over a websocket, which cri-dockerd 0.4.3 answers in plain HTTP (measured)."""
 
 RELEASES: tuple[Release, ...] = (
-    Release("1.34", tuple(range(12)), etcd="3.6.5-0", coredns="v1.12.1", pause="3.10.1"),
-    Release("1.35", tuple(range(9)), etcd="3.6.6-0", coredns="v1.13.1", pause="3.10.1",
+    Release("1.34", tuple(range(14)), etcd="3.6.5-0", coredns="v1.12.1", pause="3.10.1"),
+    Release("1.35", tuple(range(11)), etcd="3.6.6-0", coredns="v1.13.1", pause="3.10.1",
             kubelet=_CGROUP_V1),
-    Release("1.36", tuple(range(5)), etcd="3.6.8-0", coredns="v1.14.2", pause="3.10.2",
+    Release("1.36", tuple(range(7)), etcd="3.6.8-0", coredns="v1.14.2", pause="3.10.2",
             kubelet={**_CGROUP_V1, **_NO_WEBSOCKETS}),
     Release("1.37", tuple(range(3)), etcd="3.7.0-0", coredns="v1.14.6", pause="3.10.2",
             kubelet={**_CGROUP_V1, **_NO_WEBSOCKETS}),

@@ -80,6 +80,12 @@ class Node:
         """What belongs to the Kubernetes version."""
         return self.settings.release
 
+    @property
+    def iptables(self) -> str:
+        """The variant that the host's Docker uses, ``nft`` or ``legacy``. The kubelet is told; by the chains that it
+        makes kube-proxy's image takes the same one."""
+        return "nft" if "nf_tables" in self.found.iptables else "legacy"
+
     def image(self, reference: str) -> str:
         """An image's reference, in the registry that the settings name."""
         return self.settings.image(reference)

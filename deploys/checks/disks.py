@@ -19,6 +19,10 @@ INSTALL_MIB = {"main": {"master": 1500, "worker": 1500}, "bootstrap": {"master":
 """What images take, by daemon and role: those of a first install took 1020, 1082, 344 and 288 in the lab, and they are
 unpacked or built there. Those of another version lie beside them."""
 
+COMPILE_MIB = 2000
+"""What Docker's disk gets besides where cri-dockerd is compiled: Go's image, the source, what is built. An estimate: it
+has not run on such a machine."""
+
 
 def _lacking(node: Node) -> set[str]:
     """The daemons that have not got the images of the desired version, by the one that each node needs there."""
@@ -34,6 +38,8 @@ def _places(node: Node) -> dict[str, tuple[int, str]]:
     # of a node's daemon that is down it is not known what it has
     gets = {d for d in INSTALL_MIB if fresh or (d in lacking and not daemons.of(d).down)}
     need = {daemon: roles[node.role] if daemon in gets else LEAST_MIB for daemon, roles in INSTALL_MIB.items()}
+    if need["main"] > LEAST_MIB and not node.settings.node_image and node.arch not in node.release.cri_dockerd.sha256:
+        need["main"] += COMPILE_MIB
     etcd = {ETCD_DATA: (LEAST_MIB * 3 if fresh else LEAST_MIB, "etcd then goes on by itself")}
     return {
         **(etcd if node.is_first_master else {}),

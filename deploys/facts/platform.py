@@ -342,7 +342,8 @@ class Platform(Bundle[Found]):
     def read(self, sections: Sections) -> Found:
         routes, default = _routes(sections["routes"])
         # docker may say something on its standard error before
-        version = next((v for line in sections.get("docker-version", []) if (v := json_object(line))), {})
+        said = next((v for line in sections.get("docker-version", []) if (v := json_object(line))), {})
+        version = {key.lower(): value for key, value in said.items()}  # 29.0.0 alone says APIVersion
         daemon_json = _file(sections, "daemon.json").strip()
         listening = [s for s in sections["listening"] if len(s) == 4]
         return Found(
@@ -380,10 +381,10 @@ class Platform(Bundle[Found]):
             there_before=tuple(sections["there-before"]),
             etcd_data=first(sections, "etcd-data") == "yes",
             etcd_ca=first(sections, "ca") == "yes",
-            docker_version=str(version.get("Version", "")),
-            docker_arch=str(version.get("Arch", "")),
-            docker_api=str(version.get("ApiVersion", "")),
-            docker_min_api=str(version.get("MinAPIVersion", "")),
+            docker_version=str(version.get("version", "")),
+            docker_arch=str(version.get("arch", "")),
+            docker_api=str(version.get("apiversion", "")),
+            docker_min_api=str(version.get("minapiversion", "")),
             docker_root=first(sections, "docker-root"),
             swarm=first(sections, "swarm") == "yes",
             unreadable=tuple(unreadable(sections)),

@@ -74,7 +74,8 @@ def taken(container: str, daemon: str) -> str:
     )
 
 
-def _stale(have: ContainerState | None, spec: Spec) -> bool:
+def stale(have: ContainerState | None, spec: Spec) -> bool:
+    """Whether a container must be created, anew where there is one."""
     return have is None or have.spec != spec.lines()
 
 
@@ -108,7 +109,7 @@ def container(
         host.noop(f"container {container} is there again when its daemon has restarted")
         return
     have = state.containers.get(container)
-    if have and not _stale(have, spec):
+    if have and not stale(have, spec):
         news = [*unread(reads, have.started), *changed_since(renewed, have.started)]
         if have.running and not news:
             host.noop(f"container {container} runs as it should")

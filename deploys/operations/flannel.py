@@ -23,8 +23,11 @@ from ..plan import fail, say, say_diff
 from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, FLANNEL_RUN, NODE, SUBNET_ENV
 from ..remote import run
 from ..topology import Node, active_nodes
-from .containers import restarted
+from .containers import Spec, restarted, stale
 from .files import File, announce, differs, write
+
+HINT = "KUBE-IPTABLES-HINT"
+"""A chain of the kubelet's, in the variant of iptables that it uses (pkg/kubelet/kubelet_network_linux.go)."""
 
 
 def _on_master(state: State, host: Host, master: Host, command: str, doing: str) -> bool:
@@ -166,6 +169,24 @@ def link_sized(link: str, mtu: int) -> Commands:
         return
     say(f"Will give {link} the packet size of the pod network, {mtu} instead of {found.mtu}")
     yield StringCommand(f"ip link set dev {link} mtu {mtu}")
+
+
+@operation
+def variant_hinted(spec: Spec) -> Commands:
+    """
+    Ensure that flannel writes its rules where Docker's are, by iptables-legacy: before its container is created, the
+    chain by which the kubelet tells is there. flannel's image looks for it at the container's first start, would
+    otherwise take nft, and stays at that (images/Dockerfile; kubernetes-sigs/iptables-wrappers).
+
+    + spec: flannel's container as it will be
+    """
+    have = observe(DaemonsFact).bootstrap.containers.get(FLANNEL_CONTAINER)
+    if have and not stale(have, spec):
+        host.noop("flannel's container has been created already")
+        return
+    say(f"Will make the chain {HINT} in iptables' mangle table, as the kubelet does: legacy is this host's variant")
+    chain = f"iptables -w -t mangle -{{}} {HINT}"
+    yield StringCommand(f"{chain.format('S')} >/dev/null 2>&1 || {chain.format('N')}")
 
 
 @operation

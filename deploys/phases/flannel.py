@@ -7,7 +7,14 @@ import json
 from ..operations.containers import Spec, container, docker, no_container
 from ..operations.daemons import bootstrap_daemon_started
 from ..operations.files import no_files
-from ..operations.flannel import link_sized, network_configured, subnet_recorded, subnet_released, subnet_taken
+from ..operations.flannel import (
+    link_sized,
+    network_configured,
+    subnet_recorded,
+    subnet_released,
+    subnet_taken,
+    variant_hinted,
+)
 from ..operations.leftovers import no_chains, no_directories, no_links, no_routes
 from ..operations.wait import wait_for
 from ..record import FLANNEL_CONTAINER, FLANNEL_RUN, PKI, SUBNET_ENV
@@ -70,6 +77,8 @@ def apply(node: Node) -> None:
         network_configured(name="Configure flannel's network in etcd", config=json.dumps(config))
     subnet_recorded(name="Reserve and record the node's subnet", node=node, mtu=mtu(node))
     taken = subnet_taken(name="Let flannel take the recorded subnet", node=node)
+    if node.iptables == "legacy":
+        variant_hinted(name="Let flannel use the host's variant of iptables", spec=spec(node))
     runs = container(
         name="Run flannel",
         daemon="bootstrap",

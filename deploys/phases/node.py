@@ -112,11 +112,6 @@ def _images(node: Node) -> list[str]:
     return [control_plane.pause(node), *components, *applied, *built_of, image(node)]
 
 
-def _iptables(node: Node) -> str:
-    """The variant that the host's Docker uses; kube-proxy follows the chains that the kubelet makes."""
-    return "nft" if "nf_tables" in node.found.iptables else "legacy"
-
-
 def _volumes(node: Node) -> list[str]:
     """Where users keep volumes: the kubelet checks a hostPath's type and binds a subPath in its own mount namespace
     (pkg/volume/hostpath, subpath_linux.go). What it binds goes below KUBELET, so these need not be shared."""
@@ -150,7 +145,7 @@ def spec(node: Node, revision: str) -> Spec:
     return Spec(
         image(node),
         ("--privileged", "--net=host", "--pid=host", "--ipc=host", "--cgroupns=host",
-         "-e", f"IPTABLES={_iptables(node)}", "-e", f"SOCKET={CRI_SOCKET}",
+         "-e", f"IPTABLES={node.iptables}", "-e", f"SOCKET={CRI_SOCKET}",
          f"--restart={node.settings.restart_policy}", *(w for m in same for w in ("-v", m))),
         ("bash", "-c", START, "start", *cri_dockerd, "--", *(f"--{k}={v}" for k, v in flags.items())),
         revision,

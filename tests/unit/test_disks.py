@@ -74,6 +74,17 @@ def refused(
         return disks.room(here.node(name))
 
 
+@pytest.mark.parametrize(("image", "need"), [(None, 4000), ("r/node:1", 2000)])
+def test_a_host_that_compiles_needs_more_room(image: str | None, need: int) -> None:
+    told = one(DOCKER, BOOTSTRAP, ETCD, free=1999)
+    here = world(told, node_image=image)
+    here.platforms["m1"] = machines.found("m1", "10.0.0.11", disks=told, machine="ppc64le")
+    with here.on("m1"):
+        said = disks.room(here.node("m1"))
+    assert said
+    assert int(said.split()[-2]) == need + 142
+
+
 def test_what_df_says_is_read() -> None:
     found = machines.found(disks="7 2048 1024 0 0 /a b\n8 x 1 1 1 /c\n9 1 1 /d\n9 1 1 4 - /e").disks
     assert found == {"/a b": Disk("7", 2, 1, None), "/e": Disk("9", 0, 0, 0)}

@@ -273,6 +273,13 @@ def test_a_reservation_of_no_subnet_fails_the_fact_and_is_never_a_part_of_a_comm
         EtcdSubnets().process(etcd(json.dumps({"kvs": [{"key": key, "value": node}]})))
 
 
+def test_a_docker_of_which_the_words_are_written_otherwise_is_understood() -> None:
+    said = {"Version": "29.0.0", "APIVersion": "1.52", "MinAPIVersion": "1.44", "Arch": "arm64"}
+    found = Platform().process(edited("platform-fresh-docker28", {"docker_version": json.dumps(said)}))
+    assert (found.docker_version, found.docker_api, found.docker_min_api, found.docker_arch) == (
+        "29.0.0", "1.52", "1.44", "arm64")  # fmt: skip
+
+
 def test_nodes_that_have_joined() -> None:
     n1, n2 = (ClusterNodes().process(lines("nodes-two")) or {}).values()
     assert "node-role.kubernetes.io/control-plane=" in n1.labels

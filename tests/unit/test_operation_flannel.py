@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from deploys.facts.daemons import DaemonsFact
 from deploys.facts.etcd import ETCDCTL, EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.kubernetes import ClusterNodes, NodeState
+from deploys.operations.containers import Spec
 from deploys.operations.files import File
 from deploys.operations.flannel import (
     link_sized,
@@ -19,12 +21,14 @@ from deploys.operations.flannel import (
     subnet_recorded,
     subnet_released,
     subnet_taken,
+    variant_hinted,
 )
 from deploys.record import SUBNET_ENV
 
 from . import machines
 from .harness import Fails, Member, OnMaster, Shell, Step, World
-from .known import daemons, host_files
+from .known import daemons, host_files, running
+from .test_scripts import program, sh
 
 CONFIG = json.dumps({"Network": "10.1.0.0/16", "SubnetLen": 24})
 TEXT = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.{}.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
@@ -244,6 +248,21 @@ def test_a_lease_that_someone_deleted_is_taken_again() -> None:
 
 def test_a_lease_that_can_not_be_seen_is_not_called_lost() -> None:
     assert taken(world(Subnets(False, ""), TEXT.format(2), "10.1.2.1/24", flannel=True)) == []
+
+
+def test_flannel_is_told_the_hosts_variant_of_iptables_before_its_container_is_created(tmp_path: Path) -> None:
+    spec = Spec("r/flannel:1")
+    (step,) = World(facts={DaemonsFact: daemons("daemons-fresh")}).run(variant_hinted, spec=spec)
+    assert isinstance(step, Shell)
+    for there, asked in (("true", ["-S"]), ("[ $4 != -S ]", ["-S", "-N"])):
+        program(tmp_path, "iptables", f'echo "$*" >> {tmp_path}/did; {there}')
+        assert sh(step.text, path=str(tmp_path)).returncode == 0
+        did = (tmp_path / "did").read_text().splitlines()
+        assert did == [f"-w -t mangle {verb} KUBE-IPTABLES-HINT" for verb in asked]
+        (tmp_path / "did").unlink()
+    for have, steps in ((spec, 0), (Spec("r/flannel:0"), 1)):
+        known = {DaemonsFact: daemons(bootstrap={"containers": {"flannel": running("flannel", have)}})}
+        assert len(World(facts=known).run(variant_hinted, spec=spec)) == steps
 
 
 def test_a_subnet_is_given_back_with_its_lease() -> None:

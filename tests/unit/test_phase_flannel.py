@@ -16,6 +16,7 @@ from deploys.phases import etcd, flannel
 from deploys.record import FLANNEL_RUN
 from deploys.topology import Node
 
+from . import machines
 from .harness import World, called
 
 SPEC = """\
@@ -69,6 +70,14 @@ def test_another_backend_leaves_no_link_behind() -> None:
     here = World(data={"flannel_backend": "host-gw"})
     assert called(flannel, here)[-1] == ("no_links", {"links": ["flannel.1"]})
     assert "link_sized" not in dict(called(flannel, here)), "it has none of its own"
+
+
+def test_flannel_is_told_where_the_hosts_iptables_is_legacy() -> None:
+    found = machines.found("m1", "10.0.0.11", iptables="iptables v1.8.9 (legacy)")
+    steps = called(flannel, World(platforms={"m1": found}))
+    assert [name for name, _ in steps][3:5] == ["variant_hinted", "container"]
+    assert steps[3][1]["spec"] == steps[4][1]["spec"]
+    assert "variant_hinted" not in dict(called(flannel, World()))
 
 
 def test_flannels_masquerading_goes_where_docker_is_to_do_it() -> None:
