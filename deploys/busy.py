@@ -16,8 +16,8 @@ PATH = "/run/docker-multinode.busy"
 LOCK = "/run/docker-multinode.lock"
 """Held by the run itself: lock.py."""
 
-MARK = f"exec 9>>{PATH}; flock -s 9;"
-"""Stands before each command that changes something."""
+MARK = f"[ -e {PATH} ] || (umask 077; : >>{PATH}); exec 9>>{PATH}; flock -s 9;"
+"""Stands before each command that changes something. Whoever may read a file may lock it, so only root may."""
 
 WAIT_SECONDS = 300
 """How long a run waits for what an earlier one left at work; a build of the node image takes about that long."""

@@ -25,8 +25,9 @@ _OWNED: Mapping[str, tuple[str, ...]] = {
                            "healthz-port", "node-ip", "pod-manifest-path", "root-dir"),
     "etcd_extra_args": ("advertise-client-urls", "cert-file", "client-cert-auth", "config-file", "data-dir",
                         "enable-grpc-gateway", "initial-advertise-peer-urls", "initial-cluster", "key-file",
-                        "listen-client-urls", "listen-peer-urls", "name", "peer-cert-file", "peer-client-cert-auth",
-                        "peer-key-file", "peer-trusted-ca-file", "trusted-ca-file", "wal-dir"),
+                        "listen-client-urls", "listen-peer-urls", "name", "peer-cert-allowed-cn",
+                        "peer-cert-allowed-hostname", "peer-cert-file", "peer-client-cert-auth", "peer-key-file",
+                        "peer-trusted-ca-file", "trusted-ca-file", "wal-dir"),
 }  # fmt: skip
 """Setting → flags that other parts rely on: keys, certificates, kubeconfigs, data, addresses, the cluster's own
 settings."""

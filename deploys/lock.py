@@ -36,7 +36,7 @@ BEAT = 20
 """Seconds between two signs of life; the host waits for three of them."""
 
 _HOLD = rf"""
-exec 9>>{PATH}; flock -n 9 || {{ echo taken; cat {PATH}; exit 1; }}
+umask 077; exec 9>>{PATH}; flock -n 9 || {{ echo taken; cat {PATH}; exit 1; }}
 {IDLE} || {{ echo taken; echo "a command that an earlier run started"; exit 1; }}
 times="$(date +%s.%N) $(stat -c %.9Y {PATH})"
 printf '%s\n' "$1" > {PATH}; echo "held $times"

@@ -29,14 +29,20 @@ def overheard() -> AbstractContextManager[list[str]]:
     return bound(_overheard, [])
 
 
+def printable(text: str) -> str:
+    """The text without what moves a terminal's cursor or colours it: much of it comes from hosts."""
+    return "".join(c if c.isprintable() or c in "\t\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def say(title: str, *lines: str) -> None:
     """Print what will happen, with its lines below."""
+    title, *shown_lines = map(printable, (title, *lines))
     collected = _overheard.get()
     if collected is not None:
-        collected.extend((title, *(f"  {line}" for line in lines)))
+        collected.extend((title, *(f"  {line}" for line in shown_lines)))
     elif shown():
         current_host.log(title)
-        for line in lines:
+        for line in shown_lines:
             logger.info("      %s", line)
 
 

@@ -102,6 +102,15 @@ def prepare(host: Host) -> None:
     client.exec_command = exec_command
 
 
+def own_address(host: Host) -> str | None:
+    """This machine's address towards a connected host; None where it is reached by another host, or without ssh."""
+    client = getattr(host.connector, "client", None)
+    try:
+        return str(client.get_transport().sock.getsockname()[0])  # type: ignore[union-attr]
+    except (AttributeError, OSError):
+        return None
+
+
 # sshd gives a connection ten sessions (MaxSessions), and many workers ask one master at the same time
 _SESSIONS = 5
 _sessions: WeakKeyDictionary[Host, BoundedSemaphore] = WeakKeyDictionary()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .plan import printable
 from .report import NodeReport
 
 HEADER = ("NODE", "ROLE", "ADDRESS", "STATE", "KUBERNETES", "DOCKER", "SUBNET", "CERTIFICATES")
@@ -33,4 +34,4 @@ def table(reports: Sequence[NodeReport], strangers: Mapping[str, str]) -> str:
         lines += [f"  next: {report.next_step}"] if report.next_step else []
     for name, todo in strangers.items():
         lines += ["", f"{name} is a node in the API, but not in the inventory:", f"  next: {todo}"]
-    return "\n".join(lines)
+    return printable("\n".join(lines))

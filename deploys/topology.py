@@ -68,7 +68,10 @@ class Node:
     @property
     def joined_as(self) -> str:
         """The name by which it is a node, by the record; the settings may have another one since."""
-        return str(self.found.record.get("name") or self.name)
+        try:
+            return _node_name(str(self.found.record.get("name")))
+        except ValueError:
+            return self.name
 
     @property
     def docker_root(self) -> str:
@@ -191,14 +194,29 @@ def _master_address(host: Host, first_master: Host, interface: Interface, found:
     return _interface(first_master.name, settings_of(first_master), master).address
 
 
+def _node_name(text: str) -> str:
+    """The text, if it is a node's name.
+
+    :raises ValueError: it is none.
+    """
+    return settings.OPTIONS["node_name"]["parse"](text)  # type: ignore[no-any-return]
+
+
 def _host_name(host: str, name: str) -> str:
     try:
-        return settings.OPTIONS["node_name"]["parse"](name.lower())  # type: ignore[no-any-return]
+        return _node_name(name.lower())
     except ValueError:
         raise DeployError(
             f"{host}: its own name {shown(name)} can't be a node's name; set node_name for it, "
             "with lower-case letters, digits and '-'"
         ) from None
+
+
+def master_name(node: Node) -> str:
+    """The first master's name as a node, as far as that is known: by its settings, its record or what it says."""
+    master = ask(Platform, node.first_master)
+    said = str(master.record.get("name") or master.name).lower() if master else ""
+    return settings_of(node.first_master).node_name or said
 
 
 def _restart(host: str, found: Found) -> RestartStrategy:

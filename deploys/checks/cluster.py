@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from contextlib import suppress
 
 from .. import x509
 from ..facts.etcd import RESERVATIONS, EtcdSubnets
@@ -14,9 +15,10 @@ from ..operations.flannel import recorded, reserved_for_another, subnet_of
 from ..phases import pki
 from ..record import BEFORE_PATHS, BOOTSTRAP_UNIT, ETCD_DATA, PKI
 from ..releases import minor_of
+from ..remote import own_address
 from ..settings import Settings
 from ..subnets import NoSubnetLeftError, destination
-from ..topology import Node, active_nodes, brings_up_the_first_master
+from ..topology import Node, active_nodes, brings_up_the_first_master, master_name
 
 ONE_FOR_ALL = ("k8s_version", "etcd_version", "flannel_version", "flannel_network", "flannel_backend",
                "service_network", "dns_domain", "dns_server_ip", "master_ip")  # fmt: skip
@@ -55,11 +57,34 @@ def routes(node: Node) -> str | None:
         network = destination(there)
         if network is None:
             continue
+        pods = ipaddress.IPv4Network(node.settings.flannel_network)
+        if node.found.subnet_env and network.prefixlen < pods.prefixlen:
+            continue  # a VPN's, say, that came later: flannel's own go before it, and Services are no destinations
         for setting, value in wanted.items():
             pods = ipaddress.IPv4Network(value)
             own = setting == "flannel_network" and device in ours
             if network.overlaps(pods) and not (own and (device == "docker0" or network.subnet_of(pods))):
                 return f"{setting} {value} overlaps the host's route to {there} by {device}; move the network"
+    return None
+
+
+def beyond_the_routes(node: Node) -> str | None:
+    """Who must still be reached when docker0 has its address lies in none of the networks, also where only the default
+    route leads there: the name servers, and this machine."""
+    if node.found.subnet_env:
+        return None
+    others = dict.fromkeys(node.found.resolvers or (), "the host's name server")
+    if mine := own_address(node.host):
+        others[mine] = "this machine"
+    for text, who in others.items():
+        with suppress(ValueError):
+            address = ipaddress.IPv4Address(text)
+            for setting in ("flannel_network", "service_network"):
+                if address in ipaddress.IPv4Network(getattr(node.settings, setting)):
+                    return (
+                        f"{setting} {getattr(node.settings, setting)} has {who} in it, {address}, which the host would "
+                        "not reach any more; set another network, in which none of your machines is"
+                    )
     return None
 
 
@@ -146,6 +171,25 @@ def same_node(node: Node) -> str | None:
                 f"is recorded as a node with the {key} {have}, now it would be {getattr(node, key)}; set it back, "
                 "or turn the host down first"
             )
+    return None
+
+
+def takes_nobodys_place(node: Node) -> str | None:
+    """What a host says of itself gets into certificates: it is not the master, where it is not, nor the apiserver."""
+    wanted, address = node.settings, ipaddress.IPv4Address(node.address)
+    for setting in ("flannel_network", "service_network"):
+        if address in ipaddress.IPv4Network(getattr(wanted, setting)):
+            return f"has the address {address}, which lies in {setting} {getattr(wanted, setting)}; move the network"
+    of_api = {*pki.API_NAMES, f"{pki.API_NAMES[-1]}.{wanted.dns_domain}"}
+    if not node.is_first_master:
+        of_api |= set(wanted.apiserver_cert_sans)
+        if node.address == node.master_address or node.name == master_name(node):
+            return (
+                f"says that it is {node.name} at {node.address}, but that is the master {node.first_master.name}; set "
+                "node_name and ip_address for it"
+            )
+    if node.name in of_api:
+        return f"says that its name is {node.name}, which is one of the apiserver's; set another node_name for it"
     return None
 
 

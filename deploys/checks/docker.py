@@ -33,6 +33,12 @@ def docker_runs(node: Node) -> str | None:
             f"Docker does not start, since /etc/docker/daemon.json sets {twice}, as does our drop-in by a flag; take "
             "it out and run: systemctl restart docker. Then put it back and run this again, before the next restart"
         )
+    if (gone := docker.names_another_dockerd(node)) is not None:
+        path = docker.drop_in_path(node)
+        return (
+            f"Docker does not answer, and our drop-in runs {gone}, where this host has {node.found.dockerd}: was its "
+            f"package replaced? Run: rm {path}; systemctl daemon-reload; systemctl restart docker; then run this again"
+        )
     return "Docker does not answer; look with: systemctl status docker"
 
 

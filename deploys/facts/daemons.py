@@ -52,6 +52,9 @@ _ROW = (
 )
 """A container's id, names, and why more is asked of it."""
 
+_JUMP = "-A FORWARD -j DOCKER-USER"
+"""What Docker's start makes sure of."""
+
 # A dockerd that starts on a full disk does not know its containers of before until it starts again: it registers one
 # by writing its config.v2.json anew (measured on 26.1.5). So only one that is older than the daemon can be such. One of
 # another storage driver dockerd leaves out for good (moby, daemon/daemon.go).
@@ -102,7 +105,8 @@ one docker-bootstrap {SOCKETS["bootstrap"]} &
 main=$(one docker {SOCKETS["main"]})
 wait; printf '%s\n' "$main"
 echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
-echo "== docker-user"; iptables -w 5 -S DOCKER-USER 2>/dev/null | grep -e '--comment {COMMENT} '
+echo "== filter"; iptables -w 5 -S 2>/dev/null |
+  grep -e '^-P FORWARD' -e '^{_JUMP}$' -e '^-A DOCKER-USER .*--comment {COMMENT} '
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
 echo "== docker0 before"; cat {BEFORE_DOCKER0} 2>/dev/null
 {END}
@@ -175,6 +179,8 @@ class Daemons:
     """When the bootstrap daemon was started last, in seconds since 1970; 0 where that is not known."""
     programs: Mapping[str, int] = field(default_factory=dict)
     """Container of a pod in kube-system that runs → when it was started."""
+    flushed: bool = False
+    """Whether somebody took the main Docker's rules of iptables away, as `nft flush ruleset` does."""
 
     def of(self, daemon: str) -> DaemonState:
         """``bootstrap`` or ``main``."""
@@ -296,7 +302,8 @@ class DaemonsFact(Bundle[Daemons]):
             _daemon(sections, "docker"),
             docker0,
             before if _ADDRESS.fullmatch(before) else "",
-            tuple(line for line in sections["docker-user"] if line),
+            tuple(line for line in sections["filter"] if line.startswith("-A DOCKER-USER ")),
             number(first(sections, "started")) or 0,
             {name: started for name, started in programs if name},
+            flushed="-P FORWARD" in {line[:10] for line in sections["filter"]} and _JUMP not in sections["filter"],
         )

@@ -8,6 +8,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import Any
 
 from pyinfra.api import FactProcessError
 from typing_extensions import override
@@ -37,6 +38,12 @@ def subnet_key(prefix: str, subnet: str) -> str:
     return f"{prefix}/{subnet.replace('/', '-')}"
 
 
+def _vtep(lease: dict[str, Any]) -> str:
+    """Hardware address in a lease, as flannel writes it (pkg/backend/vxlan/vxlan.go); empty with another backend."""
+    data = lease.get("BackendData")
+    return str(data.get("VtepMAC") or "").lower() if isinstance(data, dict) else ""
+
+
 def _subnet(key: str) -> str:
     """The subnet of a key; flannel's may have an IPv6 one behind it. Empty where it names none."""
     found = re.fullmatch(r".*/([0-9.]+)-([0-9]+)(&.*)?", key)
@@ -57,6 +64,8 @@ class Subnets:
     """Node → subnet like 10.1.3.0/24, for life."""
     leases: dict[str, str] = field(default_factory=dict)
     """Public address → subnet, as flannel sees it now."""
+    hardware: dict[str, str] = field(default_factory=dict)
+    """Public address → hardware address of the node's vxlan link, as other nodes are told."""
 
     @property
     def network(self) -> str:
@@ -104,11 +113,14 @@ class EtcdSubnets(Bundle[Subnets]):
         if not "".join(sections["keys"]).strip():
             return Subnets(False, "")
         pairs = _pairs(sections)
-        leases = {}
+        leases, hardware = {}, {}
         for key, value in pairs.items():
             if key.startswith(LEASES + "/") and (subnet := _subnet(key)):
                 try:
-                    leases[str(json.loads(value)["PublicIP"])] = subnet
+                    lease = json.loads(value)
+                    leases[str(lease["PublicIP"])] = subnet
+                    if told := _vtep(lease):
+                        hardware[str(lease["PublicIP"])] = told
                 except (ValueError, KeyError, TypeError, RecursionError):
                     leases[f"unreadable {key}"] = subnet
         reservations = {}
@@ -117,4 +129,4 @@ class EtcdSubnets(Bundle[Subnets]):
                 if not (subnet := _subnet(key)):
                     raise FactProcessError(f"etcd's key {shown(key)} names no subnet")
                 reservations[node] = subnet
-        return Subnets(True, pairs.get(FLANNEL_PREFIX + "/config", ""), reservations, leases)
+        return Subnets(True, pairs.get(FLANNEL_PREFIX + "/config", ""), reservations, leases, hardware)

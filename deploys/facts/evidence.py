@@ -29,6 +29,7 @@ from ..record import (
     SOCKETS,
 )
 from .kernel import KUBELET_SYSCTLS, PROXY_SYSCTLS, SYSCTLS
+from .platform import NO_ENVIRONMENT
 from .sections import parts
 
 CERTIFICATES = "certificates.txt"
@@ -71,11 +72,6 @@ _UNITS = "docker docker.socket docker-bootstrap containerd"
 _SHOW = "Id,LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,ActiveEnterTimestamp,UnitFileState"
 # without the command, which may hold what a user passed to a container
 _PS = "table {{.ID}}\\t{{.Names}}\\t{{.Image}}\\t{{.Status}}\\t{{.Ports}}\\t{{.CreatedAt}}"
-# continued lines are joined first, as systemd does, which passes over comments in between: no variable escapes
-_NO_ENVIRONMENT = (
-    r"sed -e ':a' -e '/\\$/{N;s/\\\n[ \t]*[#;][^\n]*$/\\/;ta' -e 's/\\\n//;ta' -e '}' "
-    r"-e 's/^\([ \t]*Environment[ \t]*=\).*/\1[left out]/'"
-)
 _LISTING = (
     f"for p in {' '.join(OWN_PLACES)} {KUBELET}/pki; do [ ! -e $p ] || "
     "find $p -exec stat -c '%A %a %u:%g %s %y %n' {} +; done"
@@ -114,7 +110,7 @@ _OURS = (
 )
 _UNIT_ROWS = (
     Row("units/state.txt", f"systemctl show --no-pager -p {_SHOW} {_UNITS}; systemctl --no-pager --failed"),
-    Row("units/text.txt", f"systemctl cat --no-pager {_UNITS} | {_NO_ENVIRONMENT}", lines=2000),
+    Row("units/text.txt", f"systemctl cat --no-pager {_UNITS} | {NO_ENVIRONMENT}", lines=2000),
     *(Row(f"units/{u}.log", f"journalctl -q --no-pager -o short-iso -n 500 -u {u}")
       for u in ("docker", "docker-bootstrap", "containerd")),
 )  # fmt: skip

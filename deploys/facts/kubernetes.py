@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from ..managed_fields import Taken, conflicts
 from ..record import KUBELET_CONTAINER, KUBERNETES
 from . import inside
 from .platform import Found
-from .sections import END, Bundle, Sectioned, Sections, json_object, number, shown
+from .sections import END, Bundle, Sectioned, Sections, number, shown
 
 _COMMAND = f"kubectl --kubeconfig {KUBERNETES}/super-admin.conf --request-timeout=20s"
 EXEC = f"docker exec -i {KUBELET_CONTAINER} {_COMMAND}"
@@ -29,11 +30,10 @@ KINDS = ("deployments,services,configmaps,serviceaccounts,roles,rolebindings,clu
          "apiservices")  # fmt: skip
 
 _NODES = (
-    '{range .items[*]}{.metadata.name}{"|"}{.status.nodeInfo.machineID}{"|"}'
-    '{.status.addresses[?(@.type=="InternalIP")].address}{"|"}{.status.nodeInfo.kubeletVersion}{"|"}'
-    '{.status.nodeInfo.bootID}{"|"}'
-    '{range .status.conditions[?(@.status=="True")]}{.type}{" "}{end}{"|"}{.metadata.labels}{"\\n"}{end}'
+    '{range .items[*]}{.metadata.name}{"\\n"}{.status.nodeInfo}{"\\n"}{.status.addresses}{"\\n"}'
+    '{.status.conditions}{"\\n"}{.metadata.labels}{"\\n"}{end}'
 )
+"""Five lines a node: its name, and four of JSON, for a kubelet may write into its status what it likes."""
 _PODS = (
     "{range .items[*]}{.metadata.namespace}/{.metadata.name} {.status.phase}{range .status.containerStatuses[*]}"
     '{" "}{.ready}{.state.waiting.reason}{end}{"\\n"}{end}'
@@ -69,10 +69,6 @@ class NodeState:
         return self.machine_id == found.machine_id and not elsewhere
 
 
-def _labels(text: str) -> frozenset[str]:
-    return frozenset(f"{k}={v}" for k, v in (json_object(text) or {}).items())
-
-
 def _asked(heading: str, what: str, rows: str) -> str:
     return f"""
 {_INSIDE}
@@ -101,16 +97,34 @@ class ClusterNodes(Bundle["dict[str, NodeState] | None"]):
 
     @override
     def read(self, sections: Sections) -> dict[str, NodeState] | None:
-        rows = _lines(
-            sections, "nodes", re.compile(r"([a-z0-9.-]+)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)")
-        )
-        return None if rows is None else {row[1]: _node(*row.groups()[1:]) for row in rows}
+        if "answered" not in sections:
+            return None
+        lines = sections["nodes"]
+        rows = [lines[i : i + 5] for i in range(0, len(lines), 5)]
+        return {row[0]: _node(*row) for row in rows}
 
 
-def _node(machine_id: str, address: str, version: str, boot_id: str, conditions: str, labels: str) -> NodeState:
-    true = conditions.split()
-    pressures = tuple(c for c in true if c.endswith("Pressure"))
-    return NodeState("Ready" in true, machine_id, address, version, pressures, _labels(labels), boot_id)
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
+
+def _node(name: str, *status: str) -> NodeState:
+    try:
+        info, addresses, conditions, labels = (json.loads(text or "null") for text in status)
+        true = [c["type"] for c in conditions or () if c["status"] == "True"]
+        internal = next((a["address"] for a in addresses or () if a["type"] == "InternalIP"), "")
+        machine, version, boot = ((info or {}).get(key, "") for key in ("machineID", "kubeletVersion", "bootID"))
+        pressures = tuple(_word(c) for c in true if str(c).endswith("Pressure"))
+        pairs = frozenset(f"{k}={v}" for k, v in (labels or {}).items())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise FactProcessError(f"kubectl gave {shown(' '.join(status))} of node {shown(name)}") from None
+    if not _NAME.fullmatch(name):
+        raise FactProcessError(f"kubectl gave {shown(name)} among the nodes")
+    return NodeState("Ready" in true, _word(machine), _word(internal), _word(version), pressures, pairs, _word(boot))
+
+
+def _word(text: object) -> str:
+    """What a kubelet says, for a sentence."""
+    return str(text) if str(text).isprintable() and len(str(text)) < 100 else shown(text)
 
 
 _REFUSED = re.compile(

@@ -54,6 +54,14 @@ HIDDEN = "***@"
 HIDE = rf"""LC_ALL=C sed -E 's,(:\\?/\\?/)[^" ]*@,\1{HIDDEN},g; s,([Pp][Rr][Oo][Xx][Yy]["=: ]+)[^"/ ]*@,\1{HIDDEN},g'"""
 """Command that puts it there. What a fact reads is printed with -vvv, and may get into a plan."""
 
+# their continued lines are joined first, as systemd does, which passes over comments in between: no variable escapes
+NO_ENVIRONMENT = (
+    r"sed -e '/^[ \t]*Environment[ \t]*=/{' "
+    r"-e ':a' -e '/\\$/{N;s/\\\n[ \t]*[#;][^\n]*$/\\/;ta' -e 's/\\\n//;ta' -e '}' "
+    r"-e 's/^\([ \t]*Environment[ \t]*=\).*/\1[left out]/' -e '}'"
+)
+"""Command that leaves variables out of a unit's text."""
+
 DATA_ROOT = r"""data_root() { r= c=; while IFS= read -r w || [ -n "$w" ]; do case $w in
     --data-root=*) r=${w#*=} ;; --data-root) IFS= read -r r ;; --config-file=*) c=${w#*=} ;; esac; done
   [ -n "$r" ] || r=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' "${c:-/etc/docker/daemon.json}" 2>/dev/null)
@@ -116,7 +124,7 @@ echo "== resolvers"; f={RESOLV_CONF}; ! active systemd-resolved || f={RESOLVED}
 [ ! -f {RESOLV_CONF} ] || {{ echo there; awk '$1=="nameserver"{{print $2}}' $f 2>/dev/null; }}
 echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {{
   sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/policy \1/p' /etc/default/ufw
-  grep -- '^-A ufw-user-input .*-j ACCEPT$' /etc/ufw/user.rules; }} 2>/dev/null
+  grep -- '^-A ufw-user-input .*-j ACCEPT\( -m comment .*\)*$' /etc/ufw/user.rules; }} 2>/dev/null
 echo "== missing-modules"; set -- /lib/modules/*/
 [ ! -d "$1" ] || {{ for m in {" ".join(map("@".join, MODULES.items()))}; do
   [ -e ${{m#*@}} ] || modprobe -nq ${{m%@*}} 2>/dev/null || echo ${{m%@*}}; done
@@ -141,7 +149,8 @@ echo "== docker-command"; command -v dockerd 2>/dev/null
 echo "== record"; base64 {NODE} 2>/dev/null
 echo "== data-record"; base64 {DATA} 2>/dev/null
 echo "== subnet.env"; cat {SUBNET_ENV} 2>/dev/null
-echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null | {HIDE}
+echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null |
+  {NO_ENVIRONMENT} | {HIDE}
 echo "== foreign-kubernetes"
 [ -e {NODE} ] || grep -qsxF {BOOTSTRAP_UNIT} {FILES} || {{ find {KUBERNETES} -xdev ! -type d
   find {KUBELET} -xdev -mindepth 1 -maxdepth 1 ! -type d; }} 2>/dev/null |
@@ -205,6 +214,8 @@ class Found:
     tools: frozenset[str]
     """Those of TOOLS that are there."""
     interfaces: tuple[Interface, ...]
+    hardware: dict[str, str]
+    """Network link → its hardware address."""
     routes: tuple[str, ...]
     """Destinations of the IPv4 routes with their interface, like ``10.0.0.0/8 eth0``."""
     default_interface: str
@@ -310,6 +321,15 @@ def _interfaces(sections: Sections) -> tuple[Interface, ...]:
     return tuple(found)
 
 
+def _hardware(lines: list[str]) -> dict[str, str]:
+    found = {}
+    for line in lines:
+        words = line.split()
+        if "link/ether" in words[1:-1]:
+            found[words[1].rstrip(":").split("@")[0]] = words[words.index("link/ether") + 1]
+    return found
+
+
 def _disks(lines: list[str]) -> dict[str, Disk]:
     found = {}
     for line in lines:
@@ -358,6 +378,7 @@ class Platform(Bundle[Found]):
             init=first(sections, "init") or "unknown",
             tools=frozenset(sections["tools"]),
             interfaces=_interfaces(sections),
+            hardware=_hardware(sections["links"]),
             routes=routes,
             default_interface=default,
             active=frozenset(sections["active"]),

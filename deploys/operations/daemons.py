@@ -195,6 +195,8 @@ def why_restart(now: Daemons, flags: tuple[str, ...], bip: str, revision: str) -
         return "its proxy settings changed"
     if now.main.forgotten:
         return f"it lost {', '.join(now.main.forgotten)} when it started on a full disk"
+    if now.flushed:
+        return "somebody flushed its rules of iptables, which only its start makes again"
     if now.docker0 != bip:
         return f"docker0 has {now.docker0 or 'no address'} instead of {bip}"
     return None
@@ -226,7 +228,7 @@ def main_daemon(
     bip = gateway(subnet_of(node, observe(EtcdSubnets, node.first_master)))
     why = why_restart(now, flags, bip, revision)
     if why is None:
-        reload, lost = now.main.needs_reload or changed(when), rules if not now.rules else ()
+        reload, lost = now.main.needs_reload or changed(when), [r for r in rules if f"-A {r}" not in now.rules]
         if reload:
             say("Will let systemd read docker's unit again; docker is not restarted")
         if lost:

@@ -22,10 +22,12 @@ from ..operation import Commands, operation
 from ..plan import fail, say, say_diff
 from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, FLANNEL_RUN, NODE, SUBNET_ENV
 from ..remote import run
-from ..topology import Node, active_nodes
+from ..topology import Node, active_nodes, master_name
 from .containers import Spec, restarted, stale
 from .files import File, announce, differs, write
 
+VXLAN = "flannel.1"
+"""flannel's link with the backend vxlan."""
 HINT = "KUBE-IPTABLES-HINT"
 """A chain of the kubelet's, in the variant of iptables that it uses (pkg/kubelet/kubelet_network_linux.go)."""
 
@@ -174,9 +176,9 @@ def link_sized(link: str, mtu: int) -> Commands:
 @operation
 def variant_hinted(spec: Spec) -> Commands:
     """
-    Ensure that flannel writes its rules where Docker's are, by iptables-legacy: before its container is created, the
-    chain by which the kubelet tells is there. flannel's image looks for it at the container's first start, would
-    otherwise take nft, and stays at that (images/Dockerfile; kubernetes-sigs/iptables-wrappers).
+    Ensure that flannel writes its rules where Docker's are, by nft or legacy: before its container is created, the
+    chain by which the kubelet tells its variant is there. flannel's image looks for it at the container's first start,
+    takes nft where there is none, and stays at that (images/Dockerfile; kubernetes-sigs/iptables-wrappers).
 
     + spec: flannel's container as it will be
     """
@@ -184,7 +186,7 @@ def variant_hinted(spec: Spec) -> Commands:
     if have and not stale(have, spec):
         host.noop("flannel's container has been created already")
         return
-    say(f"Will make the chain {HINT} in iptables' mangle table, as the kubelet does: legacy is this host's variant")
+    say(f"Will make the chain {HINT} in iptables' mangle table, as the kubelet does: flannel's image looks for it")
     chain = f"iptables -w -t mangle -{{}} {HINT}"
     yield StringCommand(f"{chain.format('S')} >/dev/null 2>&1 || {chain.format('N')}")
 
@@ -207,7 +209,12 @@ def subnet_taken(node: Node) -> Commands:
     # no lease while flannel runs: it was deleted, and flannel has not taken it again
     running = FLANNEL_CONTAINER in observe(DaemonsFact).bootstrap.containers
     lost = running and known.answers and lease is None
-    if not (wrong_lease or holder or wrong_file or lost):
+    # flannel makes a link anew that went with its interface, and tells nobody its new address (vxlan_network.go)
+    told, has = known.hardware.get(node.address), observe(Platform).hardware.get(VXLAN)
+    remade = running and None not in (told, has) and told != has
+    if remade:
+        say(f"{VXLAN} has the hardware address {has}, and other nodes were told {told}")
+    if not (wrong_lease or holder or wrong_file or lost or remade):
         host.noop("flannel has the recorded subnet")
         return
     again = f"; {restarted('bootstrap', FLANNEL_CONTAINER)}" if running else ""
@@ -227,6 +234,9 @@ def _own_keys(node: Node, known: Subnets) -> list[str]:
     """Keys of the subnet that the node had by its record; none where another machine is the node by now."""
     name, address = node.joined_as, str(node.found.record.get("address") or node.address)
     there = (ask(ClusterNodes, node.first_master) or {}).get(name)  # this machine's own is deleted by now
+    if name == master_name(node):
+        say(f"Node {name} is the master {node.first_master.name}: its subnet stays")
+        return []
     if there and not there.is_on(node.found):
         say(f"Node {name} is another machine ({there.address}): its subnet stays")
         return []

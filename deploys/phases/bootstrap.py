@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from ..facts.daemons import DaemonsFact
+from ..facts.files import HostFiles
 from ..facts.platform import HIDDEN
 from ..facts.sections import END, json_object, parts
 from ..observe import UnreadableError, observe
@@ -38,6 +39,8 @@ BRIDGE_ADDRESS = "169.254.77.1/29"
 INHERITED = ("registry-mirrors", "insecure-registries", "default-runtime", "runtimes", "storage-driver",
              "proxies", "dns", "exec-opts", "seccomp-profile", "default-ulimits", "features")  # fmt: skip
 """What a user's daemon.json says of registries and runtimes holds for the bootstrap daemon too."""
+OF_ITS_STORE = ("storage-driver", "features")
+"""Of these the bootstrap daemon keeps what it began with, as long as it has its configuration."""
 OF_ONE_FILE_SYSTEM = ("btrfs", "zfs")
 """Storage drivers that start on a file system of their name only; where Docker's is another one, dockerd chooses."""
 
@@ -86,6 +89,10 @@ def _with_passwords(node: Node) -> dict[str, Any]:
 
 def _inherited(node: Node, theirs: dict[str, Any] | None) -> dict[str, Any]:
     found = {key: theirs[key] for key in INHERITED if key in theirs} if theirs else {}
+    present = json_object(observe(HostFiles, node.host).content(BOOTSTRAP_CONFIG))
+    if present is not None:  # with another store dockerd would not know etcd, which would go on beside a new one
+        kept = {key: present[key] for key in OF_ITS_STORE if key in present}
+        return {**{key: value for key, value in found.items() if key not in OF_ITS_STORE}, **kept}
     if found.get("storage-driver") in OF_ONE_FILE_SYSTEM and not _on_dockers_disk(node):
         del found["storage-driver"]
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection
 
 from packaging.version import InvalidVersion, Version
@@ -92,6 +93,12 @@ def told_twice(node: Node) -> list[str]:
     return [key for key, ours in GIVEN_WAY.items() if key in (node.found.daemon_json or {}) and ours[0] in words]
 
 
+def names_another_dockerd(node: Node) -> str | None:
+    """The dockerd that our drop-in runs, where the host has another one by now."""
+    words = (command_of(node.found.docker_unit, ()) or "").split()
+    return words[0] if _has_drop_in(node) and words and words[0] != node.found.dockerd else None
+
+
 def running_flags(node: Node) -> tuple[str, ...]:
     """What the main Docker's command line must have besides bip: the flags, and the packet size that is in force."""
     return (*flags(node), f"--mtu={flannel.mtu(node)}")
@@ -108,14 +115,31 @@ def bip(node: Node) -> str | None:
     return node.found.flannel.get("FLANNEL_SUBNET")
 
 
+MARK = "0x4000/0x4000"
+"""By which kube-proxy tells what it masquerades: connections from outside to a Service (pkg/proxy/iptables/proxier.go,
+masqueradeBit)."""
+NODE_PORTS = "30000-32767"
+"""The apiserver's own service-node-port-range."""
+
+
 def _rules(node: Node) -> list[str]:
-    interface = flannel.INTERFACES[node.settings.flannel_backend]
-    if not drops_routed(node) or not interface:
-        return []
-    return [
-        f"DOCKER-USER -i {interface} -o docker0 -s {node.settings.flannel_network} "
-        f"-m comment --comment {COMMENT} -j ACCEPT"
-    ]
+    """What is let in to docker0 before all other rules, as ``iptables -S`` prints it.
+
+    Docker drops from 28.2 on what comes in for docker0 and is not published, and each of its starts puts its chains
+    before those of kube-proxy and flannel (moby libnetwork/iptables, EnsureJumpRule); a REJECT of the host's owner may
+    stand before them, too.
+    """
+    backend, flags_of_api = node.settings.flannel_backend, node.settings.apiserver_extra_args
+    source = f"-s {node.settings.flannel_network}"
+    link = f" -i {flannel.INTERFACES[backend]}" if flannel.INTERFACES[backend] else ""
+    given = flags_of_api.get("service-node-port-range", "")
+    low, _, high = (given if re.fullmatch(r"\d+-\d+", given) else NODE_PORTS).partition("-")
+    lets_in = (
+        f"{source}{link} -o docker0",
+        f"-o docker0 -m mark --mark {MARK}",
+        f"-o docker0 -m conntrack --ctstate DNAT --ctorigdstport {low}:{high}",
+    )
+    return [f"DOCKER-USER {what} -m comment --comment {COMMENT} -j ACCEPT" for what in lets_in]
 
 
 def drop_in_path(node: Node) -> str:

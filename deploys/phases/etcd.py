@@ -33,7 +33,10 @@ def spec(node: Node) -> Spec:
         "data-dir": ETCD_DATA,
         "listen-client-urls": ",".join(f"https://{client}:2379" for client in clients),
         "advertise-client-urls": f"https://{address}:2379",
-        "listen-peer-urls": f"https://{address}:2380",
+        # a peer may write what it likes, in anybody's name, and every node has a certificate of this authority: where
+        # etcd has one member there is no peer
+        "listen-peer-urls": "https://127.0.0.1:2380",
+        "peer-cert-allowed-cn": node.name,
         "initial-advertise-peer-urls": f"https://{address}:2380",
         "initial-cluster": f"{node.name}=https://{address}:2380",
         "cert-file": f"{pki}/server.crt",

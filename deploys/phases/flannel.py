@@ -46,8 +46,8 @@ def image(node: Node) -> str:
 
 
 def spec(node: Node) -> Spec:
-    """The container. flannel reads its backend in etcd, at its start only."""
-    pki = f"{PKI}/etcd"
+    """The container. flannel reads its backend in etcd, at its start only, and keeps to one variant of iptables."""
+    pki, variant = f"{PKI}/etcd", ", iptables legacy" if node.iptables == "legacy" else ""
     return Spec(
         image(node),
         ("--net=host", "--privileged", OOM_SCORE, f"--restart={node.settings.restart_policy}",
@@ -56,7 +56,7 @@ def spec(node: Node) -> Spec:
         (f"--etcd-endpoints=https://{node.master_address}:2379", f"--etcd-cafile={pki}/ca.crt",
          f"--etcd-certfile={CERTIFICATE}.crt", f"--etcd-keyfile={CERTIFICATE}.key",
          f"--iface={node.address}", f"--ip-masq={str(node.settings.flannel_ipmasq).lower()}"),
-        revision=f"backend {node.settings.flannel_backend}",
+        revision=f"backend {node.settings.flannel_backend}{variant}",
     )  # fmt: skip
 
 
@@ -77,8 +77,7 @@ def apply(node: Node) -> None:
         network_configured(name="Configure flannel's network in etcd", config=json.dumps(config))
     subnet_recorded(name="Reserve and record the node's subnet", node=node, mtu=mtu(node))
     taken = subnet_taken(name="Let flannel take the recorded subnet", node=node)
-    if node.iptables == "legacy":
-        variant_hinted(name="Let flannel use the host's variant of iptables", spec=spec(node))
+    variant_hinted(name="Let flannel use the host's variant of iptables", spec=spec(node))
     runs = container(
         name="Run flannel",
         daemon="bootstrap",

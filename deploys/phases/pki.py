@@ -47,14 +47,15 @@ AUTHORITIES = {CA: "kubernetes", ETCD_CA: "etcd-ca", FRONT_PROXY_CA: "front-prox
 READ_ONCE = {flannel.CERTIFICATE: ("bootstrap", FLANNEL_CONTAINER)}
 """Certificate → daemon and container of the program that reads it at its start only."""
 
+API_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
+"""Names by which the apiserver is asked from within; the last one also with the DNS domain."""
 ADMINS = "kubeadm:cluster-admins"
 
 
 def _master(node: Node) -> list[Certificate]:
     domain = node.settings.dns_domain
     api = (
-        node.name, "kubernetes", "kubernetes.default", "kubernetes.default.svc",
-        f"kubernetes.default.svc.{domain}", "localhost", node.service_ip(), node.address,
+        node.name, *API_NAMES, f"{API_NAMES[-1]}.{domain}", node.service_ip(), node.address,
         node.master_address, "127.0.0.1", *node.settings.apiserver_cert_sans,
     )  # fmt: skip
     etcd = tuple(dict.fromkeys((node.name, "localhost", node.address, node.master_address, "127.0.0.1")))

@@ -27,11 +27,11 @@ CHECKS: tuple[Check, ...] = (
     machine.root,
     cluster.master_answers,
     machine.tools,
+    docker.daemon_json,  # before what may come of it
     docker.docker_runs,
     machine.readable,
     machine.record_readable,
     docker.docker_api,
-    docker.daemon_json,
     docker.docker_unit,
     docker.swarm,
     docker.docker_root,
@@ -50,6 +50,7 @@ CHECKS: tuple[Check, ...] = (
     cluster.foreign_kubernetes,
     cluster.etcd_has_its_authority,
     cluster.same_node,
+    cluster.takes_nobodys_place,
     cluster.same_services,
     cluster.keeps_no_other_authority,
     members.master_is_theirs,
@@ -62,6 +63,7 @@ CHECKS: tuple[Check, ...] = (
     cluster.subnet_left,
     cluster.same_backend,
     cluster.routes,
+    cluster.beyond_the_routes,
     cluster.ports,
     docker.docker_restart,
 )

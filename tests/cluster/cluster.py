@@ -88,9 +88,9 @@ class Cluster:
 
     def deploy_web(self) -> None:
         """A web server on each node; a Service of all, and one of each alone."""
-        objects = [_service("web", {"app": "web"}, NODE_PORT)]
+        objects = [service("web", {"app": "web"}, NODE_PORT)]
         for host in self.hosts:
-            objects += [web_pod(host.name, self.node_image()), _service(web(host), {"on": host.name})]
+            objects += [web_pod(host.name, self.node_image()), service(web(host), {"on": host.name})]
         self.apply(*objects)
         self.kubectl("wait", "--for=condition=Ready", "--timeout=50s", "pod", "-l", "app=web")
 
@@ -195,14 +195,15 @@ def pod(
     }
 
 
-def _service(name: str, selector: dict[str, str], node_port: int | None = None) -> dict[str, Any]:
+def service(name: str, selector: dict[str, str], node_port: int | None = None, **spec: str) -> dict[str, Any]:
+    """A Service of pods' port 8080, with a NodePort where one is given."""
     port = {"port": 8080, "targetPort": 8080, **({"nodePort": node_port} if node_port else {})}
     kind = "NodePort" if node_port else "ClusterIP"
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": "default"},
-        "spec": {"type": kind, "selector": selector, "ports": [port]},
+        "spec": {"type": kind, "selector": selector, "ports": [port], **spec},
     }
 
 

@@ -11,10 +11,11 @@ from deploys.facts.etcd import RESERVATIONS, Subnets, subnet_key
 from deploys.operations.flannel import reservation
 from tests.lab.hosts import Host
 
-from .cluster import BOOTSTRAP, KUBECTL, Cluster, web
+from .cluster import BOOTSTRAP, GET, KUBECTL, WEB, Cluster, pod, service, web
 from .product import assert_empty
 from .report import Figure
 from .test_drift import ETCDCTL
+from .waiting import until
 
 PKI = "/etc/kubernetes/pki/etcd"
 SUBNETS = "/coreos.com/network/subnets"
@@ -228,3 +229,56 @@ def test_another_backend_of_flannel(cluster: Cluster, set_back: None, figure: Fi
         assert host.run("cat /sys/class/net/docker0/mtu").stdout.strip() == "1500"
         assert host.run("ip link show flannel.1", check=False).returncode != 0
         assert cluster.in_pod(host, web(host), "cat /sys/class/net/eth0/mtu").strip() == "1500"
+
+
+# ---- what filters packets on a host
+
+
+def test_a_node_port_is_reached_from_outside_also_when_docker_has_restarted(cluster: Cluster) -> None:
+    """Of a pod without a hostPort, for which Docker would open the port; each start of Docker puts its chains first."""
+    worker, ports = cluster.workers[0], {"Cluster": 31081, "Local": 31082}
+    cluster.apply(
+        pod("plain", worker.name, WEB),
+        *(service(f"plain-{kind.lower()}", {"app": "plain"}, port, externalTrafficPolicy=kind)
+          for kind, port in ports.items()),
+    )  # fmt: skip
+
+    def reached() -> bool:
+        asked = " && ".join(f"{GET} http://{worker.address}:{port}/name" for port in ports.values())
+        return cluster.master.run(asked).stdout.split() == ["plain"] * len(ports)
+
+    try:
+        until("the NodePorts to answer", 60, reached)
+        worker.run("systemctl restart docker")
+        cluster.wait_works()
+        until("the NodePorts to answer again", 60, reached)
+    finally:
+        cluster.delete("pod/plain", *(f"service/plain-{kind.lower()}" for kind in ports))
+
+
+def test_rules_that_somebody_flushed_are_made_again(cluster: Cluster) -> None:
+    """As a reload of nftables does: flannel and kube-proxy make theirs again by themselves, Docker at its start only."""
+    worker = cluster.workers[0]
+    flush = (
+        "for t in filter nat mangle; do iptables -w -t $t -F; iptables -w -t $t -X; done; iptables -P FORWARD ACCEPT"
+    )
+    worker.run(flush)
+    plan = cluster.product.plan().check()
+    why = "Will restart the main Docker because somebody flushed its rules of iptables"
+    assert [line for line in plan.text.splitlines() if why in line and f"{worker.name}]" in line], plan.text
+    cluster.product.apply().check()
+    assert_empty(cluster.product.plan())
+    cluster.wait_works()
+
+
+def test_a_link_that_flannel_made_anew_is_told_to_the_other_nodes(cluster: Cluster) -> None:
+    worker = cluster.workers[0]
+    address = "cat /sys/class/net/flannel.1/address"
+    before = worker.run(address).stdout
+    worker.run("ip link delete flannel.1")
+    until("flannel to make its link anew", 60, lambda: worker.run(address).stdout not in ("", before))
+    plan = cluster.product.plan().check()
+    assert any("flannel.1 has the hardware address" in line for line in plan.diff), "\n".join(plan.diff)
+    cluster.product.apply().check()
+    assert_empty(cluster.product.plan())
+    cluster.wait_works()

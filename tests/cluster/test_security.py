@@ -23,7 +23,7 @@ from .product import Run
 pytestmark = pytest.mark.core
 
 EVERY_NODE = {"tcp 22", "tcp 10250", "udp 8472"}
-MASTER = {"tcp 6443", "tcp 2379", "tcp 2380"}
+MASTER = {"tcp 6443", "tcp 2379"}
 """What may listen on more than loopback, besides what users publish."""
 
 ANONYMOUS = ("/livez", "/readyz", "/healthz", "/version")
@@ -71,12 +71,23 @@ def test_etcd_wants_a_client_certificate(cluster: Cluster) -> None:
     pki, address = "/etc/kubernetes/pki", cluster.master.address
     own = f"--cacert {pki}/etcd/ca.crt --cert {pki}/etcd/server.crt --key {pki}/etcd/server.key"
     other = f"--cacert {pki}/etcd/ca.crt --cert {pki}/apiserver.crt --key {pki}/apiserver.key"
-    for port in (2379, 2380):
-        curl = f"curl -sS --http1.1 -m 5 https://{address}:{port}/version"
-        assert "etcdserver" in cluster.master.run(f"{curl} {own}").stdout
-        for stranger in ("-k", other):
-            done = cluster.master.run(f"{curl} {stranger}", check=False)
-            assert (done.returncode != 0, done.stdout) == (True, "")
+    curl = f"curl -sS --http1.1 -m 5 https://{address}:2379/version"
+    assert "etcdserver" in cluster.master.run(f"{curl} {own}").stdout
+    for stranger in ("-k", other):
+        done = cluster.master.run(f"{curl} {stranger}", check=False)
+        assert (done.returncode != 0, done.stdout) == (True, "")
+
+
+def test_nobody_is_etcds_peer(cluster: Cluster) -> None:
+    """A peer may write in the name of root, whatever rights a node's certificate has as a client."""
+    pki = "/etc/kubernetes/pki/etcd"
+    for host, address in ((cluster.workers[0], cluster.master.address), (cluster.master, "127.0.0.1")):
+        curl = f"curl -sS --http1.1 -m 5 --cacert {pki}/ca.crt https://{address}:2380/members"
+        for name in ("flannel-client", "peer"):
+            words = f"{curl} --cert {pki}/{name}.crt --key {pki}/{name}.key"
+            done = host.run(words, check=False)
+            is_itself = host is cluster.master and name == "peer"
+            assert (done.returncode == 0, "peerURLs" in done.stdout) == (is_itself, is_itself), done.stderr
 
 
 def test_a_token_of_a_pod_reads_no_secret(cluster: Cluster) -> None:

@@ -280,6 +280,20 @@ def test_a_docker_of_which_the_words_are_written_otherwise_is_understood() -> No
         "29.0.0", "1.52", "1.44", "arm64")  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("said", "flushed", "rules"),
+    [
+        ("-P FORWARD DROP\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -o docker0 -j ACCEPT", False, 1),
+        ("-P FORWARD DROP\n-A FORWARD -j DOCKER-USER", False, 0),
+        ("-P FORWARD ACCEPT", True, 0),
+        ("", False, 0),  # it could not be asked
+    ],
+)
+def test_it_is_known_whether_dockers_rules_are_there(said: str, flushed: bool, rules: int) -> None:
+    found = DaemonsFact().process(edited("daemons-master", {"filter": said}))
+    assert (found.flushed, len(found.rules)) == (flushed, rules)
+
+
 def test_nodes_that_have_joined() -> None:
     n1, n2 = (ClusterNodes().process(lines("nodes-two")) or {}).values()
     assert "node-role.kubernetes.io/control-plane=" in n1.labels
@@ -288,15 +302,29 @@ def test_nodes_that_have_joined() -> None:
         labels=frozenset({"beta.kubernetes.io/os=linux", "kubernetes.io/hostname=n2"}),
         boot_id="5a6c1f0e-6a7f-4d07-9a52-0c2f8a3f1b11",
     )  # fmt: skip
-    rows = ["n1||||||", "n2|a|10.0.0.1|v1.37.2|b|DiskPressure Ready NetworkUnavailable |{}"]
+    info = '{"machineID":"a","kubeletVersion":"v1.37.2","bootID":"b"}'
+    true = [{"type": kind, "status": "True"} for kind in ("DiskPressure", "Ready", "NetworkUnavailable")]
+    address = '[{"type":"Hostname","address":"x"},{"type":"InternalIP","address":"10.0.0.1"}]'
+    rows = ["n1", "", "", "", "", "n2", info, address, json.dumps(true), "{}"]
     assert ClusterNodes().process(["== nodes", *rows, "== answered", "== end"]) == {
         "n1": NodeState(False), "n2": NodeState(True, "a", "10.0.0.1", "v1.37.2", ("DiskPressure",), boot_id="b"),
     }  # fmt: skip
 
 
+def test_what_a_kubelet_says_of_its_node_makes_no_other_and_changes_no_terminal() -> None:
+    info = json.dumps({"machineID": "a\n\n--all\nx|y", "kubeletVersion": "v1\x1b[2K", "bootID": 7})
+    said = ["== nodes", "n1", info, "[]", "[]", "null", "== answered", "== end"]
+    (found,) = (ClusterNodes().process(said) or {}).items()
+    assert found[0] == "n1"
+    assert all(text.isprintable() for text in (found[1].machine_id, found[1].version, found[1].boot_id))
+    for wrong in (["--all", "", "", "", ""], ["n1", "{", "", "", ""], ["n1", "", "[7]", "", ""], ["n1", ""]):
+        with pytest.raises(FactProcessError, match="kubectl gave"):
+            ClusterNodes().process(["== nodes", *wrong, "== answered", "== end"])
+
+
 def test_an_api_without_nodes_is_not_an_api_that_does_not_answer() -> None:
     assert ClusterNodes().process(["== nodes", "== answered", "== end"]) == {}
-    assert ClusterNodes().process(["== nodes", "n1|a|b|c|d|Ready|", "== end"]) is None
+    assert ClusterNodes().process(["== nodes", "n1", "", "", "", "", "== end"]) is None
 
 
 def test_objects_that_are_as_they_should_be() -> None:

@@ -185,7 +185,7 @@ def test_a_drop_in_that_systemd_has_not_read_needs_no_restart() -> None:
     assert run(world(daemons(main={"needs_reload": True}))) == [Shell("systemctl daemon-reload")]
 
 
-RULE = "DOCKER-USER -i flannel.1 -o docker0 -s 10.1.0.0/16 -m comment --comment docker-multinode -j ACCEPT"
+RULE = "DOCKER-USER -s 10.1.0.0/16 -i flannel.1 -o docker0 -m comment --comment docker-multinode -j ACCEPT"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,12 @@ RULE = "DOCKER-USER -i flannel.1 -o docker0 -s 10.1.0.0/16 -m comment --comment 
     [
         ((), False, f"{{ iptables -w -C {RULE} 2>/dev/null || iptables -w -I {RULE}; }}"),
         ((), True, f"systemctl daemon-reload && {{ iptables -w -C {RULE} 2>/dev/null || iptables -w -I {RULE}; }}"),
-        (("-A DOCKER-USER -m comment --comment docker-multinode -j ACCEPT",), False, None),
+        (
+            ("-A DOCKER-USER -o docker0 -m comment --comment docker-multinode -j ACCEPT",),
+            False,
+            f"{{ iptables -w -C {RULE} 2>/dev/null || iptables -w -I {RULE}; }}",
+        ),
+        ((f"-A {RULE}",), False, None),
     ],
 )
 def test_a_rule_that_somebody_flushed_is_set_again_without_a_restart(
@@ -210,6 +215,13 @@ def test_a_rule_that_somebody_flushed_is_set_again_without_a_restart(
     }
     assert here.run(main_daemon, **words) == ([Shell(command)] if command else [])
     assert (RULE in here.says(main_daemon, **words)) is bool(command)
+
+
+def test_a_docker_whose_rules_somebody_flushed_is_restarted() -> None:
+    here = world(replace(daemons(), flushed=True))
+    said = here.says(main_daemon, node=here.node(), flags=FLAGS, revision="", rules=[RULE], drop_in="/d", bounced=TWO)
+    assert "Will restart the main Docker because somebody flushed its rules of iptables" in said
+    assert "which restarts the running containers db, web" in said
 
 
 def test_systemd_reads_a_drop_in_again_that_this_run_writes() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -244,6 +246,37 @@ def test_a_lease_of_the_nodes_subnet_by_an_address_that_it_had_is_deleted(
 def test_a_lease_that_someone_deleted_is_taken_again() -> None:
     lost = world(etcd(), TEXT.format(2), "10.1.2.1/24", flannel=True)
     assert len(taken(lost)) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "has", "restarts"),
+    [("aa:bb:cc:dd:ee:01", "aa:bb:cc:dd:ee:02", 1), ("aa:bb:cc:dd:ee:01", "aa:bb:cc:dd:ee:01", 0), ("", "x", 0),
+     ("aa:bb:cc:dd:ee:01", "", 0)],
+)  # fmt: skip
+def test_flannel_is_restarted_where_its_link_was_made_anew_and_nobody_knows(told: str, has: str, restarts: int) -> None:
+    known = replace(
+        etcd({"w1": "10.1.2.0/24"}, {"10.0.0.12": "10.1.2.0/24"}), hardware={"10.0.0.12": told} if told else {}
+    )
+    here = world(known, TEXT.format(2), "10.1.2.1/24", flannel=True)
+    links = (
+        f"2: eth0: <UP> mtu 1500\\    link/ether 1:2 brd ff\n7: flannel.1: <UP> mtu 1450 \\    link/ether {has} brd ff"
+    )
+    here.platforms["w1"] = machines.found("w1", "10.0.0.12", links=links if has else "2: eth0: <UP> mtu 1500")
+    steps = taken(here)
+    assert len(steps) == restarts
+    if restarts:
+        assert "restart -t 5 flannel" in steps[0].text  # type: ignore[union-attr]
+        said = here.says(subnet_taken, on="w1", node=here.node("w1"))
+        assert f"flannel.1 has the hardware address {has}, and other nodes were told {told}" in said
+
+
+def test_a_lease_tells_the_hardware_address_of_its_nodes_link() -> None:
+    row = {"PublicIP": "10.0.0.12", "BackendType": "vxlan", "BackendData": {"VNI": 1, "VtepMAC": "AA:bb:cc:dd:ee:01"}}
+    for data, mac in ((row, {"10.0.0.12": "aa:bb:cc:dd:ee:01"}), ({**row, "BackendData": None}, {})):
+        pairs = {"/coreos.com/network/subnets/10.1.2.0-24": json.dumps(data)}
+        kvs = [{"key": base64.b64encode(k.encode()).decode(), "value": base64.b64encode(v.encode()).decode()}
+               for k, v in pairs.items()]  # fmt: skip
+        assert EtcdSubnets().process(["== keys", json.dumps({"kvs": kvs}), "== end"]).hardware == mac
 
 
 def test_a_lease_that_can_not_be_seen_is_not_called_lost() -> None:

@@ -306,6 +306,15 @@ def test_the_node_goes_on_where_a_copy_of_its_machine_is_turned_down() -> None:
         assert bool(removed({"w1": NodeState(ready, MACHINE, address, boot_id=boot)}, whole=False)) == gone
 
 
+def test_a_worker_that_says_it_is_the_master_takes_nothing_away() -> None:
+    record = {"name": "m1", "address": "10.0.0.12"}
+    known = {"m1": NodeState(True, MACHINE, "10.0.0.12"), "w1": NodeState(True, MACHINE, "10.0.0.12")}
+    assert removed(known, whole=False, record=record) == []
+    (step,) = removed(known, whole=False, record={"name": "--all"})
+    assert isinstance(step, Calls)
+    assert " drain w1 " in step.arguments[1], "what can be no name is not taken for one"
+
+
 def test_a_node_of_another_machine_is_left_alone() -> None:
     another = NodeState(True, "c" * 32, "10.0.0.99")
     assert removed({"w1": another}, whole=False) == []

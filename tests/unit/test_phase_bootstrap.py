@@ -13,7 +13,7 @@ from pyinfra.api import DeployError
 
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
-from deploys.facts.platform import HIDDEN, HIDE, Platform
+from deploys.facts.platform import HIDDEN, HIDE, Found, Platform
 from deploys.operations.files import File, files
 from deploys.phases import bootstrap, docker
 from deploys.record import BOOTSTRAP_CONFIG, BOOTSTRAP_DATA
@@ -32,9 +32,37 @@ SHOWN = json.loads(json.dumps(THEIRS).replace("bob:s3cret@", HIDDEN))
 @pytest.fixture
 def node() -> Iterator[bootstrap.Node]:
     """A host whose daemon.json has a password, which the fact hid."""
-    here = World(platforms={"m1": machines.found(daemon_json=SHOWN)})
-    with patch.object(bootstrap, "run", return_value=(True, READ, "")):
-        yield here.node()
+    here = World(platforms={"m1": machines.found(daemon_json=SHOWN)}, facts={HostFiles: host_files()})
+    node = here.node()
+    with patch.object(bootstrap, "run", return_value=(True, READ, "")), here.on():
+        yield node
+
+
+def configured(found: Found, present: str = "") -> File:
+    """The daemon's configuration on such a machine, where it has one already or not."""
+    here = World(
+        platforms={"m1": found}, facts={HostFiles: host_files(*([File(BOOTSTRAP_CONFIG, present)] * bool(present)))}
+    )
+    node = here.node()
+    with here.on():
+        return bootstrap._config(node)
+
+
+@pytest.mark.parametrize(
+    ("began_with", "keeps"),
+    [
+        ({}, {}),
+        ({"storage-driver": "overlay2"}, {"storage-driver": "overlay2"}),
+        ({"features": {"containerd-snapshotter": False}}, {"features": {"containerd-snapshotter": False}}),
+    ],
+)
+def test_it_keeps_the_store_that_it_began_with(began_with: dict[str, object], keeps: dict[str, object]) -> None:
+    theirs = {"storage-driver": "vfs", "features": {"containerd-snapshotter": True}, "dns": ["10.0.0.1"]}
+    found = machines.found(daemon_json=theirs)
+    config = json.loads(configured(found, json.dumps({**began_with, "live-restore": True})).content)
+    assert {key: config[key] for key in bootstrap.OF_ITS_STORE if key in config} == keeps
+    assert config["dns"] == ["10.0.0.1"], "what it keeps nothing in may change"
+    assert {key: json.loads(configured(found).content)[key] for key in theirs} == theirs
 
 
 def test_a_password_in_daemon_json_is_taken_over_for_root_alone_and_shown_nowhere(node: bootstrap.Node) -> None:
@@ -94,9 +122,8 @@ def test_a_daemon_json_without_an_end_of_its_line_is_read_again(node: bootstrap.
 
 def test_a_configuration_without_a_password_is_shown_and_nothing_more_is_read() -> None:
     plain = {"registry-mirrors": ["https://mirror.lan"], "proxies": {"http-proxy": "http://proxy.lan:1"}}
-    here = World(platforms={"m1": machines.found(daemon_json=plain)})
     with patch.object(bootstrap, "run", side_effect=AssertionError("it was read")):
-        config = bootstrap._config(here.node())
+        config = configured(machines.found(daemon_json=plain))
     assert (config.mode, config.secret) == ("644", False)
     assert json.loads(config.content)["proxies"] == plain["proxies"]
 
@@ -113,7 +140,7 @@ def test_a_storage_driver_that_needs_its_own_file_system_is_taken_over_on_docker
         daemon_json={"storage-driver": driver}, docker_root="/srv/docker",
         disks="\n".join(disks[: 2 if device else 1]),
     )  # fmt: skip
-    config = json.loads(bootstrap._config(World(platforms={"m1": there}).node()).content)
+    config = json.loads(configured(there).content)
     assert config.get("storage-driver") == (driver if inherited else None)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploys.facts.daemons import DaemonsFact, Other
-from deploys.operations.daemons import Bounced
+from deploys.operations.daemons import Bounced, set_rule
 from deploys.phases import docker
 
 from . import machines
@@ -80,15 +80,41 @@ BASE = ("--ip-masq=false", "--userland-proxy=false", "--log-opt=max-size=10m", "
 def test_docker_26_gets_no_flag_that_it_does_not_know() -> None:
     assert docker.flags(node()) == BASE
     assert not docker.drops_routed(node())
-    assert "DOCKER-USER" not in docker.drop_in(node()).content
 
 
 def test_docker_28_5_is_told_to_let_routed_packets_in() -> None:
     late = node(sample="platform-fresh-docker28")
     assert set(docker.flags(late)) == {*BASE, "--allow-direct-routing"}
-    text = docker.drop_in(late).content
-    assert "ExecStartPost=" in text
-    assert "DOCKER-USER -i flannel.1 -o docker0 -s 10.1.0.0/16" in text
+
+
+LET_IN = [
+    "-s 10.1.0.0/16 -i flannel.1 -o docker0",
+    "-o docker0 -m mark --mark 0x4000/0x4000",
+    "-o docker0 -m conntrack --ctstate DNAT --ctorigdstport 30000:32767",
+]
+COMMENT = "-m comment --comment docker-multinode -j ACCEPT"
+
+
+@pytest.mark.parametrize("sample", ["platform-fresh-docker26", "platform-fresh-docker28"])
+def test_pods_of_others_and_services_are_let_in_and_a_docker_that_can_not_set_that_starts_all_the_same(
+    sample: str,
+) -> None:
+    commands = [line for line in docker.drop_in(node(sample=sample)).content.splitlines() if "iptables" in line]
+    rules = [f"DOCKER-USER {what} {COMMENT}" for what in LET_IN]
+    assert commands == [f"ExecStartPost=-/bin/sh -c '{set_rule(rule)}'" for rule in rules]
+
+
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        ({"flannel_backend": "host-gw"}, "-s 10.1.0.0/16 -o docker0"),
+        ({"flannel_network": "10.244.0.0/16"}, "-s 10.244.0.0/16 -i flannel.1 -o docker0"),
+        ({"apiserver_extra_args": {"service-node-port-range": "80-999"}}, "--ctorigdstport 80:999"),
+        ({"apiserver_extra_args": {"service-node-port-range": "80+9"}}, "--ctorigdstport 30000:32767"),
+    ],
+)
+def test_what_is_let_in_follows_the_settings(data: dict[str, Any], rule: str) -> None:
+    assert f"{rule} {COMMENT}" in docker.drop_in(node(data=data)).content
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ argument --name=m1
 argument --data-dir=/var/lib/etcd
 argument --listen-client-urls=https://127.0.0.1:2379,https://10.0.0.11:2379
 argument --advertise-client-urls=https://10.0.0.11:2379
-argument --listen-peer-urls=https://10.0.0.11:2380
+argument --listen-peer-urls=https://127.0.0.1:2380
+argument --peer-cert-allowed-cn=m1
 argument --initial-advertise-peer-urls=https://10.0.0.11:2380
 argument --initial-cluster=m1=https://10.0.0.11:2380
 argument --cert-file=/etc/kubernetes/pki/etcd/server.crt

@@ -56,9 +56,10 @@ def test_the_network_is_configured_by_the_first_master_before_any_subnet_is_take
 
 
 def test_flannel_runs_on_the_recorded_subnet_and_is_waited_for_where_either_is_new() -> None:
-    recorded, taken, runs, wait, size, links = called(flannel, World(workers=["w1"]), "w1")
+    recorded, taken, hint, runs, wait, size, links = called(flannel, World(workers=["w1"]), "w1")
     assert (recorded[0], recorded[1]["node"].name, recorded[1]["mtu"]) == ("subnet_recorded", "w1", 1450)
     assert taken[0] == "subnet_taken"
+    assert hint == ("variant_hinted", {"spec": runs[1]["spec"]})
     assert (runs[0], runs[1]["daemon"], runs[1]["container"]) == ("container", "bootstrap", "flannel")
     assert runs[1]["renewed"] == ("/etc/kubernetes/pki/etcd/flannel-client.crt",)
     assert (wait[0], wait[1]["when"], wait[1]["limit"]) == ("wait_for", ["subnet_taken", "container"], 180)
@@ -72,12 +73,10 @@ def test_another_backend_leaves_no_link_behind() -> None:
     assert "link_sized" not in dict(called(flannel, here)), "it has none of its own"
 
 
-def test_flannel_is_told_where_the_hosts_iptables_is_legacy() -> None:
-    found = machines.found("m1", "10.0.0.11", iptables="iptables v1.8.9 (legacy)")
-    steps = called(flannel, World(platforms={"m1": found}))
-    assert [name for name, _ in steps][3:5] == ["variant_hinted", "container"]
-    assert steps[3][1]["spec"] == steps[4][1]["spec"]
-    assert "variant_hinted" not in dict(called(flannel, World()))
+@pytest.mark.parametrize(("says", "variant"), [("legacy", ", iptables legacy"), ("nf_tables", "")])
+def test_flannels_container_is_another_one_with_the_other_variant_of_iptables(says: str, variant: str) -> None:
+    found = machines.found("m1", "10.0.0.11", iptables=f"iptables v1.8.9 ({says})")
+    assert flannel.spec(World(platforms={"m1": found}).node()).revision == f"backend vxlan{variant}"
 
 
 def test_flannels_masquerading_goes_where_docker_is_to_do_it() -> None:

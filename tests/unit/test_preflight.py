@@ -86,10 +86,17 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         {},
         {
             "docker_version": "",
-            "docker_unit": f"{DROP_IN}\nExecStart=/d --log-driver=json-file",
+            "docker_unit": f"{DROP_IN}\nExecStart=/usr/sbin/dockerd --log-driver=json-file",
             "daemon_json": {"log-opts": {}},
         },
         "systemctl status docker",
+    ),
+    (
+        "docker_runs",
+        {},
+        {"docker_version": "", "docker_unit": f"{DROP_IN}\nExecStart=/usr/bin/dockerd --bip=${{X}}"},
+        "our drop-in runs /usr/bin/dockerd, where this host has /usr/sbin/dockerd: was its package replaced? Run: "
+        f"rm {DROP_IN[2:]}; ",
     ),
     (
         "docker_runs",
@@ -173,6 +180,17 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("etcd_data_are_ours", {}, {"there_before": "/var/lib/etcd/member"}, "/var/lib/etcd/member"),
     ("etcd_data_are_ours", {}, {"files": [File(BEFORE_PATHS, "/x\n/var/lib/etcd/member\n")]}, "/var/lib/etcd/member"),
     ("same_node", {}, {"record": {**NODE_RECORD, "name": "old"}}, "old"),
+    ("takes_nobodys_place", {"node_name": "kubernetes.default.svc"}, {}, "one of the apiserver's"),
+    ("takes_nobodys_place", {"node_name": "kubernetes.default.svc.cluster.local"}, {}, "set another node_name"),
+    ("takes_nobodys_place", {"flannel_network": "10.0.0.0/16"}, {"routes": "default dev eth0"}, "in flannel_network"),
+    ("takes_nobodys_place", {"service_network": "10.0.0.0/16", "dns_server_ip": "10.0.0.10"}, {}, "in service_network"),
+    (
+        "beyond_the_routes",
+        {},
+        {"resolvers": "there\n10.1.9.53\nfe80::1"},
+        "has the host's name server in it, 10.1.9.53",
+    ),
+    ("beyond_the_routes", {}, {"resolvers": "there\n10.96.0.10"}, "service_network 10.96.0.0/12 has"),
     (
         "same_services",
         {"service_network": "10.222.0.0/16"},
@@ -219,6 +237,31 @@ def test_a_check_stops_at_what_it_is_for(name: str, data: dict[str, Any], told: 
     assert found is not None
     assert says in found
     assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    ("data", "told", "refused"),
+    [
+        ({}, {}, False),
+        ({"node_name": "m1"}, {}, True),
+        ({"node_name": "n-1"}, {}, False),  # where the master has another name than its host's
+        ({}, {"addresses": "2: eth0 inet 10.0.0.11/24 x"}, True),
+        ({"node_name": "api.lan"}, {}, True),
+    ],
+)
+def test_a_worker_can_not_be_the_master(data: dict[str, Any], told: dict[str, str], refused: bool) -> None:
+    here = World(
+        masters={"m1": {}},
+        workers={"w1": {"apiserver_cert_sans": "api.lan", **data}},
+        platforms={
+            "m1": machines.found("m1", "10.0.0.11", record={"name": "m1"}),
+            "w1": machines.found("w1", "10.0.0.12", **told),
+        },
+    )
+    here.state.limit_hosts = [here.host("w1")]
+    here.state.active_hosts = {here.host("w1")}
+    with here.on("w1"):
+        assert bool(cluster.takes_nobodys_place(here.node("w1"))) is refused
 
 
 def test_every_check_has_a_host_that_it_stops() -> None:
@@ -276,6 +319,9 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ports", {}, {"listening": "192B\n280A", "record": NODE_RECORD}),
     ("ports", {}, {"listening": "192B", "files": [File(BOOTSTRAP_UNIT, "")]}),
     ("routes", {"flannel_network": "172.17.0.0/16"}, {}),
+    ("routes", {}, {"routes": "default dev eth0\n10.0.0.0/8 dev wg0", "subnet__env": RECORD}),
+    ("beyond_the_routes", {}, {"resolvers": "there\n10.1.9.53", "subnet__env": RECORD}),
+    ("beyond_the_routes", {}, {"resolvers": "there\n127.0.0.53\n10.0.0.1"}),
     ("routes", {}, {"routes": "default dev eth0\nunreachable 10.1.0.0/16\nblackhole 10.96.0.0/12\ngarbage"}),
     ("routes", {}, {"routes": "default dev eth0\n0.0.0.0/1 via 10.8.0.1 dev tun0\n128.0.0.0/1 via 10.8.0.1 dev tun0"}),
     ("ufw", {}, {"ufw": "policy ACCEPT"}),

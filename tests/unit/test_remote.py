@@ -107,6 +107,16 @@ def test_what_a_deploy_is_called_with_holds_for_all_that_is_asked_in_the_run() -
     assert [remote.of_call(here.host(name)) for name in names] == [{"_sudo": True}] * 2 + [{}]
 
 
+def test_this_machines_address_is_known_where_it_is_connected_itself() -> None:
+    host = World().host("m1")
+    assert remote.own_address(host) is None
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+        host.connector.client = SimpleNamespace(get_transport=lambda: SimpleNamespace(sock=sock))  # type: ignore[attr-defined]
+        assert remote.own_address(host) == "127.0.0.1"
+    host.connector.client = SimpleNamespace(get_transport=lambda: SimpleNamespace(sock=object()))  # type: ignore[attr-defined]
+    assert remote.own_address(host) is None
+
+
 def test_what_a_deploy_file_sets_holds_for_all_that_is_asked_in_the_run() -> None:
     here = World()
     of_file = here.state.config.copy()

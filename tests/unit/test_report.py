@@ -25,6 +25,7 @@ from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel
 from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, ObjectsState, Pods
 from deploys.operations.files import File
+from deploys.plan import overheard, say
 from deploys.record import BEFORE_PATHS, KUBELET_CLIENT, PKI, SUBNET_ENV
 from deploys.report import ABSENT, BROKEN, DRIFTED, FULL, HEALTHY, NodeReport, report
 from deploys.report_text import table
@@ -159,6 +160,14 @@ def test_the_table_is_aligned_and_says_what_to_do_below() -> None:
     assert "  next: call 112" in text
     assert not [line for line in text if "m1 is" in line]
     assert "kubectl delete node old" in text[-1]
+
+
+def test_what_a_host_says_moves_no_cursor_in_a_table_and_in_a_plan() -> None:
+    bad = NodeReport("h", "m1", "master", "10.0.0.11", BROKEN, problems=["a\x1b[2Kb"], docker="28.5\x1b]0;x\x07")
+    assert all(c.isprintable() or c == "\n" for c in table([bad], {}))
+    with overheard() as lines:
+        say("Will \x1b[1A", "\r", "\ttext")
+    assert lines == ["Will \ufffd[1A", "  \ufffd", "  \ttext"]
 
 
 def command(place: Path, inventory: str, *words: str) -> subprocess.CompletedProcess[str]:

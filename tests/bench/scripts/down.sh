@@ -33,7 +33,7 @@ printf '[Service]\nExecStart=\nExecStart=%s --bip=%s\n' "$command" "$(cat /root/
 systemctl daemon-reload; systemctl stop docker.socket docker; systemctl start docker
 rm -rf /run/systemd/system/docker.service.d
 systemctl daemon-reload; systemctl stop docker.socket docker; systemctl start docker
-iptables -w -D DOCKER-USER -i flannel.1 -o docker0 -s 10.1.0.0/16 -m comment --comment docker-multinode -j ACCEPT 2>/dev/null
+iptables -w -S DOCKER-USER | grep -e '--comment docker-multinode ' | sed 's/^-A/iptables -w -D/' | sh
 
 $boot stop -t 20 flannel; $boot rm -f -v flannel
 ip link delete flannel.1
