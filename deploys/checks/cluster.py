@@ -57,9 +57,8 @@ def routes(node: Node) -> str | None:
         network = destination(there)
         if network is None:
             continue
-        pods = ipaddress.IPv4Network(node.settings.flannel_network)
-        if node.found.subnet_env and network.prefixlen < pods.prefixlen:
-            continue  # a VPN's, say, that came later: flannel's own go before it, and Services are no destinations
+        if node.found.subnet_env and network.prefixlen < ipaddress.IPv4Network(wanted["flannel_network"]).prefixlen:
+            continue  # a VPN's, say, that came later: flannel's routes go before it, and none leads to a Service
         for setting, value in wanted.items():
             pods = ipaddress.IPv4Network(value)
             own = setting == "flannel_network" and device in ours
