@@ -31,7 +31,7 @@ if [ -s {FILES} ]; then
     xargs -0r sh -c 'find "$@" -maxdepth 0 \( -perm /044 -o -name "*.crt" -o -name "*.pub" \)' find |
     sed 's/^/./' | (cd / && tar -czf - -T - 2>/dev/null) | base64
 fi
-echo "== changed"; ours | tr '\n' '\0' | xargs -0r stat -c '%Z %Y %n' 2>/dev/null
+echo "== changed"; ours | tr '\n' '\0' | xargs -0r stat -c '%Z %n' 2>/dev/null
 echo "== subnet.env"; cat {FLANNEL_RUN}/subnet.env 2>/dev/null
 echo "== kubelet-client"; sed -n '/-BEGIN CERT/,/-END CERT/p' {KUBELET_CLIENT} 2>/dev/null
 {END}
@@ -54,9 +54,7 @@ class FileState:
     content: str | None
     """None for keys, for what root alone may read, and for foreign files: they are not read."""
     changed: int = 0
-    """When it was last written, replaced or given another mode or owner, in seconds since 1970; 0 for foreign files."""
-    written: int = 0
-    """When its content was written, likewise."""
+    """When it was last written or replaced, in seconds since 1970; 0 for foreign files."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +108,8 @@ class HostFiles(Bundle[Files]):
     def read(self, sections: Sections) -> Files:
         ours = set(sections.get("ours", []))
         contents = _contents(sections.get("contents", []))
-        times = (line.split(" ", 2) for line in sections["changed"] if line.count(" ") > 1)
-        changed = {path: (number(change) or 0, number(write) or 0) for change, write, path in times}
+        times = (line.partition(" ") for line in sections["changed"])
+        changed = {path: number(time) or 0 for time, _, path in times}
         files = {}
         for line in sections.get("stat", []):
             found = _STAT.fullmatch(line)
@@ -119,6 +117,6 @@ class HostFiles(Bundle[Files]):
             if not found or size is None:
                 raise FactProcessError(f"the host's stat gave {shown(line)} instead of a file")
             mode, owner, path = found[1], found[2], found[4]
-            files[path] = FileState(mode, owner, size, path in ours, contents.get(path), *changed.get(path, (0, 0)))
+            files[path] = FileState(mode, owner, size, path in ours, contents.get(path), changed.get(path, 0))
         env = variables(sections.get("subnet.env", []))
         return Files(files, env, "\n".join(sections.get("kubelet-client", [])))

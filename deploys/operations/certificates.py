@@ -167,23 +167,11 @@ def _stale(found: Files, signers: Files, certificate: Certificate, renew: bool) 
         return "which is not there"
     if not _filled(found, f"{certificate.path}.key"):
         return "whose key is not there"
-    if _torn(found, certificate.path):
-        return "whose key is of before"
     signer = signers.content(certificate.signer + ".crt")
     if not signer:
         return f"because {certificate.signer}.crt is made anew"
     reason = x509.why_not(pem, certificate, signer) or ("renew_certificates asks for it" if renew else None)
     return f"because {reason}" if reason else None
-
-
-_TOGETHER = 60
-"""Seconds within which a certificate and its key are written."""
-
-
-def _torn(found: Files, path: str) -> bool:
-    """Whether the power went between the two: a certificate gets its place before its key."""
-    certificate, key = (found.ours(f"{path}.{end}") for end in ("crt", "key"))
-    return certificate is not None and key is not None and 0 < key.written < certificate.written - _TOGETHER
 
 
 def _broken(authority: Host, signers: Files, paths: set[str]) -> str | None:

@@ -161,17 +161,6 @@ def test_a_certificate_without_its_key_is_issued_anew() -> None:
         assert len(issue(here)) == 2
 
 
-@pytest.mark.parametrize(("key_written", "reason"), [(1000, "whose key is of before"), (1940, ""), (0, "")])
-def test_a_certificate_whose_key_was_written_long_before_it_is_issued_anew(key_written: int, reason: str) -> None:
-    times = {f"{WANTED.path}.key": key_written, f"{WANTED.path}.crt": 2000}
-    states = {p: replace(state, written=times.get(p, 1)) for p, state in MASTER.files.items()}
-    here = World(facts={HostFiles: replace(MASTER, files=states)})
-    with keys(ca=CA_PAIR.key):
-        assert bool(issue(here)) == bool(reason)
-    said = here.says(certificates, wanted=[WANTED], authority=here.host("m1"), days=365, renew=False, restart={})
-    assert reason in said
-
-
 def test_a_workers_certificates_come_with_a_copy_of_the_authority_but_not_its_key() -> None:
     facts = {(HostFiles, "m1"): MASTER, (HostFiles, "w1"): host_files()}
     here = World(workers=["w1"], facts=facts)
