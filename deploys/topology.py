@@ -213,10 +213,10 @@ def _host_name(host: str, name: str) -> str:
 
 
 def master_name(node: Node) -> str:
-    """The first master's name as a node, as far as that is known: by its settings, its record or what it says."""
+    """The first master's name as a node, as far as that is known: by its record, its settings or what it says."""
     master = ask(Platform, node.first_master)
-    said = str(master.record.get("name") or master.name).lower() if master else ""
-    return settings_of(node.first_master).node_name or said
+    recorded = str(master.record.get("name", "")) if master else ""
+    return recorded or settings_of(node.first_master).node_name or (master.name.lower() if master else "")
 
 
 def _restart(host: str, found: Found) -> RestartStrategy:

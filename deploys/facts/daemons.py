@@ -236,6 +236,7 @@ _STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivat
 _IMAGE_LINE = re.compile(r"[^|\s]+\|(sha256:)?[0-9a-f]+\|[^|\s]+")
 _ID = re.compile(r"(sha256:)?[0-9a-f]+")
 _ADDRESS = re.compile(r"([0-9]+[.]){3}[0-9]+/[0-9]+")
+_RULE = re.compile(r"-A DOCKER-USER [\w./:!+ -]+")
 _DOCKER0 = re.compile(r"\d+: docker0\s+inet (\S+) .*")
 
 
@@ -302,7 +303,7 @@ class DaemonsFact(Bundle[Daemons]):
             _daemon(sections, "docker"),
             docker0,
             before if _ADDRESS.fullmatch(before) else "",
-            tuple(line for line in sections["filter"] if line.startswith("-A DOCKER-USER ")),
+            tuple(line for line in sections["filter"] if _RULE.fullmatch(line)),
             number(first(sections, "started")) or 0,
             {name: started for name, started in programs if name},
             flushed="-P FORWARD" in {line[:10] for line in sections["filter"]} and _JUMP not in sections["filter"],

@@ -202,6 +202,11 @@ def why_restart(now: Daemons, flags: tuple[str, ...], bip: str, revision: str) -
     return None
 
 
+def _is_among(rule: str, rules: Sequence[str]) -> bool:
+    """Whether it is one of these, in whatever order iptables prints its matches."""
+    return sorted(rule.split()) in [sorted(other.split()) for other in rules]
+
+
 @operation
 def main_daemon(
     node: Node,
@@ -227,15 +232,20 @@ def main_daemon(
     restart, now = node.restart, observe(DaemonsFact)
     bip = gateway(subnet_of(node, observe(EtcdSubnets, node.first_master)))
     why = why_restart(now, flags, bip, revision)
+    have = [line.removeprefix("-A ") for line in now.rules]
+    stale = [rule for rule in have if not _is_among(rule, rules)]
+    away = "".join(f"iptables -w -D {rule} 2>/dev/null; " for rule in stale)
+    if stale:
+        say("Will remove rules of iptables that other settings had:", *stale)
     if why is None:
-        reload, lost = now.main.needs_reload or changed(when), [r for r in rules if f"-A {r}" not in now.rules]
+        reload, lost = now.main.needs_reload or changed(when), [r for r in rules if not _is_among(r, have)]
         if reload:
             say("Will let systemd read docker's unit again; docker is not restarted")
         if lost:
             say("Will set rules of iptables that somebody removed:", *lost)
-        if reload or lost:
+        if reload or lost or stale:
             again = (f"{{ {set_rule(rule)}; }}" for rule in lost)
-            yield StringCommand(" && ".join([*([restart.reload] if reload else []), *again]))
+            yield StringCommand(away + (" && ".join([*([restart.reload] if reload else []), *again]) or "true"))
             return
         host.noop("the main Docker runs on the pod network")
         return
@@ -254,7 +264,7 @@ def main_daemon(
         f"'it was started without our drop-in, which is kept as {failed}' >&2; false; }}"
     )
     yield StringCommand(
-        f"{written}; {restart.reload}; {{ {bounce(go_or_back, restart)}; }} || exit 1; "
+        f"{written}; {away}{restart.reload}; {{ {bounce(go_or_back, restart)}; }} || exit 1; "
         f"ip -4 -o addr show dev docker0 | grep -qF ' {bip} ' || "
         f'{{ echo "docker0 did not get {bip}: $(ip -4 -o addr show dev docker0)" >&2; exit 1; }}'
     )

@@ -196,6 +196,7 @@ RULE = "DOCKER-USER -s 10.1.0.0/16 -i flannel.1 -o docker0 -m comment --comment 
         (
             ("-A DOCKER-USER -o docker0 -m comment --comment docker-multinode -j ACCEPT",),
             False,
+            "iptables -w -D DOCKER-USER -o docker0 -m comment --comment docker-multinode -j ACCEPT 2>/dev/null; "
             f"{{ iptables -w -C {RULE} 2>/dev/null || iptables -w -I {RULE}; }}",
         ),
         ((f"-A {RULE}",), False, None),

@@ -244,14 +244,14 @@ def test_a_check_stops_at_what_it_is_for(name: str, data: dict[str, Any], told: 
     [
         ({}, {}, False),
         ({"node_name": "m1"}, {}, True),
-        ({"node_name": "n-1"}, {}, False),  # where the master has another name than its host's
+        ({"node_name": "n-1"}, {}, False),  # which --data gives to the master, too
         ({}, {"addresses": "2: eth0 inet 10.0.0.11/24 x"}, True),
         ({"node_name": "api.lan"}, {}, True),
     ],
 )
 def test_a_worker_can_not_be_the_master(data: dict[str, Any], told: dict[str, str], refused: bool) -> None:
     here = World(
-        masters={"m1": {}},
+        masters={"m1": {"node_name": data.get("node_name")}},
         workers={"w1": {"apiserver_cert_sans": "api.lan", **data}},
         platforms={
             "m1": machines.found("m1", "10.0.0.11", record={"name": "m1"}),
