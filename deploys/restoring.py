@@ -11,6 +11,7 @@ from pyinfra.api import DeployError
 
 from .facts.backups import Backup, BackupFile, here
 from .facts.daemons import DaemonsFact
+from .facts.etcd import SEGMENT_MIB
 from .facts.files import HostFiles
 from .facts.sections import shown
 from .observe import observe
@@ -22,9 +23,6 @@ from .releases import minor_of
 from .topology import Node
 
 TITLE = "restore"
-
-ETCD_MIB = 64
-"""Size of etcd's first segment of new data (wal.SegmentSizeBytes)."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def _why_not(target: Node, archive: Archive) -> str | None:
 def _room(target: Node, backup: Backup) -> str | None:
     """The snapshot is unpacked, and data are made of it, before the present ones are moved aside."""
     size = backup.status.get("totalSize")
-    need = (size >> 20) + ETCD_MIB if isinstance(size, int) else ETCD_MIB
+    need = (size >> 20) + SEGMENT_MIB if isinstance(size, int) else SEGMENT_MIB
     short = target.found.crowded({RECORD: need, ETCD_DATA: need}, "that")
     return f"can't be put back: {short}" if short else None
 

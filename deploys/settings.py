@@ -219,6 +219,17 @@ class Settings:
         """An image's reference, with the registry's host replaced where ``image_registry`` says so."""
         return f"{self.image_registry}/{reference.split('/', 1)[1]}" if self.image_registry else reference
 
+    def network_of(self, address: str) -> str | None:
+        """The setting and its network in which an address lies; None where it is in neither, or none of IPv4."""
+        try:
+            wanted = ipaddress.IPv4Address(address)
+        except ValueError:
+            return None
+        networks = {name: getattr(self, name) for name in ("flannel_network", "service_network")}
+        return next(
+            (f"{name} {text}" for name, text in networks.items() if wanted in ipaddress.IPv4Network(text)), None
+        )
+
     def printed(self) -> list[str]:
         """``K8S_VERSION is set to: v1.37.2`` and so on, as the 2016 scripts printed them."""
         shown = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -323,9 +334,8 @@ def _check_together(settings: Settings) -> None:
         )
     for name in ("ip_address", "master_ip"):
         address = getattr(settings, name)
-        for network_name, network in (("flannel_network", pods), ("service_network", services)):
-            if address and ipaddress.IPv4Address(address) in network:
-                raise DeployError(f"{name} {address} lies in {network_name} {network}; move the network")
+        if address and (network := settings.network_of(address)):
+            raise DeployError(f"{name} {address} lies in {network}; move the network")
     if settings.image_registry and settings.node_image and "/" not in settings.node_image:
         raise DeployError(
             f"node_image {settings.node_image} names no registry; write it with one, like "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from contextlib import suppress
 
 from .. import x509
 from ..facts.etcd import RESERVATIONS, EtcdSubnets
@@ -75,15 +74,12 @@ def beyond_the_routes(node: Node) -> str | None:
     others = dict.fromkeys(node.found.resolvers or (), "the host's name server")
     if mine := own_address(node.host):
         others[mine] = "this machine"
-    for text, who in others.items():
-        with suppress(ValueError):
-            address = ipaddress.IPv4Address(text)
-            for setting in ("flannel_network", "service_network"):
-                if address in ipaddress.IPv4Network(getattr(node.settings, setting)):
-                    return (
-                        f"{setting} {getattr(node.settings, setting)} has {who} in it, {address}, which the host would "
-                        "not reach any more; set another network, in which none of your machines is"
-                    )
+    for address, who in others.items():
+        if network := node.settings.network_of(address):
+            return (
+                f"{network} has {who} in it, {address}, which the host would not reach any more; set another network, "
+                "in which none of your machines is"
+            )
     return None
 
 
@@ -175,10 +171,9 @@ def same_node(node: Node) -> str | None:
 
 def takes_nobodys_place(node: Node) -> str | None:
     """What a host says of itself gets into certificates: it is not the master, where it is not, nor the apiserver."""
-    wanted, address = node.settings, ipaddress.IPv4Address(node.address)
-    for setting in ("flannel_network", "service_network"):
-        if address in ipaddress.IPv4Network(getattr(wanted, setting)):
-            return f"has the address {address}, which lies in {setting} {getattr(wanted, setting)}; move the network"
+    wanted = node.settings
+    if network := wanted.network_of(node.address):
+        return f"has the address {node.address}, which lies in {network}; move the network"
     of_api = {*pki.API_NAMES, f"{pki.API_NAMES[-1]}.{wanted.dns_domain}"}
     if not node.is_first_master:
         of_api |= set(wanted.apiserver_cert_sans)

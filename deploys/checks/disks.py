@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..facts.daemons import DaemonsFact
+from ..facts.etcd import SEGMENT_MIB
 from ..facts.platform import Disk
 from ..observe import observe
 from ..operations.images import missing
@@ -12,8 +13,8 @@ from ..phases import control_plane, flannel
 from ..record import BOOTSTRAP_DATA, ETCD_DATA, KUBELET, RECORD
 from ..topology import Node
 
-LEAST_MIB = 64
-"""With less than this a place is full. It is the size of etcd's next segment (wal.SegmentSizeBytes)."""
+LEAST_MIB = SEGMENT_MIB
+"""With less than this a place is full."""
 LEAST_INODES = 500
 INSTALL_MIB = {"main": {"master": 1500, "worker": 1500}, "bootstrap": {"master": 450, "worker": 350}}
 """What images take, by daemon and role: those of a first install took 1020, 1082, 344 and 288 in the lab, and they are

@@ -306,5 +306,6 @@ class DaemonsFact(Bundle[Daemons]):
             tuple(line for line in sections["filter"] if _RULE.fullmatch(line)),
             number(first(sections, "started")) or 0,
             {name: started for name, started in programs if name},
-            flushed="-P FORWARD" in {line[:10] for line in sections["filter"]} and _JUMP not in sections["filter"],
+            flushed=any(line.startswith("-P FORWARD") for line in sections["filter"])
+            and _JUMP not in sections["filter"],
         )

@@ -33,6 +33,10 @@ INSIDE = inside.within(ETCD_CONTAINER, "bootstrap", _COMMAND, 20)
 """As facts run it: ``inside get /key``."""
 
 
+SEGMENT_MIB = 64
+"""Size of the next segment that etcd begins (wal.SegmentSizeBytes)."""
+
+
 def subnet_key(prefix: str, subnet: str) -> str:
     """The key of a subnet, as flannel writes it: <prefix>/10.1.3.0-24."""
     return f"{prefix}/{subnet.replace('/', '-')}"

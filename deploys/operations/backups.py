@@ -17,7 +17,7 @@ from pyinfra.api.state import State
 from .. import transfer
 from ..facts.backups import ABOUT, FORMAT, SNAPSHOT, STATUS, BackupFile
 from ..facts.daemons import DaemonsFact
-from ..facts.etcd import TLS
+from ..facts.etcd import SEGMENT_MIB, TLS
 from ..facts.files import Files, HostFiles
 from ..observe import UnreadableError, observe
 from ..operation import Commands, may_come, operation
@@ -32,7 +32,7 @@ HOLDS = "it holds the authorities' keys and the cluster's Secrets"
 # the archive's place before it is whole and verified. Snapshot and archive lie there together, each at most as large as
 # the database, and etcd's own disk, which may be the same one, is never filled.
 TAKE = f"""set -e; umask 077; mkdir -p {BACKUPS}; chmod 700 {BACKUPS}; rm -rf {BACKUPS}/.new.*
-need=$(($(stat -c %s {ETCD_DATA}/member/snap/db 2>/dev/null || echo 0) / 524288 + 64))
+need=$(($(stat -c %s {ETCD_DATA}/member/snap/db 2>/dev/null || echo 0) / 524288 + {SEGMENT_MIB}))
 free=$(($(stat -f -c '%a * %S' {BACKUPS}) / 1048576))
 [ $free -ge $need ] || {{ echo "the disk of {BACKUPS} has $free MiB free; a backup needs $need there" >&2; exit 1; }}
 new=$(mktemp -d {BACKUPS}/.new.XXXXXX); trap 'rm -rf "$new"' EXIT

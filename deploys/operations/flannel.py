@@ -14,7 +14,7 @@ from .. import subnets
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, LEASES, RESERVATIONS, EtcdSubnets, Subnets, subnet_key
 from ..facts.files import HostFiles
-from ..facts.kubernetes import ClusterNodes
+from ..facts.kubernetes import ClusterNodes, NodeState
 from ..facts.platform import Platform
 from ..facts.sections import variables
 from ..observe import ask, forget, observe, this_host
@@ -230,15 +230,22 @@ def subnet_taken(node: Node) -> Commands:
     yield StringCommand(f"mkdir -p {FLANNEL_RUN} && cp {SUBNET_ENV} {FLANNEL_RUN}/subnet.env{again}")
 
 
+def somebody_else(node: Node, name: str, there: NodeState | None) -> str | None:
+    """Who the node of that name is, where that is not this host, which is not the first master.
+
+    :param there: what the API knows by that name.
+    """
+    if name == master_name(node):
+        return f"the master {node.first_master.name}"
+    return f"another machine ({there.address})" if there and not there.is_on(node.found) else None
+
+
 def _own_keys(node: Node, known: Subnets) -> list[str]:
     """Keys of the subnet that the node had by its record; none where another machine is the node by now."""
     name, address = node.joined_as, str(node.found.record.get("address") or node.address)
     there = (ask(ClusterNodes, node.first_master) or {}).get(name)  # this machine's own is deleted by now
-    if name == master_name(node):
-        say(f"Node {name} is the master {node.first_master.name}: its subnet stays")
-        return []
-    if there and not there.is_on(node.found):
-        say(f"Node {name} is another machine ({there.address}): its subnet stays")
+    if other := somebody_else(node, name, there):
+        say(f"Node {name} is {other}: its subnet stays")
         return []
     subnets = ((RESERVATIONS, known.reservations.get(name)), (LEASES, known.leases.get(address)))
     return [subnet_key(prefix, subnet) for prefix, subnet in subnets if subnet]

@@ -24,9 +24,9 @@ from ..plan import say, tell, unknown
 from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, KUBELET_CONTAINER, KUBERNETES, NODE
 from ..remote import run
 from ..subnets import gateway
-from ..topology import Node, has_the_first_master, master_name
+from ..topology import Node, has_the_first_master
 from .containers import docker
-from .flannel import on_master
+from .flannel import on_master, somebody_else
 from .wait import until
 
 
@@ -227,13 +227,9 @@ def node_removed(node: Node, limit: int) -> Commands:
     if known is None or name not in known:
         host.noop("no API answers that knows the node")
         return
-    if not node.is_first_master and name == master_name(node):
-        say(f"Node {name} is the master {node.first_master.name}: it is neither drained nor deleted")
-        host.noop("the node is the master")
-        return
-    if not known[name].is_on(node.found):
-        say(f"Node {name} is another machine ({known[name].address}): it is neither drained nor deleted")
-        host.noop("the node is another machine")
+    if other := somebody_else(node, name, known[name]):
+        say(f"Node {name} is {other}: it is neither drained nor deleted")
+        host.noop(f"the node is {other}")
         return
     delete = f"{KUBECTL} delete --ignore-not-found node {name} >/dev/null"
     if not observe(DaemonsFact).main.active or not known[name].ready:

@@ -256,12 +256,8 @@ def apply(node: Node) -> None:
 def as_written(node: Node) -> list[StaticPod]:
     """The static pods as their manifests on the host say, which may be of other settings than this run's."""
     found = observe(HostFiles, node.host)
-    written = []
-    for pod in static_pods(node):
-        manifest = replace(pod.manifest, content=found.content(pod.manifest.path))
-        if said := _REVISION.search(manifest.content):
-            written.append(replace(pod, manifest=manifest, revision=said[1]))
-    return written
+    said = {pod: _REVISION.search(found.content(pod.manifest.path)) for pod in static_pods(node)}
+    return [replace(pod, revision=revision[1]) for pod, revision in said.items() if revision]
 
 
 def wait(node: Node, pods: Sequence[StaticPod], when: Sequence[OperationMeta]) -> None:

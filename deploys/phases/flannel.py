@@ -8,6 +8,7 @@ from ..operations.containers import Spec, container, docker, no_container
 from ..operations.daemons import bootstrap_daemon_started
 from ..operations.files import no_files
 from ..operations.flannel import (
+    VXLAN,
     link_sized,
     network_configured,
     subnet_recorded,
@@ -29,7 +30,7 @@ CERTIFICATE = f"{PKI}/etcd/flannel-client"
 """Its certificate, without ending."""
 MASQUERADING = "FLANNEL-POSTRTG"
 """Its chain for that (pkg/trafficmngr/iptables)."""
-INTERFACES = {"vxlan": "flannel.1", "host-gw": None}
+INTERFACES = {"vxlan": VXLAN, "host-gw": None}
 """Backend → the interface by which pods' packets come in from other nodes."""
 READY = (
     f"started=$({docker('bootstrap')} inspect -f '{{{{if .State.Running}}}}{{{{.State.StartedAt}}}}{{{{end}}}}' "
