@@ -34,18 +34,8 @@ from .record import PKI, RECORD
 from .remote import called, prepare
 from .report import NodeReport, refused, report
 from .report_text import table
-from .topology import (
-    Node,
-    active_nodes,
-    group,
-    node_of,
-    refused_hosts,
-    reporting,
-    role_of,
-    settings_of,
-    the_first_master,
-    will_bring_up_masters,
-)
+from .run_nodes import active_nodes, refused_hosts, reporting, will_bring_up_masters
+from .topology import Node, group, node_of, role_of, settings_of, the_first_master
 
 _OF_ALL: tuple[type[FactBase[Any]], ...] = (Platform, *preflight.OF_EACH)
 _OF_MASTER = (*_OF_ALL, *preflight.OF_MASTER, EtcdAccess)

@@ -1,23 +1,20 @@
-"""The host as a node: networks, ports, what it was before, and whether nodes fit together."""
+"""The host as a node: its name and ports, what it was before, and whether nodes fit together."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
 
-from .. import x509
-from ..facts.etcd import RESERVATIONS, EtcdSubnets
+from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
 from ..facts.platform import Platform
 from ..observe import ask, observe
-from ..operations.flannel import recorded, reserved_for_another, subnet_of
 from ..phases import pki
-from ..record import BEFORE_PATHS, BOOTSTRAP_UNIT, ETCD_DATA, PKI
+from ..record import BOOTSTRAP_UNIT
 from ..releases import minor_of
-from ..remote import own_address
+from ..run_nodes import brings_up_the_first_master
 from ..settings import Settings
-from ..subnets import NoSubnetLeftError, destination
-from ..topology import Node, active_nodes, brings_up_the_first_master, master_name
+from ..topology import Node, master_name
 
 ONE_FOR_ALL = ("k8s_version", "etcd_version", "flannel_version", "flannel_network", "flannel_backend",
                "service_network", "dns_domain", "dns_server_ip", "master_ip")  # fmt: skip
@@ -46,59 +43,6 @@ def master_answers(node: Node) -> str | None:
     return None
 
 
-def routes(node: Node) -> str | None:
-    """The pod and service networks overlap no route of the host."""
-    wanted = {"flannel_network": node.settings.flannel_network, "service_network": node.settings.service_network}
-    # docker0 is about to move into the pod network; once it did, routes to other nodes' subnets are flannel's
-    ours = {"docker0"} | ({"flannel.1", node.interface.name} if node.found.subnet_env else set())
-    for route in node.found.routes:
-        there, _, device = route.partition(" ")
-        network = destination(there)
-        if network is None:
-            continue
-        if node.found.subnet_env and network.prefixlen < ipaddress.IPv4Network(wanted["flannel_network"]).prefixlen:
-            continue  # a VPN's, say, that came later: flannel's routes go before it, and none leads to a Service
-        for setting, value in wanted.items():
-            pods = ipaddress.IPv4Network(value)
-            own = setting == "flannel_network" and device in ours
-            if network.overlaps(pods) and not (own and (device == "docker0" or network.subnet_of(pods))):
-                return f"{setting} {value} overlaps the host's route to {there} by {device}; move the network"
-    return None
-
-
-def beyond_the_routes(node: Node) -> str | None:
-    """Who must still be reached when docker0 has its address lies in none of the networks, also where only the default
-    route leads there: the name servers, and this machine."""
-    if node.found.subnet_env:
-        return None
-    others = dict.fromkeys(node.found.resolvers or (), "the host's name server")
-    if mine := own_address(node.host):
-        others[mine] = "this machine"
-    for address, who in others.items():
-        if network := node.settings.network_of(address):
-            return (
-                f"{network} has {who} in it, {address}, which the host would not reach any more; set another network, "
-                "in which none of your machines is"
-            )
-    return None
-
-
-def _concerned(node: Node) -> str:
-    """What is turned down where a node can't stay as it is: with its first master the cluster's data go."""
-    return "the cluster" if node.is_first_master else "this host"
-
-
-def recorded_network(node: Node) -> str | None:
-    """A node keeps its subnet for life, so the pod network can't move under it."""
-    have = node.found.flannel.get("FLANNEL_NETWORK")
-    if have and have != node.settings.flannel_network:
-        return (
-            f"is a node in the pod network {have}; flannel_network can't be changed under it. Set it back, or turn "
-            f"{_concerned(node)} down with purge_data=true"
-        )
-    return None
-
-
 def _of_master(node: Node) -> dict[str, str]:
     """Setting → what the cluster has, by its master's record and etcd; only what these say."""
     master, subnets = ask(Platform, node.first_master), ask(EtcdSubnets, node.first_master)
@@ -123,37 +67,6 @@ def joins_as_it_is(node: Node) -> str | None:
                 f"would join the cluster of {node.first_master.name}, whose {setting} is {have}, with {wanted}: "
                 f"{JOINED[setting]}. Set {setting} to {have}, in group_data/all.py for all later runs"
             )
-    return None
-
-
-def subnet_left(node: Node) -> str | None:
-    """The pod network has a /24 for the node; nodes that were there before keep theirs, and have it alone."""
-    known = observe(EtcdSubnets, node.first_master)
-    mine = recorded(node.found.subnet_env)
-    for other in active_nodes():
-        if mine and other.host is not node.host and recorded(other.found.subnet_env) == mine:
-            return (
-                f"its record and that of {other.host.name} have the same subnet {mine}; turn the one of them that is "
-                "no node of this cluster down with purge_data=true"
-            )
-    try:
-        return reserved_for_another(node, subnet_of(node, known), known)
-    except NoSubnetLeftError as error:
-        names = ", ".join(sorted(known.reservations))
-        return (
-            f"{error}; etcd has reserved one each for {names}. Turn a node that is no longer needed down with "
-            f"purge_data=true, or where it is gone delete its subnet's key below {RESERVATIONS}/ in etcd"
-        )
-
-
-def same_backend(node: Node) -> str | None:
-    """flannel takes its backend from etcd, where a run that brings up the master writes it."""
-    if node.is_first_master or brings_up_the_first_master():
-        return None
-    known, wanted = ask(EtcdSubnets, node.first_master), node.settings.flannel_backend
-    have = known.backend if known else ""
-    if have and have != wanted:
-        return f"flannel_backend is {wanted}, the cluster's is {have}; change it with deploys/cluster.py, for all nodes"
     return None
 
 
@@ -201,7 +114,7 @@ def same_services(node: Node) -> str | None:
             what = "is a node" if node.found.record else "has the data"
             return (
                 f"{what} of a cluster with the {key} {have}, now it would be {getattr(node.settings, key)}, which "
-                f"the addresses of its Services forbid; set it back, or turn {_concerned(node)} down with "
+                f"the addresses of its Services forbid; set it back, or turn {node.concerned} down with "
                 "purge_data=true"
             )
     return None
@@ -231,75 +144,6 @@ def ports(node: Node) -> str | None:
     for port, owner in {**(MASTER_PORTS if node.is_master else {}), **NODE_PORTS}.items():
         if port in node.found.listening:
             return f"port {port}, which {owner} needs, is in use; look with: ss -ltnp 'sport = :{port}'"
-    return None
-
-
-def foreign_kubernetes(node: Node) -> str | None:
-    """Another installer's cluster is not overwritten."""
-    if node.found.foreign_kubernetes:
-        return (
-            f"{node.found.foreign_kubernetes[0]} is there, and not from us: another Kubernetes seems to be "
-            "installed; remove it first (kubeadm reset), or move that file away"
-        )
-    return None
-
-
-def purges_no_other_kubernetes(node: Node) -> str | None:
-    """What a turndown kept has the names that any Kubernetes gives its files: one that came since may have them now."""
-    found = node.found.foreign_kubernetes
-    if not node.settings.purge_data or not found or not observe(HostFiles, node.host).below(PKI):
-        return None
-    return (
-        f"{found[0]} is there, and not from us: another Kubernetes seems to be installed, and purge_data would remove "
-        "its authorities and data with what we kept; remove that one first (kubeadm reset), or move that file away"
-    )
-
-
-def keeps_no_other_authority(node: Node) -> str | None:
-    """A worker gets the authorities of its cluster: those of another one are never overwritten, neither what a turndown
-    kept, which is nowhere else, nor what a node at work has."""
-    if node.is_first_master:
-        return None
-    mine, theirs = observe(HostFiles, node.host), observe(HostFiles, node.first_master)
-    for path in pki.AUTHORITIES:
-        certificate = f"{path}.crt"
-        have, wanted = mine.content(certificate), theirs.content(certificate)
-        if have in ("", wanted):
-            continue
-        if mine.ours(f"{path}.key"):
-            return (
-                f"was the master of another cluster and keeps that one's authorities and data; its {certificate} would "
-                "be overwritten. Where they may be deleted: deploys/turndown.py with purge_data=true for this host"
-            )
-        if node.found.record and wanted and x509.is_authority(have) and not x509.same(have, wanted):
-            return (
-                f"is a node of another cluster: its {certificate} is not the one of {node.first_master.name}. Where "
-                "that master was made anew by mistake, put its backup back (docs/backup.md); else turn this host down "
-                "first"
-            )
-    return None
-
-
-def etcd_has_its_authority(node: Node) -> str | None:
-    """A cluster that has data keeps its authorities: new ones would lock out etcd's clients, nodes and pods."""
-    if not node.is_first_master or not node.found.etcd_data:
-        return None
-    files = observe(HostFiles, node.host).files
-    lost = next((path for path in pki.authority_files() if path not in files or not files[path].size), None)
-    if lost is None:
-        return None
-    return (
-        f"has etcd data in {ETCD_DATA}, but {lost}, without which they can't be used, is gone; put it back, from a "
-        "backup if need be (docs/backup.md), or where nobody needs the data any more move them away"
-    )
-
-
-def etcd_data_are_ours(node: Node) -> str | None:
-    """A restore puts its data in the place of the cluster's own, never of somebody else's: a turndown would leave what
-    it then finds there as theirs."""
-    before = (*node.found.there_before, *observe(HostFiles, node.host).content(BEFORE_PATHS).splitlines())
-    if node.is_first_master and f"{ETCD_DATA}/member" in before:
-        return f"has data in {ETCD_DATA}/member that were there before docker-multinode; move them away first"
     return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import SEGMENT_MIB
-from ..facts.platform import Disk
+from ..facts.found import Disk
 from ..observe import observe
 from ..operations.images import missing
 from ..phases import control_plane, flannel

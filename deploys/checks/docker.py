@@ -9,7 +9,7 @@ from packaging.version import InvalidVersion, Version
 
 from ..facts.daemons import DaemonsFact
 from ..facts.files import HostFiles
-from ..facts.platform import HIDDEN
+from ..facts.hiding import HIDDEN
 from ..facts.sections import shown
 from ..observe import observe
 from ..operations.containers import taken

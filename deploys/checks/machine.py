@@ -9,7 +9,8 @@ from itertools import pairwise
 from ..facts.platform import TOOLS
 from ..phases import host
 from ..record import NODE, SUBNET_ENV
-from ..topology import Node, active_nodes, settings_of
+from ..run_nodes import active_nodes
+from ..topology import Node, settings_of
 
 MEMORY_KIB = {"master": 1_700_000, "worker": 700_000}
 """kubeadm asks 1700 MB of a control plane; less than 700 MB does not hold two daemons and a kubelet."""

@@ -12,7 +12,8 @@ from ..facts.kubernetes import ClusterNodes, NodeState
 from ..facts.platform import Platform
 from ..observe import ask, ask_all
 from ..record import ETCD_DATA
-from ..topology import Node, brings_up_the_first_master, group
+from ..run_nodes import brings_up_the_first_master
+from ..topology import Node, group
 
 RESTORE = (
     "put a backup back with deploys/restore.py (docs/backup.md); or give the cluster up: first turn its other nodes "

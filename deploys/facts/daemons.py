@@ -15,7 +15,8 @@ from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import BEFORE_DOCKER0, BOOTSTRAP_RUN, SOCKETS
-from .platform import DATA_ROOT, HIDE
+from .hiding import HIDE
+from .platform import DATA_ROOT
 from .sections import END, Bundle, Sections, first, json_object, number, shown, unlike, variables
 
 LABEL = "io.docker-multinode.spec"

@@ -28,8 +28,8 @@ from ..record import (
     RECORD,
     SOCKETS,
 )
+from .hiding import NO_ENVIRONMENT
 from .kernel import KUBELET_SYSCTLS, PROXY_SYSCTLS, SYSCTLS
-from .platform import NO_ENVIRONMENT
 from .sections import parts
 
 CERTIFICATES = "certificates.txt"

@@ -14,7 +14,7 @@ from typing_extensions import override
 from ..managed_fields import Taken, conflicts
 from ..record import KUBELET_CONTAINER, KUBERNETES
 from . import inside
-from .platform import Found
+from .found import Found
 from .sections import END, Bundle, Sectioned, Sections, number, shown
 
 _COMMAND = f"kubectl --kubeconfig {KUBERNETES}/super-admin.conf --request-timeout=20s"

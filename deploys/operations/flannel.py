@@ -22,7 +22,8 @@ from ..operation import Commands, operation
 from ..plan import fail, say, say_diff
 from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, FLANNEL_RUN, NODE, SUBNET_ENV
 from ..remote import run
-from ..topology import Node, active_nodes, master_name
+from ..run_nodes import active_nodes
+from ..topology import Node, master_name
 from .containers import Spec, restarted, stale
 from .files import File, announce, differs, write
 

@@ -23,8 +23,9 @@ from ..operation import Commands, changed, operation, removal
 from ..plan import say, tell, unknown
 from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, KUBELET_CONTAINER, KUBERNETES, NODE
 from ..remote import run
+from ..run_nodes import has_the_first_master
 from ..subnets import gateway
-from ..topology import Node, has_the_first_master
+from ..topology import Node
 from .containers import docker
 from .flannel import on_master, somebody_else
 from .wait import until

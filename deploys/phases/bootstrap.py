@@ -9,7 +9,7 @@ from typing import Any
 
 from ..facts.daemons import DaemonsFact
 from ..facts.files import HostFiles
-from ..facts.platform import HIDDEN
+from ..facts.hiding import HIDDEN
 from ..facts.sections import END, json_object, parts
 from ..observe import UnreadableError, observe
 from ..operations.daemons import BOOTSTRAP, NAMESPACES, bootstrap_daemon, no_bootstrap_daemon

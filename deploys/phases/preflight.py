@@ -7,7 +7,7 @@ from typing import Any
 
 from pyinfra.api import DeployError, FactBase
 
-from ..checks import cluster, disks, docker, machine, members
+from ..checks import cluster, disks, docker, machine, members, networks, ownership
 from ..facts.access import EtcdAccess
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import EtcdSubnets
@@ -16,7 +16,8 @@ from ..facts.kernel import Kernel
 from ..facts.kubernetes import ClusterNodes
 from ..observe import Question
 from ..operations.look import looked_at
-from ..topology import Node, active_nodes, refuse_twins, settings_of
+from ..run_nodes import active_nodes, refuse_twins
+from ..topology import Node, settings_of
 from . import addons
 
 TITLE = "preflight"
@@ -47,35 +48,35 @@ CHECKS: tuple[Check, ...] = (
     disks.room,
     machine.firewall,
     machine.ufw,
-    cluster.foreign_kubernetes,
-    cluster.etcd_has_its_authority,
+    ownership.foreign_kubernetes,
+    ownership.etcd_has_its_authority,
     cluster.same_node,
     cluster.takes_nobodys_place,
     cluster.same_services,
-    cluster.keeps_no_other_authority,
+    ownership.keeps_no_other_authority,
     members.master_is_theirs,
     members.has_a_master,
     members.name_is_free,
     members.address_is_free,
     cluster.joins_as_it_is,
     cluster.version_change,
-    cluster.recorded_network,
-    cluster.subnet_left,
-    cluster.same_backend,
-    cluster.routes,
-    cluster.beyond_the_routes,
+    networks.recorded_network,
+    networks.subnet_left,
+    networks.same_backend,
+    networks.routes,
+    networks.beyond_the_routes,
     cluster.ports,
     docker.docker_restart,
 )
 RESTORE_CHECKS: tuple[Check, ...] = (
-    *(c for c in CHECKS if c not in (cluster.etcd_has_its_authority, members.master_is_theirs)),
-    cluster.etcd_data_are_ours,
+    *(c for c in CHECKS if c not in (ownership.etcd_has_its_authority, members.master_is_theirs)),
+    ownership.etcd_data_are_ours,
 )
 REMOVE_CHECKS: tuple[Check, ...] = (
     machine.root,
     machine.readable,
     docker.docker_restart_back,
-    cluster.purges_no_other_kubernetes,
+    ownership.purges_no_other_kubernetes,
 )
 
 

@@ -21,7 +21,8 @@ from pyinfra.api.command import FunctionCommand, PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 
-from deploys.facts.platform import Found, Platform
+from deploys.facts.found import Found
+from deploys.facts.platform import Platform
 from deploys.observe import forget
 from deploys.topology import Node, node_of
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deploys.facts.platform import Found, Platform
+from deploys.facts.found import Found
+from deploys.facts.platform import Platform
 
 from .samples import edited, lines
 

@@ -8,7 +8,7 @@ import pytest
 
 from deploys.checks import disks
 from deploys.facts.daemons import DaemonsFact
-from deploys.facts.platform import Disk
+from deploys.facts.found import Disk
 
 from . import machines
 from .harness import World

@@ -14,10 +14,11 @@ from pyinfra.api import FactBase, FactProcessError, StringCommand
 from deploys.facts.daemons import LABEL, DaemonsFact
 from deploys.facts.etcd import RESERVATIONS, EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
+from deploys.facts.found import RESOLV_CONF, RESOLVED, Interface
 from deploys.facts.kernel import Kernel
 from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, Pods, TakenFields
 from deploys.facts.leftovers import Leftovers
-from deploys.facts.platform import RESOLV_CONF, RESOLVED, Interface, Platform
+from deploys.facts.platform import Platform
 from deploys.managed_fields import Taken
 
 from . import machines

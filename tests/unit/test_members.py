@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deploys import x509
-from deploys.checks import cluster, members
+from deploys.checks import members, ownership
 from deploys.facts.files import HostFiles
 from deploys.facts.kubernetes import ClusterNodes, NodeState
 from deploys.operations.files import File
@@ -151,8 +151,8 @@ def test_what_a_host_keeps_of_another_cluster_is_not_overwritten(files: tuple[Fi
     here = world(None)
     here.facts = {(HostFiles, "m1"): host_files(File(f"{CA}.crt", "ours")), (HostFiles, "w1"): host_files(*files)}
     with here.on("w1"):
-        said = cluster.keeps_no_other_authority(here.node("w1"))
-        assert cluster.keeps_no_other_authority(here.node("m1")) is None
+        said = ownership.keeps_no_other_authority(here.node("w1"))
+        assert ownership.keeps_no_other_authority(here.node("m1")) is None
     assert (said is not None) is refused
     assert said is None or f"{CA}.crt" in said
 
@@ -180,6 +180,6 @@ def test_a_node_at_work_in_another_cluster_is_not_taken_over(
         (HostFiles, "w1"): host_files(File(f"{CA}.crt", have)),
     }
     with here.on("w1"):
-        said = cluster.keeps_no_other_authority(here.node("w1"))
+        said = ownership.keeps_no_other_authority(here.node("w1"))
     assert (said is not None) is refused
     assert said is None or "is a node of another cluster" in said

@@ -13,7 +13,9 @@ from pyinfra.api import DeployError
 
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
-from deploys.facts.platform import HIDDEN, HIDE, Found, Platform
+from deploys.facts.found import Found
+from deploys.facts.hiding import HIDDEN, HIDE
+from deploys.facts.platform import Platform
 from deploys.operations.files import File, files
 from deploys.phases import bootstrap, docker
 from deploys.record import BOOTSTRAP_CONFIG, BOOTSTRAP_DATA

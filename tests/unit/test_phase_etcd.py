@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deploys.facts.etcd import ETCDCTL
-from deploys.facts.platform import Interface
+from deploys.facts.found import Interface
 from deploys.phases import etcd
 
 from . import machines

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from deploys.checks import cluster, docker, machine
+from deploys.checks import cluster, docker, machine, networks
 from deploys.checks.docker import REFUSED_KEYS
 from deploys.facts.daemons import DaemonsFact, Other
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
-from deploys.facts.platform import HIDDEN
+from deploys.facts.hiding import HIDDEN
 from deploys.operations.files import File
 from deploys.phases import pki
 from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, RESTORE_CHECKS, Check
 from deploys.record import BEFORE_PATHS, BOOTSTRAP_UNIT, PKI, SUBNET_ENV
-from deploys.topology import will_bring_up_masters
+from deploys.run_nodes import will_bring_up_masters
 
 from . import machines
 from .harness import World
@@ -432,8 +432,8 @@ VXLAN = HOST_GW.replace("via 10.0.0.12 dev eth0", "via 10.1.2.0 dev flannel.1 on
 
 @pytest.mark.parametrize(("backend", "routes"), [("vxlan", VXLAN), ("host-gw", HOST_GW)])
 def test_flannels_own_routes_do_not_stop_a_second_run(backend: str, routes: str) -> None:
-    assert problem(cluster.routes, {"flannel_backend": backend}, routes=routes, subnet__env=RECORD) is None
-    assert problem(cluster.routes, {"flannel_backend": backend}, routes=HOST_GW) is not None
+    assert problem(networks.routes, {"flannel_backend": backend}, routes=routes, subnet__env=RECORD) is None
+    assert problem(networks.routes, {"flannel_backend": backend}, routes=HOST_GW) is not None
 
 
 @pytest.mark.parametrize("key", REFUSED_KEYS)
@@ -521,15 +521,15 @@ def test_data_that_a_turndown_kept_is_of_one_minor_version(have: str) -> None:
 
 def test_a_newcomer_to_a_full_pod_network_is_told_who_has_it() -> None:
     full = Subnets(True, "", {"gone": "10.1.1.0/24", "w1": "10.1.2.0/24", "w2": "10.1.3.0/24"})
-    said = str(problem(cluster.subnet_left, {"flannel_network": "10.1.0.0/22"}, full))
+    said = str(problem(networks.subnet_left, {"flannel_network": "10.1.0.0/22"}, full))
     assert "10.1.0.0/22 has no /24 left for m1" in said
     assert "gone, w1, w2" in said
     assert "purge_data=true" in said
     record = {"files": [File(SUBNET_ENV, RECORD)]}
-    taken = str(problem(cluster.subnet_left, {}, Subnets(True, "", {"w1": "10.1.1.0/24"}), **record))
+    taken = str(problem(networks.subnet_left, {}, Subnets(True, "", {"w1": "10.1.1.0/24"}), **record))
     assert "10.1.1.0/24, which etcd has reserved for node w1; turn this host down" in taken
     mine = replace(full, reservations={"m1": "10.1.1.0/24", "w1": "10.1.2.0/24", "w2": "10.1.3.0/24"})
-    assert problem(cluster.subnet_left, {"flannel_network": "10.1.0.0/22"}, mine) is None
+    assert problem(networks.subnet_left, {"flannel_network": "10.1.0.0/22"}, mine) is None
 
 
 def test_two_hosts_with_one_subnet_in_their_records_are_refused() -> None:
@@ -537,7 +537,7 @@ def test_two_hosts_with_one_subnet_in_their_records_are_refused() -> None:
     world = World(workers=["w2"], platforms=told, facts={EtcdSubnets: Subnets(False, ""), HostFiles: host_files()})
     for name, other in (("m1", "w2"), ("w2", "m1")):
         with world.on(name):
-            said = str(cluster.subnet_left(world.node(name)))
+            said = str(networks.subnet_left(world.node(name)))
         assert f"its record and that of {other} have the same subnet 10.1.1.0/24" in said
 
 
@@ -560,8 +560,8 @@ def test_a_worker_alone_does_not_change_the_backend(whole: bool, config: str, re
     with world.on("w1") as host:
         if whole:
             will_bring_up_masters()
-        said = cluster.same_backend(world.node(host.name))
-        assert cluster.same_backend(world.node("m1")) is None, "it writes the backend"
+        said = networks.same_backend(world.node(host.name))
+        assert networks.same_backend(world.node("m1")) is None, "it writes the backend"
     assert (said is not None) is refused
     assert not said or "deploys/cluster.py" in said
 
@@ -623,7 +623,7 @@ def test_a_worker_with_the_clusters_settings_joins(record: dict[str, str], etcd:
 @pytest.mark.parametrize(
     ("check", "kept"),
     [
-        (cluster.recorded_network, {"subnet__env": "FLANNEL_NETWORK=10.9.0.0/16"}),
+        (networks.recorded_network, {"subnet__env": "FLANNEL_NETWORK=10.9.0.0/16"}),
         (cluster.same_services, {"record": {"dns_server_ip": "10.96.0.53"}}),
     ],
 )

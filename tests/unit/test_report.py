@@ -29,7 +29,8 @@ from deploys.plan import overheard, say
 from deploys.record import BEFORE_PATHS, KUBELET_CLIENT, PKI, SUBNET_ENV
 from deploys.report import ABSENT, BROKEN, DRIFTED, FULL, HEALTHY, NodeReport, report
 from deploys.report_text import table
-from deploys.topology import Node, brings_up_the_first_master
+from deploys.run_nodes import brings_up_the_first_master
+from deploys.topology import Node
 from deploys.x509 import Certificate
 
 from . import machines

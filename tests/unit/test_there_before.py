@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from deploys.facts.files import HostFiles
+from deploys.facts.found import Found
 from deploys.facts.leftovers import Leftovers
-from deploys.facts.platform import Found, Platform
+from deploys.facts.platform import Platform
 from deploys.operations.files import WRITE, File, archive
 from deploys.operations.leftovers import no_directories, no_record
 from deploys.record import BOOTSTRAP_UNIT, ETCD_DATA, FILES, KUBELET, KUBERNETES, NODE, RECORD, SUBNET_ENV

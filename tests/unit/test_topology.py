@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pyinfra.api import DeployError
 
-from deploys.topology import active_nodes, role_of, the_first_master
+from deploys.run_nodes import active_nodes
+from deploys.topology import role_of, the_first_master
 
 from . import machines
 from .harness import World
