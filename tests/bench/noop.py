@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,35 +65,45 @@ def executions(bench: Bench) -> int:
 
 
 def many(bench: Bench, folder: Path, rounds: int) -> list[Ratio]:
-    """A run without changes over the master and stand-ins, against the master alone; and the same number of
-    executions of `true`, which is what sshd and pyinfra cost by themselves."""
+    """A run without changes over the master and stand-ins, against the master alone: where they share the processors
+    of one machine, and where their answers are played back, as if each had its own. And the same number of executions
+    of `true`, which is what sshd and pyinfra cost by themselves."""
     master, worker = bench.hosts
-    count = executions(bench)
-    say(f"{count} executions a host; making {max(MANY) - 1} stand-ins")
-    every = _product(bench, stand_ins.inventory(folder / "all.py", master, worker, max(MANY) - 1))
-    stand_ins.settle(bench.cluster, every, max(MANY) - 1)
+    count, most = executions(bench), max(MANY) - 1
+    say(f"{count} executions a host; making {most} stand-ins")
+    every = _product(bench, stand_ins.inventory(folder / "all.py", master, worker, most))
+    stand_ins.settle(bench.cluster, every, most)
     only = (folder / "true.py").resolve()
     only.write_text(_TRUE.format(count=count))
-    runs = {
-        number: (
-            _product(bench, stand_ins.inventory(folder / f"{number}.py", master, worker, number - 1)),
-            Series(f"{number} hosts" if number > 1 else "one host"),
-            Series(f"`true` {count} times"),
-        )
+    products = {
+        number: _product(bench, stand_ins.inventory(folder / f"{number}.py", master, worker, number - 1))
         for number in (1, *MANY)
     }
+    shared = _alike(bench, products, rounds)
+    trues = {number: Series(f"`true` {count} times") for number in products}
+    for _ in range(rounds):
+        for number, product in products.items():
+            trues[number].measure(lambda p=product: _true(p, only))  # type: ignore[misc]
+    say("asking each stand-in alone")
+    with stand_ins.played_back(worker, every, most):
+        own = _alike(bench, products, rounds)
+    return [
+        *(Ratio(f"no-op run on {n} hosts", shared[n], shared[1], goal) for n, goal in MANY.items()),
+        *(Ratio(f"the same, hosts as quick as each alone, {n} hosts", own[n], own[1]) for n in MANY),
+        *(Ratio(f"the same, of sshd and pyinfra alone, {n} hosts", shared[n], true) for n, true in trues.items()),
+    ]
+
+
+def _alike(bench: Bench, products: Mapping[int, Product], rounds: int) -> dict[int, Series]:
+    """Runs without changes over each number of hosts, in turns."""
+    found = {number: Series(f"{number} hosts" if number > 1 else "one host") for number in products}
     costs: dict[int, Cost] = {}
     for _ in range(rounds):
-        for number, (product, noop, true) in runs.items():
-            costs[number] = _cost(bench, lambda p=product, s=noop: s.measure(lambda: p.apply().check()))  # type: ignore[misc]
-            true.measure(lambda p=product: _true(p, only))  # type: ignore[misc]
+        for number, product in products.items():
+            costs[number] = _cost(bench, lambda p=product, s=found[number]: s.measure(lambda: p.apply().check()))  # type: ignore[misc]
     for number, cost in costs.items():
         say(f"{number} hosts: processor seconds: {cost.control:.1f} on the control machine, {cost.hosts:.1f} on hosts")
-    one = runs[1][1]
-    found = [Ratio(f"no-op run on {n} hosts", runs[n][1], one, goal) for n, goal in MANY.items()]
-    return found + [
-        Ratio(f"the same, of sshd and pyinfra alone, {n} hosts", noop, true) for n, (_, noop, true) in runs.items()
-    ]
+    return found
 
 
 def _product(bench: Bench, inventory: Path) -> Product:

@@ -13,6 +13,7 @@ import re
 import shlex
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pprint import pformat
@@ -118,6 +119,7 @@ def settle(cluster: Cluster, product: Product, count: int) -> None:
     worker = Worker(host, first[1])
     _write(host, {path: text for s in _all(count) for path, text in _seed(worker, s)})
     host.run("install -m 755 /dev/stdin /usr/local/sbin/stand-in", input=(SCRIPTS / "stand-in.sh").read_text())
+    _mode(host, "work")
     ports = " ".join(str(s.port) for s in _all(count))
     host.run(f"bash -s {ports}", input=(SCRIPTS / "stand-ins.sh").read_text())
     _write(host, dict(_planned(product.plan().check(), count)))
@@ -127,6 +129,24 @@ def settle(cluster: Cluster, product: Product, count: int) -> None:
     host.run(f"docker restart -t 5 kubelet && {BOOTSTRAP} restart -t 5 flannel && {started_anew('kube-proxy')}")
     until("all nodes to be Ready", 120, cluster.ready)
     assert_empty(product.plan())
+
+
+@contextmanager
+def played_back(worker: Host, product: Product, count: int) -> Iterator[None]:
+    """Meanwhile each stand-in gives the answers that it gives to a run of its own without work; `product` has their
+    inventory."""
+    _mode(worker, "record")
+    for stand_in in _all(count):
+        product.apply("cluster", f"--limit={stand_in.name}").check()
+    _mode(worker, "replay")
+    try:
+        yield
+    finally:
+        _mode(worker, "work")
+
+
+def _mode(worker: Host, mode: str) -> None:
+    worker.run(f"echo {mode} >{PLACE}/mode")
 
 
 def _write(host: Host, files: dict[str, str]) -> None:
@@ -147,8 +167,8 @@ def _seed(worker: Worker, to: StandIn) -> Iterator[tuple[str, str]]:
         text = worker.host.read(f"/var/lib/docker-multinode/{path}")
         yield f"{record}/{path[2:]}", worker.translate(text, to)
     yield f"{PLACE}/{to.port}/translate", worker.script(to)
-    yield f"{PLACE}/{to.port}/kubernetes/.keep", ""
-    yield f"{PLACE}/{to.port}/kubelet-pki/.keep", ""
+    for folder in ("kubernetes", "kubelet-pki", "answers"):
+        yield f"{PLACE}/{to.port}/{folder}/.keep", ""
 
 
 def _planned(plan: Run, count: int) -> Iterator[tuple[str, str]]:
