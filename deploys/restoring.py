@@ -13,7 +13,7 @@ from .facts.backups import Backup, BackupFile, here
 from .facts.daemons import DaemonsFact
 from .facts.etcd import SEGMENT_MIB
 from .facts.files import HostFiles
-from .facts.sections import shown
+from .facts.sections import word
 from .observe import observe
 from .operations.images import pulled
 from .operations.restore import authorities_restored, backup_sent, etcd_restored, flannel_restarted
@@ -67,11 +67,6 @@ def archive_of(target: Node) -> Archive:
     return archive
 
 
-def _word(value: object) -> str:
-    text = str(value)
-    return text if text.isprintable() and len(text) < 80 else shown(text)
-
-
 def _why_not(target: Node, archive: Archive) -> str | None:
     backup, about, found = archive.backup, archive.backup.about, observe(HostFiles)
     for key, mine, mend in (
@@ -82,11 +77,11 @@ def _why_not(target: Node, archive: Archive) -> str | None:
         ("dns_server_ip", target.settings.dns_server_ip, "set dns_server_ip"),
     ):
         if about.get(key, mine if key in host.OF_DATA else None) != mine:  # older archives do not say all
-            return f"is of a cluster whose master has the {key} {_word(about.get(key))}, here it is {mine}; {mend}"
+            return f"is of a cluster whose master has the {key} {word(about.get(key))}, here it is {mine}; {mend}"
     minor, mine = minor_of(str(about.get("kubernetes"))), target.settings.k8s_version
     if minor != minor_of(mine):
-        theirs = _word(about.get("kubernetes"))
-        return f"is of Kubernetes {theirs}, this is {mine}; set k8s_version to a {_word(minor)} version"
+        theirs = word(about.get("kubernetes"))
+        return f"is of Kubernetes {theirs}, this is {mine}; set k8s_version to a {word(minor)} version"
     for path in (f"{authority}.crt" for authority in pki.AUTHORITIES):
         pem = found.content(path)
         if pem and hashlib.sha256(pem.encode()).hexdigest() != about["authorities"].get(path):

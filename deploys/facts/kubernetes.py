@@ -15,7 +15,7 @@ from ..managed_fields import Taken, conflicts
 from ..record import KUBELET_CONTAINER, KUBERNETES
 from . import inside
 from .found import Found
-from .sections import END, Bundle, Sectioned, Sections, number, shown
+from .sections import END, Bundle, Sectioned, Sections, number, shown, unlike, word
 
 _COMMAND = f"kubectl --kubeconfig {KUBERNETES}/super-admin.conf --request-timeout=20s"
 EXEC = f"docker exec -i {KUBELET_CONTAINER} {_COMMAND}"
@@ -77,19 +77,6 @@ echo "== {heading}"; inside get {what} -o jsonpath='{rows}' 2>/dev/null && echo 
 """
 
 
-def _lines(sections: Sections, heading: str, line: re.Pattern[str]) -> list[re.Match[str]] | None:
-    """The rows of an answer; None where the API does not answer."""
-    if "answered" not in sections:
-        return None
-    matches = []
-    for text in filter(None, sections[heading]):
-        match = line.fullmatch(text)
-        if not match:
-            raise FactProcessError(f"kubectl gave {shown(text)} among the {heading}")
-        matches.append(match)
-    return matches
-
-
 class ClusterNodes(Bundle["dict[str, NodeState] | None"]):
     """The nodes that have joined; None where the API does not answer."""
 
@@ -113,18 +100,13 @@ def _node(name: str, *status: str) -> NodeState:
         true = [c["type"] for c in conditions or () if c["status"] == "True"]
         internal = next((a["address"] for a in addresses or () if a["type"] == "InternalIP"), "")
         machine, version, boot = ((info or {}).get(key, "") for key in ("machineID", "kubeletVersion", "bootID"))
-        pressures = tuple(_word(c) for c in true if str(c).endswith("Pressure"))
+        pressures = tuple(word(c) for c in true if str(c).endswith("Pressure"))
         pairs = frozenset(f"{k}={v}" for k, v in (labels or {}).items())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise FactProcessError(f"kubectl gave {shown(' '.join(status))} of node {shown(name)}") from None
     if not _NAME.fullmatch(name):
         raise FactProcessError(f"kubectl gave {shown(name)} among the nodes")
-    return NodeState("Ready" in true, _word(machine), _word(internal), _word(version), pressures, pairs, _word(boot))
-
-
-def _word(text: object) -> str:
-    """What a kubelet says, for a sentence."""
-    return str(text) if str(text).isprintable() and len(str(text)) < 100 else shown(text)
+    return NodeState("Ready" in true, word(machine), word(internal), word(version), pressures, pairs, word(boot))
 
 
 _REFUSED = re.compile(
@@ -208,6 +190,9 @@ class TakenFields(Sectioned["dict[int, tuple[Taken, ...]]"]):
         return {place: taken for place, taken in found.items() if place is not None and taken}
 
 
+_POD = re.compile(r"([a-z0-9-]+/[a-z0-9.-]+) (\w*)((?: \w+)*)")
+
+
 class Pods(Bundle["list[str] | None"]):
     """Pods that do not run as they should, with the reason; None where the API does not answer."""
 
@@ -215,12 +200,14 @@ class Pods(Bundle["list[str] | None"]):
 
     @override
     def read(self, sections: Sections) -> list[str] | None:
-        rows = _lines(sections, "pods", re.compile(r"([a-z0-9-]+/[a-z0-9.-]+) (\w*)((?: \w+)*)"))
-        if rows is None:
+        if "answered" not in sections:
             return None
+        lines = [line for line in sections["pods"] if line]
+        if (odd := unlike(lines, _POD)) is not None:
+            raise FactProcessError(f"kubectl gave {shown(odd)} among the pods")
         bad = []
-        for row in rows:
-            name, phase, containers = row[1], row[2], row[3].split()
+        for name, phase, waits in (row.groups() for line in lines if (row := _POD.fullmatch(line))):
+            containers = waits.split()
             if phase in ("Succeeded", "Failed"):
                 continue  # over; what takes the place of a failed one is a pod of its own
             waiting = [c.removeprefix("false") for c in containers if c.startswith("false")]

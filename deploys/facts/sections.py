@@ -62,6 +62,12 @@ def shown(text: object) -> str:
     return said if len(said) <= 80 else f"{said[:70]}…"
 
 
+def word(text: object) -> str:
+    """The same for what mostly is a name or an address: as it is, where that can be read."""
+    said = str(text)
+    return said if said.isprintable() and len(said) < 100 else shown(text)
+
+
 def unlike(lines: Iterable[str], wanted: re.Pattern[str]) -> str | None:
     """The first of the lines that does not look so, None where all do; an empty one may be it."""
     return next((line for line in lines if not wanted.fullmatch(line)), None)
