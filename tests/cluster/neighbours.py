@@ -53,6 +53,7 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/usr/sbin/iptables -w -A INPUT -s 192.0.2.1/32 -j DROP
 ExecStart=/usr/sbin/iptables -w -t mangle -A POSTROUTING -d 192.0.2.2/32 -j ACCEPT
+ExecStart=/usr/sbin/iptables -w -t nat -A PREROUTING -d 192.0.2.4/32 -p tcp --dport 80 -j DNAT --to 192.168.77.9
 [Install]
 WantedBy=multi-user.target
 """
@@ -105,7 +106,7 @@ def belongings(host: Host) -> list[str]:
         "docker network inspect --format '{{.Name}} {{.Id}} {{json .IPAM.Config}}' own site_default; "
         "docker volume inspect --format '{{.Name}} {{.Mountpoint}}' diary; "
         "head -n 1 /var/lib/docker/volumes/diary/_data/starts; "
-        "for t in filter mangle; do iptables-save -t $t | grep -e '-[sd] 192.0.2'; done; "
+        "for t in filter mangle nat; do iptables-save -t $t | grep -e '-[sd] 192.0.2'; done; "
         "systemctl is-enabled their-firewall their-agent; systemctl is-active their-firewall their-agent; true"
     )
     return host.run(script).stdout.splitlines()

@@ -1,4 +1,4 @@
-"""A backup is taken, copied and put back: on the same master, and on one that lost everything."""
+"""A backup is taken, copied and put back: on the same master, and on a new machine in its place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from tests.lab.lab import Lab
 from .cluster import BOOTSTRAP, Cluster
 from .product import PURGE, Product, Run, assert_empty
 from .report import Figure
+from .test_members import NEW_MACHINE
 from .test_security import _assert_absent
+from .waiting import until
 
 BACKUPS = "/var/lib/docker-multinode/backups"
 
@@ -53,6 +55,12 @@ def _as_before(cluster: Cluster) -> None:
     assert "configmap/before" in names
     assert "configmap/after" not in names
     assert cluster.get("configmap", "before")[0]["data"] == {"made": "before"}
+
+
+def _machine(cluster: Cluster) -> str:
+    """The master's machine id, as the API knows it."""
+    (node,) = cluster.get("node", cluster.master.name)
+    return str(node["status"]["nodeInfo"]["machineID"])
 
 
 def _restored(cluster: Cluster, run: Run) -> None:
@@ -163,7 +171,7 @@ def test_a_broken_etcd_is_restored_from_the_control_machine_by_a_login_with_sudo
 
 
 @pytest.mark.promise("snapshot-restore")
-def test_a_master_that_lost_everything_has_what_was_there_before(
+def test_a_new_machine_in_the_place_of_the_master_has_what_was_there_before(
     cluster: Cluster, archive: str, copy: Path, figure: Figure
 ) -> None:
     authority = cluster.master.read("/etc/kubernetes/pki/ca.crt")
@@ -175,6 +183,8 @@ def test_a_master_that_lost_everything_has_what_was_there_before(
     cluster.product.apply("turndown", *words, data=PURGE).check()
     left = cluster.master.run("find /var/lib/etcd /var/lib/docker-multinode -mindepth 1", check=False)
     assert left.stdout == ""
+    machine = cluster.master.read("/etc/machine-id")
+    cluster.master.write("/etc/machine-id", f"{NEW_MACHINE}\n")
     _restored(cluster, cluster.product.run("restore", "-y", "-vvv", "--diff", data={"restore_from": str(copy)}))
     run = cluster.product.run("cluster", "-y", "-vvv", "--diff")
     _restored(cluster, run)
@@ -183,4 +193,8 @@ def test_a_master_that_lost_everything_has_what_was_there_before(
     assert [host.read("/var/lib/docker-multinode/subnet.env") for host in cluster.hosts] == subnets
     _as_before(cluster)
     cluster.wait_works()
+    assert _machine(cluster) == NEW_MACHINE
     assert_empty(cluster.product.plan())
+    cluster.master.write("/etc/machine-id", machine)
+    cluster.master.run("docker restart -t 5 kubelet")
+    until("the node to be the machine that it was", 60, lambda: _machine(cluster) == machine.strip())

@@ -130,6 +130,7 @@ def test_docker_restarts_while_a_client_asks_a_service(role: str, cluster: Clust
         figure(f"requests done: {what}", len(load.done))
         figure(f"seconds without an answer: {what}", load.silence)
         _assert_served(load, {web(host) for host in cluster.hosts})
+        assert load.silence < 60
     back(cluster, figure, f"docker restarted on the {role} under load")
 
 

@@ -27,8 +27,8 @@ from .waiting import until
 
 DELAYS = (0.0, 0.3, 1.0)
 """Seconds between the start of an operation and the end of its run, in turn: before its command, and amid it."""
-CUT_EACH = 6
-"""At each sixth operation the connections are cut; pyinfra itself then has to end."""
+CUT_EACH = 5
+"""At each fifth operation the connections are cut, in turn with each delay; pyinfra itself then has to end."""
 SSH_FAILED = 255
 """Exit code of ssh itself: its connection has ended before the command did."""
 HUNG = 300

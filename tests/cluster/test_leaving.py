@@ -79,26 +79,38 @@ def test_a_worker_whose_name_was_changed_leaves_by_its_old_one(cluster: Cluster,
 
 @pytest.mark.promise("turndown-half-installed")
 @pytest.mark.parametrize("operation", ["Run the main Docker on the pod network", "Wait for kube-proxy"])
-def test_half_an_install_is_taken_away_whole(operation: str, cluster: Cluster, before: dict[str, Listing]) -> None:
+def test_half_an_install_is_taken_away_whole(
+    operation: str, cluster: Cluster, before: dict[str, Listing], figure: Figure
+) -> None:
+    """Of a node image that was built on the host, whatever the others are."""
     worker = cluster.workers[0]
     if worker.name in _nodes(cluster):
         _leaves(cluster)
     neighbours.run_errand(worker)
-    _killed_at(operation, cluster.product.argv("worker", "-y", "--limit", worker.name), cluster.product)
+    nameless = _nameless(worker)
+    built = Product(cluster.product.inventory, {k: v for k, v in cluster.product.data.items() if k != "node_image"})
+    _killed_at(operation, built.argv("worker", "-y", "--limit", worker.name), built)
     assert worker.run("ls /etc/systemd/system/docker-bootstrap.service", check=False).returncode == 0
-    _leaves(cluster)
+    figure(f"seconds: turndown of a worker whose install ended at: {operation}", _leaves(cluster).seconds)
+    assert _nameless(worker) == nameless, "a build has left its layers"
     _assert_clean(cluster, before)
 
 
+def _nameless(host: Host) -> set[str]:
+    """Images without a name, of which nothing else takes care."""
+    return set(host.run("docker images -q --no-trunc --filter dangling=true").stdout.split())
+
+
 @pytest.mark.promise("turndown-half-installed")
-def test_half_a_master_is_taken_away_whole(spare: Host, alone: Product, product: Product) -> None:
+def test_half_a_master_is_taken_away_whole(spare: Host, alone: Product, product: Product, figure: Figure) -> None:
     alone.data.update(product.data)
     spare.run(f"docker run --rm {BUSYBOX} true")  # containerd keeps a namespace of Docker's once a container ran
     before = listing.take(spare)
     for operation in ("Run etcd", "Wait for kube-apiserver", "Apply addons"):
         _killed_at(operation, alone.argv("master", "-y"), alone)
         assert spare.run("ls /var/lib/docker-multinode/node.json", check=False).returncode == 0
-        alone.apply("turndown", data=PURGE).check()
+        run = alone.apply("turndown", data=PURGE).check()
+        figure(f"seconds: turndown of a master whose install ended at: {operation}", run.seconds)
         listing.assert_same(before, listing.take(spare))
         assert_empty(alone.plan("turndown", data=PURGE))
 

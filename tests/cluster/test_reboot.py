@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -43,6 +44,13 @@ def test_both_reboot_and_the_worker_is_up_first(cluster: Cluster, figure: Figure
     back(cluster, figure, "both reboot, the worker first")
 
 
+@pytest.mark.promise("reboot-all")
+def test_all_reboot_at_once(cluster: Cluster, figure: Figure) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Host.reboot, cluster.hosts))
+    back(cluster, figure, "both reboot at once")
+
+
 @pytest.mark.promise("reboot-worker-master-gone")
 def test_the_worker_reboots_while_the_master_is_gone(cluster: Cluster, figure: Figure) -> None:
     worker, address = cluster.workers[0], docker0(cluster.workers[0])
@@ -71,6 +79,7 @@ def test_a_docker_that_is_not_enabled_is_started_at_boot(cluster: Cluster, figur
         worker.run("tar -xpf /root/enabled.tar -C /etc/systemd/system && rm /root/enabled.tar; systemctl daemon-reload")
 
 
+@pytest.mark.promise("reboot-all")
 def test_power_cut_of_both(cluster: Cluster, figure: Figure) -> None:
     for host in cluster.hosts:
         host.power_off()

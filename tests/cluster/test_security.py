@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.lab.hosts import Host
 from tests.lab.paths import CACHE
@@ -136,7 +137,7 @@ def tokens(host: Host) -> dict[str, str]:
     return {path: token for path, _, token in lines if token}
 
 
-def _pieces(host: Host) -> dict[str, str]:
+def pieces(host: Host) -> dict[str, str]:
     """Path of each key and token on a host → a piece of it."""
     return {**secrets(host), **{path: token[-40:] for path, token in tokens(host).items()}}
 
@@ -194,7 +195,7 @@ def test_no_key_is_in_a_command_line_an_environment_or_docker_inspect(cluster: C
 
 def _found(host: Host, seen: str) -> list[str]:
     """Paths of a host's keys and tokens of which a piece is in a text."""
-    return [path for path, piece in _pieces(host).items() if any(form in seen for form in forms(piece))]
+    return [path for path, piece in pieces(host).items() if any(form in seen for form in forms(piece))]
 
 
 def _assert_absent(host: Host, seen: str) -> None:
@@ -254,6 +255,17 @@ def test_the_loudest_output_holds_no_key(cluster: Cluster, loud_run: Run) -> Non
         _assert_absent(host, "".join(_decoded(loud_run.text)))
 
 
+@pytest.mark.promise("no-secret-leaks")
+def test_the_key_that_a_kubeconfig_holds_is_in_no_output(cluster: Cluster, tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    run = cluster.product.run("kubeconfig", "-y", "-vvv", "--diff", data={"kubeconfig_path": str(path)}).check()
+    key = base64.b64decode(yaml.safe_load(path.read_text())["users"][0]["user"]["client-key-data"]).decode()
+    path.unlink()
+    for text in (run.text, "".join(_decoded(run.text))):
+        _assert_absent(cluster.master, text)
+        assert not any(form in text for line in key.splitlines() if len(line) == 64 for form in forms(line))
+
+
 def _decoded(text: str) -> list[str]:
     """Everything in a text that is base64, of gzipped data too, as it was before."""
     import gzip
@@ -270,7 +282,7 @@ def _decoded(text: str) -> list[str]:
 
 @pytest.mark.promise("no-secret-leaks")
 def test_no_key_stays_on_the_control_machine(cluster: Cluster, loud_run: Run) -> None:
-    pieces = [form for host in cluster.hosts for piece in _pieces(host).values() for form in forms(piece)]
+    pieces = [form for host in cluster.hosts for piece in pieces(host).values() for form in forms(piece)]
     places = " ".join(map(str, (cluster.product.cwd, cluster.product.inventory.parent, "/tmp", Path.home())))
     others = f"-name .git -o -path {CACHE}"  # the lab's hosts have their disks in its cache
     # what changed since shortly before that run

@@ -13,6 +13,7 @@ from .neighbours import CONTAINERS
 from .product import PURGE, assert_empty
 from .report import Figure
 from .test_foreign import figures
+from .test_security import forms, pieces
 from .waiting import until
 
 pytestmark = pytest.mark.core
@@ -110,10 +111,14 @@ def _authorities(cluster: Cluster) -> str:
 
 
 @pytest.mark.promise("turndown-leaves-nothing")
+@pytest.mark.promise("no-secret-leaks")
 def test_a_purge_leaves_the_host_as_it_was(cluster: Cluster, before: dict[str, Listing], figure: Figure) -> None:
     _whole(cluster)
-    run = cluster.product.apply("turndown", data=PURGE).check()
+    keys = [piece for host in cluster.hosts for piece in pieces(host).values()]
+    run = cluster.product.run("turndown", "-y", "-vvv", "--diff", data=PURGE).check()
     figure("seconds: turndown, data purged", run.seconds)
+    assert keys
+    assert not any(form in run.text for piece in keys for form in forms(piece))
     for _ in range(2):
         for host in cluster.hosts:
             listing.assert_same(before[host.name], listing.take(host))

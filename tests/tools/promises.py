@@ -21,7 +21,7 @@ BEGIN, END = "<!-- promises: written by `make test-all` and `make docs` -->", "<
 
 _PROCESS = "Kill -9 of {}: it is back by itself, pods reach each other, the plan is empty."
 PROMISES = {
-    "reboot-all": "All hosts reboot, workers first (the master by a power cut): the cluster is back by itself.",
+    "reboot-all": "All hosts reboot or lose power, at once or the workers first: the cluster is back by itself.",
     "reboot-master": "The master reboots: the cluster is back by itself.",
     "reboot-worker-master-gone": "A worker reboots while the master is gone: its own containers start all the same.",
     "power-cut-master": "The master loses power (in the lab the disk's cache survives): what was written is there, "
@@ -34,7 +34,7 @@ PROMISES = {
     "kill9-etcd": _PROCESS.format("etcd"),
     "kill9-flanneld": _PROCESS.format("flanneld"),
     "kill9-apiserver": _PROCESS.format("the apiserver"),
-    "docker-restart-under-load": "Docker restarts while a client asks a Service all the time: soon it is answered.",
+    "docker-restart-under-load": "Docker restarts while a client asks a Service: within a minute it is answered again.",
     "partition-worker": "A worker is cut off from the network, shortly and for long: healed, it is back by itself.",
     "flannel-lease-gone": "A node's subnet is deleted in etcd: the node takes the recorded one again.",
     "disk-full-etcd": "The disk of etcd's data is full: the error says so, nothing is lost, with room it goes on.",
@@ -57,7 +57,7 @@ PROMISES = {
 Holders = Mapping[str, list[str]]
 """Name of a promise → the tests that hold it, `file::test`, without parameters."""
 
-KINDS = ("seconds", "requests lost")
+KINDS = ("seconds", "seconds without an answer", "requests lost")
 """Figures that the table shows, `KIND: of what`; the test report has the others too."""
 
 

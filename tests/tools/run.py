@@ -29,11 +29,8 @@ BETWEEN_TWO = ("plan", "install", "foreign", "paths", "roles", "reboot", "faults
 """Modules of cluster tests in which a host with another Docker at its side may make a difference."""
 ONCE = {
     "certificates": ("26", "They are files, which etcd, flannel and Kubernetes read, each the same in every Docker."),
-    "evidence": ("26", "What is collected are texts of the same commands, and what is dropped goes by its looks."),
     "members": ("26", "Who belongs to the cluster is in etcd and the API."),
-    "backup": ("28", "A backup is files and etcd's data, and etcd is one image in every Docker."),
     "garbage": ("28", "It is about the control machine, which reads nonsense in place of any Docker's answers."),
-    "status": ("28", "It is a plan and the API read together, and a lock of our own."),
 }
 """Module → the Docker it runs with, and why not with both."""
 

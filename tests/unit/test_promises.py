@@ -55,7 +55,8 @@ def test_what_was_measured_stands_beside_the_promise_from_least_to_most() -> Non
     ]
     assert promises.told(results, HELD) == {
         "reboot-all": "passed: Docker 26, Docker 28, Docker mixed<br>"
-        "seconds: a | b: 7 to 41.5; c: 7 to 100<br>requests lost: a: 7 to 41.5"
+        "seconds: a | b: 7 to 41.5; c: 7 to 100<br>seconds without an answer: a: 7 to 41.5<br>"
+        "requests lost: a: 7 to 41.5"
     }
 
 
