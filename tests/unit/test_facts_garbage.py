@@ -36,6 +36,8 @@ from deploys.observe import UnreadableError, observe
 from .harness import World
 from .samples import edited, lines
 
+pytestmark = pytest.mark.promise("thousand-lines-of-garbage")
+
 SAMPLES: dict[type[FactBase[Any]], str] = {
     Platform: "platform-master",
     DaemonsFact: "daemons-master",

@@ -313,8 +313,18 @@ def _node() -> tuple[dict[str, list[str]], Outcome, list[str]]:
     return answers, *_run("turndown", answers)
 
 
-# what files and leftovers say are names, of which a damaged one may be another's
-@pytest.mark.parametrize("mark", [machines.FACT_MARK, *list(NODE)[:2]], ids=["uname", "modules", "daemons"])
+MAY_COME = {
+    'echo "== chains"': r"^ {6}\S+$|Will remove \d+ containers of pods:$",
+    'echo "== kubelet-client"': r"Will let systemd read docker's unit again; docker is not restarted$",
+}
+"""Mark → lines of a plan that may be more: containers that the kubelet started, of whose names nobody can tell that one
+is none, and a reload of systemd's units."""
+
+
+@pytest.mark.promise("thousand-lines-of-garbage")
+@pytest.mark.parametrize(
+    "mark", [machines.FACT_MARK, *NODE], ids=["uname", "modules", "daemons", "kubelet-client", "chains"]
+)
 def test_a_turndown_by_an_answer_with_something_wrong_takes_away_nothing_else(mark: str) -> None:
     generator = random.Random(mark)
     answers, undamaged, meant = _node()
@@ -323,7 +333,8 @@ def test_a_turndown_by_an_answer_with_something_wrong_takes_away_nothing_else(ma
     for _ in range(25):
         outcome, seen = _run("turndown", {**answers, mark: _broken(answers[mark], generator)})
         assert outcome.code or outcome.operations == undamaged.operations
-        assert outcome.code or [line for line in seen if line not in meant and not LEFT.search(line)] == []
+        more = [line for line in seen if line not in meant and not LEFT.search(line)]
+        assert outcome.code or [line for line in more if not re.search(MAY_COME.get(mark, "$^"), line)] == []
 
 
 # ---- what lies on the control machine
