@@ -30,6 +30,9 @@ ROTATED_BEFORE = 0.09
 FULL = "make room on that disk, then look again"
 """The next step where a disk is full: a run would be refused."""
 
+OWN_PODS = "kube-system/"
+"""Of these pods one that does not run is a problem of the cluster; the others are its users'."""
+
 HEALTHY, DRIFTED, BROKEN, ABSENT = "healthy", "drifted", "broken", "absent"
 
 
@@ -51,6 +54,10 @@ class NodeReport:
     docker: str = ""
     bootstrap_daemon: str = ""
     main_daemon: str = ""
+    etcd: str = ""
+    """``answers`` or ``does not answer``; empty where it has none."""
+    pods_not_running: list[str] = field(default_factory=list)
+    """Of the whole cluster, told by the first master: ``NAMESPACE/NAME is REASON``."""
     subnet: dict[str, str] = field(default_factory=dict)
     """record, lease and docker0, which must agree."""
     certificate_days: int | None = None
@@ -111,10 +118,11 @@ def _problems(node: Node, found: Files, daemons: Daemons, known: Subnets, subnet
     elif len(set(subnet.values())) > 1:
         problems.append("flannel's lease, the record and docker0 do not agree: " + _pairs(subnet))
     problems += _node_problems(node)
-    if node.is_first_master:
-        pods = observe(Pods, node.first_master) or ()
-        problems += [f"pod {pod}" for pod in pods if pod.startswith("kube-system/")]
-    return problems
+    return [*problems, *(f"pod {pod}" for pod in _pods(node) if pod.startswith(OWN_PODS))]
+
+
+def _pods(node: Node) -> list[str]:
+    return list(observe(Pods, node.host) or ()) if node.is_first_master else []
 
 
 def _node_problems(node: Node) -> list[str]:
@@ -179,6 +187,8 @@ def report(node: Node) -> NodeReport:
         docker=node.found.docker_version,
         bootstrap_daemon=_daemon(daemons, "bootstrap"),
         main_daemon=_daemon(daemons, "main"),
+        etcd=("answers" if known.answers else "does not answer") if node.is_first_master else "",
+        pods_not_running=_pods(node),
         subnet=subnet,
         certificate_days=(min(ends) - dt.datetime.now(dt.UTC)).days if ends else None,
         next_step=FULL if any(disks.full(node)) else _next(problems, drift),

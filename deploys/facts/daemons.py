@@ -40,7 +40,8 @@ _CONTAINER = (
     f'{{{{else if index .Config.Labels "{POD}"}}}}'
     f'program {{"name":{{{{json (index .Config.Labels "{PROGRAM}")}}}},"started":{{{{json .State.StartedAt}}}}}}'
     '{{else}}other {"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}},'
-    '"remove":{{json .HostConfig.AutoRemove}}}{{end}}'
+    '"remove":{{json .HostConfig.AutoRemove}},"ports":{{json .NetworkSettings.Ports}},'
+    '"addresses":"{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}} {{end}}"}{{end}}'
 )
 """A container of ours as JSON; one of a pod, and one of somebody else's, with that word before."""
 
@@ -135,6 +136,8 @@ class Other:
     """Its restart policy, like unless-stopped."""
     remove: bool
     """Whether Docker removes it when it ends."""
+    proxied: bool = False
+    """Whether it has published ports over IPv6 and no such address: Docker's proxy carries them."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,15 @@ def _other(line: str) -> Other:
     name = found.get("name")
     if not isinstance(name, str) or not name.isprintable():
         raise FactProcessError(f"docker inspect gave {shown(line)} instead of a container")
-    return Other(name.lstrip("/"), str(found.get("restart") or ""), bool(found.get("remove")))
+    proxied = _over_ipv6(found.get("ports")) and ":" not in str(found.get("addresses"))
+    return Other(name.lstrip("/"), str(found.get("restart") or ""), bool(found.get("remove")), proxied)
+
+
+def _over_ipv6(ports: object) -> bool:
+    """Whether one of these is published there: port → its ``[{"HostIp": "::", "HostPort": "80"}]``, or null."""
+    each = ports.values() if isinstance(ports, dict) else ()
+    bindings = [binding for found in each if isinstance(found, list) for binding in found]
+    return any(isinstance(binding, dict) and ":" in str(binding.get("HostIp")) for binding in bindings)
 
 
 def _program(line: str) -> tuple[str, int]:

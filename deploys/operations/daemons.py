@@ -43,6 +43,7 @@ _NO_NAMESPACES = (
     "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1"
 )
 REVISION = "DOCKER_MULTINODE_REVISION"
+NO_PROXY = "--userland-proxy=false"
 STAY_DOWN = ("", "no", "on-failure")
 """Restart policies with which Docker leaves down what ended well when it was stopped (measured on 26.1.5)."""
 _STATE = (
@@ -70,6 +71,8 @@ class Bounced:
     """Those that Docker does not start again by itself: the run does."""
     lost: tuple[str, ...] = ()
     """Those that Docker removes when they stop (``docker run --rm``)."""
+    proxied: tuple[str, ...] = ()
+    """Those whose published ports Docker's proxy carries over IPv6."""
 
     def __str__(self) -> str:
         """As a part of a sentence that begins with a restart."""
@@ -250,6 +253,11 @@ def main_daemon(
         host.noop("the main Docker runs on the pod network")
         return
     say(f"Will restart the main Docker because {why}; which restarts {bounced}")
+    if bounced.proxied and NO_PROXY in flags and NO_PROXY not in now.main.command:
+        say(
+            f"Published ports of {', '.join(bounced.proxied)} will no longer be reached over IPv6, for which Docker has "
+            "its proxy; a network with IPv6 of their own brings it back: docker network create --ipv6"
+        )
     written = (
         f"[ -e {drop_in} ] || {{ echo 'docker is not restarted, for {drop_in} is not there; run this again, "
         "which writes it' >&2; exit 1; }"

@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from ..facts.daemons import COMMENT, DaemonsFact
 from ..observe import observe
-from ..operations.daemons import STAY_DOWN, Bounced, main_daemon, set_rule, why_restart
+from ..operations.daemons import NO_PROXY, STAY_DOWN, Bounced, main_daemon, set_rule, why_restart
 from ..operations.docker0 import docker0_recorded, main_daemon_restored
 from ..operations.files import File, files, no_files
 from ..operations.images import no_images
@@ -26,7 +26,7 @@ TITLE = "main Docker"
 
 GIVEN_WAY: dict[str, tuple[str, ...]] = {
     # makes Docker switch on hairpin for each container: a pod reaches itself through its Service
-    "userland-proxy": ("--userland-proxy=false",),
+    "userland-proxy": (NO_PROXY,),
     "allow-direct-routing": ("--allow-direct-routing",),
     # cri-dockerd can't rotate the logs of pods
     "log-opts": ("--log-opt=max-size=10m", "--log-opt=max-file=3"),
@@ -179,6 +179,7 @@ def bounced(node: Node) -> Bounced:
         tuple(other.name for other in theirs),
         tuple(other.name for other in stay_down if not other.remove),
         tuple(other.name for other in stay_down if other.remove),
+        tuple(other.name for other in theirs if other.proxied),
     )
 
 

@@ -54,6 +54,9 @@ def test_a_cluster_that_is_as_it_should_be_is_healthy(cluster: Cluster, whole: P
         assert node["certificate_days"] > 300
         assert len(set(node["subnet"].values())) == 1
         assert node["problems"] == []
+        assert (node["bootstrap_daemon"], node["main_daemon"]) == ("running", "running")
+        assert node["etcd"] == ("answers" if node["role"] == "master" else "")
+        assert node["pods_not_running"] == []
     assert found["not_in_inventory"] == []
 
 
@@ -81,6 +84,18 @@ def test_a_pod_that_does_not_run_makes_the_cluster_broken(cluster: Cluster, whol
         assert any("kube-system/stuck" in problem for node in found["nodes"] for problem in node["problems"])
     finally:
         cluster.delete("pod", "stuck", "-n", "kube-system")
+
+
+def test_a_users_pod_that_does_not_run_is_told_and_breaks_nothing(cluster: Cluster, whole: Product) -> None:
+    cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stuck", "namespace": "default"},
+                   "spec": {"containers": [{"name": "a", "image": "nowhere.invalid/none:1"}]}})  # fmt: skip
+    try:
+        until("status to tell of it", 60, lambda: "default/stuck is" in whole.status().stdout)
+        code, found = whole.told()
+        assert (code, [node["problems"] for node in found["nodes"]]) == (0, [[], []])
+        assert any(pod.startswith("default/stuck is") for pod in found["nodes"][0]["pods_not_running"])
+    finally:
+        cluster.delete("pod", "stuck")
 
 
 @pytest.mark.core

@@ -47,7 +47,7 @@ PROMISES = {
     "turndown-master-gone": "A worker whose master is gone for good can be turned down.",
     "turndown-then-install": "Turned down without purge and installed again: the same authorities, the same objects.",
     "snapshot-restore": "A restored backup has the objects made before it, and none made after it.",
-    "foreign-containers-survive": "Users' containers, networks, ports and rules go on, the announced restart apart.",
+    "foreign-containers-survive": "Users' containers, networks, ports and rules go on, as far as the plan says.",
     "cert-near-expiry": "Certificates that end soon are named by status, and issued anew by a run.",
     "no-secret-leaks": "No key or token is in an argument, a log, a diff, an archive, or on the control machine.",
     "thousand-lines-of-garbage": "Whatever a setting says or a host answers: one sentence, no traceback, no change.",

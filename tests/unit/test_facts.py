@@ -208,6 +208,24 @@ def test_kernel_before_and_after() -> None:
     assert used.before["module vxlan"] == "loaded"
 
 
+@pytest.mark.parametrize(
+    ("ports", "addresses", "proxied"),
+    [
+        ({"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "80"}, {"HostIp": "::", "HostPort": "80"}]}, " ", True),
+        ({"80/tcp": [{"HostIp": "::", "HostPort": "80"}]}, "invalid IP ", True),
+        ({"80/tcp": [{"HostIp": "::", "HostPort": "80"}]}, " fd00::2 ", False),
+        ({"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "80"}], "81/tcp": None}, " ", False),
+        (None, "", False),
+    ],
+)
+def test_a_container_is_known_whose_ports_dockers_proxy_carries_over_ipv6(
+    ports: object, addresses: str, proxied: bool
+) -> None:
+    row = {"name": "/web", "restart": "no", "remove": False, "ports": ports, "addresses": addresses}
+    found = DaemonsFact().process(edited("daemons-master", {"docker containers": f"other {json.dumps(row)}"}))
+    assert [other.proxied for other in found.main.running_others] == [proxied]
+
+
 def test_kernel_asks_for_the_sysctls_of_other_bridges_too() -> None:
     script = asked(Kernel())
     assert "grep -sH . /proc/sys/net/ipv4/ip_forward /proc/sys/net/" in script

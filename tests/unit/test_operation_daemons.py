@@ -14,6 +14,7 @@ from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
 from deploys.operations.daemons import (
+    NO_PROXY,
     Bounced,
     bootstrap_daemon,
     bootstrap_daemon_started,
@@ -179,6 +180,26 @@ def test_a_main_docker_on_the_pod_network_is_left_alone() -> None:
     here = world(daemons())
     assert run(here) == []
     assert here.noops == ["the main Docker runs on the pod network"]
+
+
+@pytest.mark.parametrize(
+    ("running", "flags", "said"),
+    [
+        (("dockerd",), FLAGS, True),
+        (("dockerd", NO_PROXY), FLAGS, False),
+        (("dockerd",), ("--ip-masq=false",), False),
+    ],
+    ids=["it gets our flag", "it has it", "daemon.json says so already"],
+)
+def test_ports_that_are_lost_over_ipv6_are_announced_once(
+    running: tuple[str, ...], flags: tuple[str, ...], said: bool
+) -> None:
+    here = world(daemons(main={"command": running}, docker0="172.17.0.1/16"))
+    bounced = Bounced(("db", "web"), proxied=("web",))
+    plan = here.says(
+        main_daemon, node=here.node(), flags=flags, revision="", rules=(), drop_in="/d/zz.conf", bounced=bounced
+    )
+    assert ("Published ports of web will no longer be reached over IPv6" in plan) is said
 
 
 def test_a_drop_in_that_systemd_has_not_read_needs_no_restart() -> None:

@@ -177,6 +177,13 @@ def test_containers_of_others_that_a_restart_bounces_and_those_that_stay_down() 
         assert docker.bounced(world.node()) == Bounced(("db", "old", "tmp", "web"), ("old", "web"), ("tmp",))
 
 
+def test_containers_whose_ports_only_dockers_proxy_carries_over_ipv6() -> None:
+    others = (Other("db", "always", False), Other("web", "always", False, proxied=True))
+    world = World(facts={DaemonsFact: daemons(main={"running_others": others})})
+    with world.on():
+        assert docker.bounced(world.node()).proxied == ("web",)
+
+
 def test_a_restart_is_due_before_the_first_run_and_after_a_change_of_flags_only() -> None:
     record = "FLANNEL_SUBNET=10.1.1.1/24"
     for machine, due in (({}, True), ({"subnet__env": record}, False)):

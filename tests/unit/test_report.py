@@ -103,7 +103,8 @@ def test_a_node_with_nothing_wrong_and_nothing_to_change_is_healthy(monkeypatch:
 def test_what_a_node_is_made_of_is_told() -> None:
     found = told()
     assert (found.kubernetes, found.docker) == ("v1.37.2", "26.1.5+dfsg1")
-    assert (found.bootstrap_daemon, found.main_daemon) == ("running", "running")
+    assert (found.bootstrap_daemon, found.main_daemon, found.etcd) == ("running", "running", "answers")
+    assert told(etcd=Subnets(False, "")).etcd == "does not answer"
     assert told(nodes={"m1": NodeState(True, version="v1.37.1")}).kubernetes == "v1.37.1", "what runs, not what should"
     assert set(found.subnet.values()) == {"10.1.1.1/24"}
     assert found.certificate_days == 99
@@ -150,17 +151,51 @@ def test_room_comes_before_a_run_where_a_disk_is_full() -> None:
 
 
 def test_the_table_is_aligned_and_says_what_to_do_below() -> None:
-    good = NodeReport("h", "m1", "master", "10.0.0.11", HEALTHY, kubernetes="v1.37.2", certificate_days=9)
+    agreed = dict.fromkeys(("record", "lease", "docker0"), "10.1.1.1/24")
+    good = NodeReport(
+        "h", "m1", "master", "10.0.0.11", HEALTHY, kubernetes="v1.37.2", certificate_days=9, subnet=agreed,
+        bootstrap_daemon="running", main_daemon="running", etcd="answers",
+    )  # fmt: skip
     bad = NodeReport("h", "worker-2", "worker", "10.0.0.12", BROKEN, problems=["it smokes"], next_step="call 112")
     text = table([good, bad], {"old": "kubectl delete node old"}).splitlines()
-    assert text[0].split() == ["NODE", "ROLE", "ADDRESS", "STATE", "KUBERNETES", "DOCKER", "SUBNET", "CERTIFICATES"]
+    assert text[0].split() == [
+        "NODE", "ROLE", "ADDRESS", "STATE", "KUBERNETES", "DOCKER", "DAEMONS", "ETCD", "SUBNET", "CERTIFICATES",
+    ]  # fmt: skip
     assert text[1].index("master") == text[2].index("worker ") == text[0].index("ROLE")
-    assert "9 days" in text[1]
+    assert text[1].split()[4:] == ["v1.37.2", "2/2", "answers", "10.1.1.1/24", "9", "days"]
     assert "worker-2 is broken:" in text
     assert "  problem: it smokes" in text
     assert "  next: call 112" in text
     assert not [line for line in text if "m1 is" in line]
     assert "kubectl delete node old" in text[-1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"subnet": {"record": "10.1.1.1/24", "lease": "10.1.9.1/24", "docker0": "10.1.1.1/24"}}, "differs"),
+        ({"subnet": {"record": "10.1.1.1/24", "lease": "", "docker0": "10.1.1.1/24"}}, "10.1.1.1/24"),
+        ({"subnet": {"record": "10.1.1.1/24", "lease": "10.1.1.1/24", "docker0": ""}}, "differs"),
+        ({"bootstrap_daemon": "running", "main_daemon": "not running"}, "1/2"),
+        ({"etcd": "does not answer"}, "does not answer"),
+    ],
+)
+def test_the_table_shows_what_a_node_is_made_of(changed: dict[str, Any], says: str) -> None:
+    row = table([NodeReport("h", "m1", "master", "10.0.0.11", BROKEN, **changed)], {}).splitlines()[1]
+    assert row.endswith(f"  {says}")
+
+
+def test_pods_of_users_are_told_and_break_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploys.report._drift", lambda node: [])
+    pods = ("kube-system/coredns-1 is not ready", "shop/web-1 is ImagePullBackOff")
+    found = told(pods=pods)
+    assert found.pods_not_running == list(pods)
+    assert found.problems == [f"pod {pods[0]}"]
+    assert told(pods=pods[1:]).state == HEALTHY
+    text = table([told(pods=pods[1:])], {})
+    assert text.endswith(
+        "pods of yours that do not run, of which no state above tells:\n  shop/web-1 is ImagePullBackOff"
+    )
 
 
 def test_what_a_host_says_moves_no_cursor_in_a_table_and_in_a_plan() -> None:
