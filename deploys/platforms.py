@@ -1,6 +1,6 @@
-"""Arch, distro and init system → what they select; no pyinfra in here.
+"""Arch and init system → what they select; no pyinfra in here.
 
-Another init system needs a row here, and what facts and phases say to systemd: its units and drop-ins.
+Another init system needs a row here, and what facts, phases and turndown say to systemd: its units and drop-ins.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ class RestartStrategy:
     """
 
     init: str
-    unit_dir: str
     reload: str
     start: str
     stop: str
@@ -65,7 +64,6 @@ _ONCE = "/run/systemd/system/docker.service.d/zzz-once.conf"
 RESTART_STRATEGIES: dict[str, RestartStrategy] = {
     "systemd": RestartStrategy(
         init="systemd",
-        unit_dir="/etc/systemd/system",
         reload="systemctl daemon-reload",
         # a unit that was restarted often in a short time is refused otherwise
         start="(systemctl reset-failed {unit} 2>/dev/null; systemctl start {unit})",

@@ -34,12 +34,18 @@ MANIFESTS = f"{KUBERNETES}/manifests"
 KUBELET = "/var/lib/kubelet"
 KUBELET_CLIENT = f"{KUBELET}/pki/kubelet-client-current.pem"
 ETCD_DATA = "/var/lib/etcd"
-BOOTSTRAP_UNIT = "/etc/systemd/system/docker-bootstrap.service"
-BOOTSTRAP_CONFIG = "/etc/docker-bootstrap/daemon.json"
+BOOTSTRAP, MAIN = "docker-bootstrap", "docker"
+"""Units of the two daemons."""
+BOOTSTRAP_UNIT = f"/etc/systemd/system/{BOOTSTRAP}.service"
+DOCKER_DROP_IN = f"/etc/systemd/system/{MAIN}.service.d/zz-docker-multinode.conf"
+"""After all others."""
+BOOTSTRAP_ETC = "/etc/docker-bootstrap"
+BOOTSTRAP_CONFIG = f"{BOOTSTRAP_ETC}/daemon.json"
 BOOTSTRAP_DATA = "/var/lib/bootstrap-docker"
 """Not /var/lib/docker-…: a dockerd that stops or starts unmounts what lies under its own root by the
 text of its path alone, so the main one would take the rootfs of etcd and flannel away (measured on 26.1.5)."""
 BOOTSTRAP_RUN = "/run/bootstrap-docker"
+BOOTSTRAP_BRIDGE = "docker-boot0"
 BOOTSTRAP_SOCKET = "/run/docker-bootstrap.sock"
 SOCKETS = {"bootstrap": BOOTSTRAP_SOCKET, "main": "/var/run/docker.sock"}
 """Daemon → where it answers."""
@@ -59,9 +65,9 @@ SYSCTL_FILE = "/etc/sysctl.d/zz-docker-multinode.conf"
 
 OWN_PLACES = (
     KUBERNETES,
-    "/etc/docker-bootstrap",
+    BOOTSTRAP_ETC,
     BOOTSTRAP_UNIT,
-    "/etc/systemd/system/docker.service.d/zz-docker-multinode.conf",
+    DOCKER_DROP_IN,
     MODULES_FILE,
     SYSCTL_FILE,
     RECORD,

@@ -17,6 +17,7 @@ from typing import Any
 from pyinfra.api import DeployError
 
 from . import flags, releases, values
+from .backends import BACKENDS
 
 ADDONS = ("coredns", "metrics-server", "headlamp")
 
@@ -52,7 +53,7 @@ class Settings:
         "The pod network; each node takes a /24 of it, which becomes docker0's.",
     )
     flannel_backend: str = option(
-        values.one_of("vxlan", "host-gw"),
+        values.one_of(*BACKENDS),
         "vxlan",
         "How packets travel between nodes: vxlan (UDP 8472) or host-gw (all nodes on one Ethernet, Docker older than "
         "28.2).",

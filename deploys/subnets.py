@@ -9,9 +9,6 @@ from pyinfra.api import DeployError
 
 from .facts.etcd import Subnets
 
-OVERHEAD = {"vxlan": 50, "host-gw": 0}
-"""Bytes that a backend takes of each packet (flannel's pkg/backend)."""
-
 
 class NoSubnetLeftError(DeployError):
     """The pod network has no free /24."""

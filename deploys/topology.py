@@ -13,17 +13,19 @@ from pyinfra.api import DeployError
 from pyinfra.api.host import Host
 
 from . import platforms, settings
+from .backends import BACKENDS, LINKS, Backend
 from .facts.found import Found, Interface
 from .facts.kernel import DOCKER_BRIDGE
 from .facts.platform import Platform
 from .facts.sections import shown
 from .observe import ask, observe
 from .platforms import RestartStrategy
+from .record import BOOTSTRAP_BRIDGE
 from .releases import Release
 from .settings import Settings
 
 ROLES = ("master", "worker")
-NOT_BETWEEN_NODES = ("docker0", "docker-boot0", "flannel.1", "cni0")
+NOT_BETWEEN_NODES = ("docker0", BOOTSTRAP_BRIDGE, *LINKS, "cni0")
 """Bridges and tunnels that stand on a node's address, and are none."""
 
 
@@ -81,6 +83,11 @@ class Node:
     def release(self) -> Release:
         """What belongs to the Kubernetes version."""
         return self.settings.release
+
+    @property
+    def backend(self) -> Backend:
+        """What flannel's backend needs."""
+        return BACKENDS[self.settings.flannel_backend]
 
     @property
     def iptables(self) -> str:

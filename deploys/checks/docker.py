@@ -13,9 +13,8 @@ from ..facts.hiding import HIDDEN
 from ..facts.sections import shown
 from ..observe import observe
 from ..operations.containers import taken
-from ..operations.daemons import BOOTSTRAP
 from ..phases import docker
-from ..record import BEFORE_PATHS, BOOTSTRAP_DATA, BOOTSTRAP_UNIT, KUBELET_CONTAINER
+from ..record import BEFORE_PATHS, BOOTSTRAP, BOOTSTRAP_DATA, BOOTSTRAP_UNIT, DOCKER_DROP_IN, KUBELET_CONTAINER
 from ..topology import Node
 
 
@@ -34,10 +33,10 @@ def docker_runs(node: Node) -> str | None:
             "it out and run: systemctl restart docker. Then put it back and run this again, before the next restart"
         )
     if (gone := docker.names_another_dockerd(node)) is not None:
-        path = docker.drop_in_path(node)
         return (
             f"Docker does not answer, and our drop-in runs {gone}, where this host has {node.found.dockerd}: was its "
-            f"package replaced? Run: rm {path}; systemctl daemon-reload; systemctl restart docker; then run this again"
+            f"package replaced? Run: rm {DOCKER_DROP_IN}; systemctl daemon-reload; systemctl restart docker; then "
+            "run this again"
         )
     return "Docker does not answer; look with: systemctl status docker"
 
@@ -69,7 +68,7 @@ def docker_api(node: Node) -> str | None:
             f"has Docker {node.found.docker_version}, which drops packets that are routed to docker0 and has no "
             "way to allow them; install Docker 28.2 or newer, or 27"
         )
-    if version >= Version("28.2") and node.settings.flannel_backend != "vxlan":
+    if docker.drops_routed(node) and not node.backend.link:
         return f"has Docker {node.found.docker_version}, with which only flannel_backend vxlan is supported"
     return None
 

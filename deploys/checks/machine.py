@@ -172,7 +172,7 @@ def ufw(node: Node) -> str | None:
     if policy == "policy ACCEPT":
         return None
     rules, others = [dict(pairwise(line.split())) for line in lines], _others(node)
-    needed = {**_FROM_OTHERS[node.role], **({"8472": "udp"} if node.settings.flannel_backend == "vxlan" else {})}
+    needed = {**_FROM_OTHERS[node.role], **({str(node.backend.udp_port): "udp"} if node.backend.udp_port else {})}
     shut = [f"{port}/{of}" for port, of in needed.items() if not _is_open(node, others, rules, port, of)]
     if not shut:
         return None

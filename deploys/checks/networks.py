@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
+from ..backends import LINKS
 from ..facts.etcd import RESERVATIONS, EtcdSubnets
 from ..observe import ask, observe
 from ..operations.flannel import recorded, reserved_for_another, subnet_of
@@ -17,7 +18,7 @@ def routes(node: Node) -> str | None:
     """The pod and service networks overlap no route of the host."""
     wanted = {"flannel_network": node.settings.flannel_network, "service_network": node.settings.service_network}
     # docker0 is about to move into the pod network; once it did, routes to other nodes' subnets are flannel's
-    ours = {"docker0"} | ({"flannel.1", node.interface.name} if node.found.subnet_env else set())
+    ours = {"docker0"} | ({*LINKS, node.interface.name} if node.found.subnet_env else set())
     for route in node.found.routes:
         there, _, device = route.partition(" ")
         network = destination(there)

@@ -1,4 +1,4 @@
-"""The machine as it is found: arch, distro, init, Docker, network. One execution."""
+"""The machine as it is found: arch, init, Docker, network, disks. One execution."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 
 from typing_extensions import override
 
+from ..backends import VXLAN_LINK
 from ..busy import SETTLED
 from ..record import (
     BEFORE_PATHS,
@@ -62,7 +63,7 @@ _UNIT = (
 """What systemctl shows of a unit, on one line: name, state, pid; a unit may have another name than that by which it
 was asked for. One call asks of all: each takes 20 ms."""
 
-_PLACES = (*SHARED_PLACES, ETCD_DATA, BOOTSTRAP_DATA, "/sys/class/net/flannel.1")
+_PLACES = (*SHARED_PLACES, ETCD_DATA, BOOTSTRAP_DATA, f"/sys/class/net/{VXLAN_LINK}")
 """What may be there before us, with a name that is not ours alone, or as a link or a disk."""
 
 _DISK = (

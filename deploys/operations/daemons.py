@@ -17,14 +17,12 @@ from ..observe import observe
 from ..operation import Commands, changed, operation, removal
 from ..plan import say
 from ..platforms import RestartStrategy
-from ..record import BOOTSTRAP_DATA, NODE, RECORD
+from ..record import BOOTSTRAP, BOOTSTRAP_DATA, MAIN, NODE, RECORD
 from ..subnets import gateway
 from ..topology import Node
 from .files import File, remove_files, unread
 from .flannel import subnet_of
 
-BOOTSTRAP = "docker-bootstrap"
-MAIN = "docker"
 NAMESPACES = ("dmboot", "dmbootp")
 """Of the bootstrap daemon in the host's containerd; short, for they are part of socket paths."""
 # with live-restore containers outlive their daemon
@@ -255,8 +253,8 @@ def main_daemon(
     say(f"Will restart the main Docker because {why}; which restarts {bounced}")
     if bounced.proxied and NO_PROXY in flags and NO_PROXY not in now.main.command:
         say(
-            f"Published ports of {', '.join(bounced.proxied)} will no longer be reached over IPv6, for which Docker has "
-            "its proxy; a network with IPv6 of their own brings it back: docker network create --ipv6"
+            f"Published ports of {', '.join(bounced.proxied)} will no longer be reached over IPv6, as by "
+            "Docker's proxy; give them a network with IPv6: docker network create --ipv6"
         )
     written = (
         f"[ -e {drop_in} ] || {{ echo 'docker is not restarted, for {drop_in} is not there; run this again, "

@@ -13,10 +13,10 @@ from ..facts.leftovers import Leftovers
 from ..observe import observe
 from ..operation import Commands, operation
 from ..plan import say
-from ..record import BEFORE_DOCKER0, NODE, SUBNET_ENV
+from ..record import BEFORE_DOCKER0, MAIN, NODE, SUBNET_ENV
 from ..subnets import DOCKER_POOLS, bridge_address, gateway
 from ..topology import Node
-from .daemons import MAIN, Bounced, bounce, or_evidence
+from .daemons import Bounced, bounce, or_evidence
 from .files import note
 from .flannel import recorded
 

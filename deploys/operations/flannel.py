@@ -11,6 +11,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from .. import subnets
+from ..backends import VXLAN_LINK
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, LEASES, RESERVATIONS, EtcdSubnets, Subnets, subnet_key
 from ..facts.files import HostFiles
@@ -27,8 +28,6 @@ from ..topology import Node, master_name
 from .containers import Spec, restarted, stale
 from .files import File, announce, differs, write
 
-VXLAN = "flannel.1"
-"""flannel's link with the backend vxlan."""
 HINT = "KUBE-IPTABLES-HINT"
 """A chain of the kubelet's, in the variant of iptables that it uses (pkg/kubelet/kubelet_network_linux.go)."""
 
@@ -211,10 +210,10 @@ def subnet_taken(node: Node) -> Commands:
     running = FLANNEL_CONTAINER in observe(DaemonsFact).bootstrap.containers
     lost = running and known.answers and lease is None
     # flannel makes a link anew that went with its interface, and tells nobody its new address (vxlan_network.go)
-    told, has = known.hardware.get(node.address), observe(Platform).hardware.get(VXLAN)
+    told, has = known.hardware.get(node.address), observe(Platform).hardware.get(VXLAN_LINK)
     remade = running and None not in (told, has) and told != has
     if remade:
-        say(f"{VXLAN} has the hardware address {has}, and other nodes were told {told}")
+        say(f"{VXLAN_LINK} has the hardware address {has}, and other nodes were told {told}")
     if not (wrong_lease or holder or wrong_file or lost or remade):
         host.noop("flannel has the recorded subnet")
         return

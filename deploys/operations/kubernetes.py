@@ -12,6 +12,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 from pyinfra.api.state import State
 
+from ..backends import VXLAN_LINK
 from ..busy import MARK
 from ..facts.daemons import PROGRAM, DaemonsFact
 from ..facts.etcd import EtcdSubnets
@@ -189,7 +190,7 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
                 f"an answer of node {node} at {address} over the pod network",
                 f"docker exec {KUBELET_CONTAINER} ping -c 1 -W 2 -I {source} {address}",
                 limit,
-                "ip route; ip -d link show flannel.1",
+                f"ip route; ip -d link show {VXLAN_LINK}",
                 f"{docker('bootstrap')} logs {FLANNEL_CONTAINER} (on both nodes)",
             )
         )

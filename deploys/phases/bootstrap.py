@@ -12,15 +12,18 @@ from ..facts.files import HostFiles
 from ..facts.hiding import HIDDEN
 from ..facts.sections import END, json_object, parts
 from ..observe import UnreadableError, observe
-from ..operations.daemons import BOOTSTRAP, NAMESPACES, bootstrap_daemon, no_bootstrap_daemon
+from ..operations.daemons import NAMESPACES, bootstrap_daemon, no_bootstrap_daemon
 from ..operations.files import File, files, no_files
 from ..operations.images import pulled
 from ..operations.leftovers import no_directories, no_links
 from ..record import (
+    BOOTSTRAP,
+    BOOTSTRAP_BRIDGE,
     BOOTSTRAP_CONFIG,
     BOOTSTRAP_DATA,
     BOOTSTRAP_RUN,
     BOOTSTRAP_SOCKET,
+    BOOTSTRAP_UNIT,
     ETCD_DATA,
     FLANNEL_RUN,
     RECORD,
@@ -33,7 +36,6 @@ from . import etcd, flannel
 
 TITLE = "bootstrap daemon"
 
-BRIDGE = "docker-boot0"
 BRIDGE_ADDRESS = "169.254.77.1/29"
 
 INHERITED = ("registry-mirrors", "insecure-registries", "default-runtime", "runtimes", "storage-driver",
@@ -125,22 +127,17 @@ def _unit(node: Node, revision: str) -> str:
         subnet_env=SUBNET_ENV,
         record=RECORD,
         etcd_data=ETCD_DATA,
-        bridge=BRIDGE,
+        bridge=BOOTSTRAP_BRIDGE,
         namespaces=NAMESPACES,
         bridge_address=BRIDGE_ADDRESS,
     )
-
-
-def unit_path(node: Node) -> str:
-    """Where the daemon's unit lies."""
-    return f"{node.restart.unit_dir}/{BOOTSTRAP}.service"
 
 
 def apply(node: Node) -> None:
     """Write its unit and configuration, start it, pull the images of what runs in it."""
     config = _config(node)
     revision = _revision(node, config)
-    wanted = [config, File(unit_path(node), _unit(node, revision))]
+    wanted = [config, File(BOOTSTRAP_UNIT, _unit(node, revision))]
     since = observe(DaemonsFact, node.host).bootstrap_started
     files(name="Write the bootstrap daemon's unit", wanted=wanted, since=since)
     bootstrap_daemon(name="Run the bootstrap daemon", restart=node.restart, revision=revision, reads=wanted)
@@ -150,9 +147,9 @@ def apply(node: Node) -> None:
 
 def remove(node: Node) -> None:
     """Stop it; its images go with it, etcd's data does not lie there."""
-    no_bootstrap_daemon(name="Stop the bootstrap daemon", restart=node.restart, unit=unit_path(node))
-    no_files(name="Remove the bootstrap daemon's unit", paths=(unit_path(node), BOOTSTRAP_CONFIG))
-    no_links(name="Remove the bootstrap daemon's bridge", links=(BRIDGE,))
+    no_bootstrap_daemon(name="Stop the bootstrap daemon", restart=node.restart, unit=BOOTSTRAP_UNIT)
+    no_files(name="Remove the bootstrap daemon's unit", paths=(BOOTSTRAP_UNIT, BOOTSTRAP_CONFIG))
+    no_links(name="Remove the bootstrap daemon's bridge", links=(BOOTSTRAP_BRIDGE,))
     no_directories(
         name="Remove the bootstrap daemon's images",
         paths=(BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid"),

@@ -16,7 +16,7 @@ from ..operations.docker0 import docker0_recorded, main_daemon_restored
 from ..operations.files import File, files, no_files
 from ..operations.images import no_images
 from ..operations.leftovers import no_rules
-from ..record import SUBNET_ENV
+from ..record import DOCKER_DROP_IN, SUBNET_ENV
 from ..render import render
 from ..topology import Node
 from . import flannel
@@ -129,9 +129,9 @@ def _rules(node: Node) -> list[str]:
     before those of kube-proxy and flannel (moby libnetwork/iptables, EnsureJumpRule); a REJECT of the host's owner may
     stand before them, too.
     """
-    backend, flags_of_api = node.settings.flannel_backend, node.settings.apiserver_extra_args
+    flags_of_api = node.settings.apiserver_extra_args
     source = f"-s {node.settings.flannel_network}"
-    link = f" -i {flannel.INTERFACES[backend]}" if flannel.INTERFACES[backend] else ""
+    link = f" -i {node.backend.link}" if node.backend.link else ""
     given = flags_of_api.get("service-node-port-range", "")
     low, _, high = (given if re.fullmatch(r"\d+-\d+", given) else NODE_PORTS).partition("-")
     lets_in = (
@@ -142,14 +142,9 @@ def _rules(node: Node) -> list[str]:
     return [f"DOCKER-USER {what} -m comment --comment {COMMENT} -j ACCEPT" for what in lets_in]
 
 
-def drop_in_path(node: Node) -> str:
-    """Where our drop-in lies; zz: after all others."""
-    return f"{node.restart.unit_dir}/docker.service.d/zz-docker-multinode.conf"
-
-
 def command(node: Node) -> str | None:
     """The command that the host's docker.service runs without us; None where it can't be read."""
-    return command_of(node.found.docker_unit, (drop_in_path(node), node.restart.once))
+    return command_of(node.found.docker_unit, (DOCKER_DROP_IN, node.restart.once))
 
 
 def _without_us(node: Node) -> str:
@@ -158,7 +153,6 @@ def _without_us(node: Node) -> str:
 
 def drop_in(node: Node) -> File:
     """Our drop-in."""
-    path = drop_in_path(node)
     text = render(
         f"{node.restart.init}/docker-drop-in.conf.j2",
         subnet_env=SUBNET_ENV,
@@ -168,7 +162,7 @@ def drop_in(node: Node) -> File:
         flags=flags(node),
         set_rules=[set_rule(rule) for rule in _rules(node)],
     )
-    return File(path, text)
+    return File(DOCKER_DROP_IN, text)
 
 
 def bounced(node: Node) -> Bounced:
@@ -205,7 +199,7 @@ def their_flags(node: Node) -> tuple[str, ...]:
 
 
 def _has_drop_in(node: Node) -> bool:
-    return f"# {drop_in_path(node)}" in node.found.docker_unit
+    return f"# {DOCKER_DROP_IN}" in node.found.docker_unit
 
 
 def _was_ours(node: Node) -> bool:
@@ -217,7 +211,7 @@ def _was_ours(node: Node) -> bool:
 def apply(node: Node) -> None:
     """Write the drop-in and restart the main Docker on the node's subnet; all its changes are here."""
     # first: from then on any start of Docker moves docker0
-    docker0_recorded(name="Record docker0's address", drop_in=drop_in_path(node))
+    docker0_recorded(name="Record docker0's address", drop_in=DOCKER_DROP_IN)
     wrote = files(name="Write docker's drop-in", wanted=[drop_in(node)])
     main_daemon(
         name="Run the main Docker on the pod network",
@@ -225,7 +219,7 @@ def apply(node: Node) -> None:
         flags=running_flags(node),
         revision=revision(node),
         rules=_rules(node),
-        drop_in=drop_in_path(node),
+        drop_in=DOCKER_DROP_IN,
         bounced=bounced(node),
         when=[wrote],
     )
@@ -233,13 +227,12 @@ def apply(node: Node) -> None:
 
 def remove(node: Node) -> None:
     """Take the drop-in away, start Docker as it was, with docker0's old address; then images go, with purge_data."""
-    path = drop_in_path(node)
-    no_files(name="Remove docker's drop-in", paths=(path,))
+    no_files(name="Remove docker's drop-in", paths=(DOCKER_DROP_IN,))
     main_daemon_restored(
         name="Run the main Docker as before",
         node=node,
         command=_without_us(node),
-        drop_in=path,
+        drop_in=DOCKER_DROP_IN,
         bounced=bounced(node),
     )
     no_rules(name="Remove our iptables rules")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
+from ..backends import LINKS
 from ..operations.containers import Spec, container, docker, no_container
 from ..operations.daemons import bootstrap_daemon_started
 from ..operations.files import no_files
 from ..operations.flannel import (
-    VXLAN,
     link_sized,
     network_configured,
     subnet_recorded,
@@ -18,10 +18,8 @@ from ..operations.flannel import (
 )
 from ..operations.leftovers import no_chains, no_directories, no_links, no_routes
 from ..operations.wait import wait_for
-from ..record import FLANNEL_CONTAINER, FLANNEL_RUN, PKI, SUBNET_ENV
-from ..subnets import OVERHEAD
+from ..record import BOOTSTRAP_UNIT, FLANNEL_CONTAINER, FLANNEL_RUN, PKI, SUBNET_ENV
 from ..topology import Node
-from . import bootstrap
 from .etcd import OOM_SCORE
 
 TITLE = "flannel"
@@ -30,8 +28,6 @@ CERTIFICATE = f"{PKI}/etcd/flannel-client"
 """Its certificate, without ending."""
 MASQUERADING = "FLANNEL-POSTRTG"
 """Its chain for that (pkg/trafficmngr/iptables)."""
-INTERFACES = {"vxlan": VXLAN, "host-gw": None}
-"""Backend → the interface by which pods' packets come in from other nodes."""
 READY = (
     f"started=$({docker('bootstrap')} inspect -f '{{{{if .State.Running}}}}{{{{.State.StartedAt}}}}{{{{end}}}}' "
     f"{FLANNEL_CONTAINER})"
@@ -63,7 +59,7 @@ def spec(node: Node) -> Spec:
 
 def mtu(node: Node) -> int:
     """MTU of the pod network on this node."""
-    return node.interface.mtu - OVERHEAD[node.settings.flannel_backend]
+    return node.interface.mtu - node.backend.overhead
 
 
 def apply(node: Node) -> None:
@@ -97,21 +93,18 @@ def apply(node: Node) -> None:
         further=f"{docker('bootstrap')} logs {FLANNEL_CONTAINER}",
         when=[taken, runs],
     )
-    if link := INTERFACES[wanted.flannel_backend]:
+    if link := node.backend.link:
         link_sized(name="Let flannel's link carry packets of the pod network's size", link=link, mtu=mtu(node))
-    others = [link for backend, link in INTERFACES.items() if link and backend != wanted.flannel_backend]
-    no_links(name="Remove another backend's link", links=others)
+    no_links(name="Remove another backend's link", links=[link for link in LINKS if link != node.backend.link])
     if not wanted.flannel_ipmasq:  # one that starts without it leaves the chain of the one before
         no_chains(name="Remove flannel's masquerading", prefixes=(MASQUERADING,))
 
 
 def remove(node: Node) -> None:
     """Stop it, take away its link and chains; the subnet goes with purge_data only."""
-    bootstrap_daemon_started(
-        name="Start a bootstrap daemon that is down", restart=node.restart, unit=bootstrap.unit_path(node)
-    )
+    bootstrap_daemon_started(name="Start a bootstrap daemon that is down", restart=node.restart, unit=BOOTSTRAP_UNIT)
     no_container(name="Remove flannel", daemon="bootstrap", container=FLANNEL_CONTAINER)
-    no_links(name="Remove flannel's link", links=[link for link in INTERFACES.values() if link])
+    no_links(name="Remove flannel's link", links=LINKS)
     no_routes(name="Remove flannel's routes")
     no_chains(name="Remove flannel's iptables chains", prefixes=("FLANNEL-",))
     no_directories(name="Remove flannel's run-time files", paths=(FLANNEL_RUN,))

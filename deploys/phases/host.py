@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ..backends import BACKENDS
 from ..facts.kernel import BOOT_SYSCTLS, MODULES, SYSCTLS
 from ..operations.files import File, files, no_files
 from ..operations.kept import kept
@@ -21,8 +22,9 @@ _HEADER = "# Written by docker-multinode: the pod network needs this.\n"
 
 
 def modules(node: Node) -> tuple[str, ...]:
-    """The kernel modules that this node needs: vxlan only where flannel makes a device of it."""
-    return tuple(m for m in MODULES if m != "vxlan" or node.settings.flannel_backend == "vxlan")
+    """The kernel modules that this node needs: none of another backend's."""
+    others = {backend.module for backend in BACKENDS.values()} - {node.backend.module}
+    return tuple(module for module in MODULES if module not in others)
 
 
 def _files(node: Node) -> list[File]:

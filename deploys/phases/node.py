@@ -15,6 +15,7 @@ from ..operations.leftovers import no_cgroups, no_chains, no_directories, no_pod
 from ..operations.wait import wait_for
 from ..record import (
     CRI_SOCKET,
+    DOCKER_DROP_IN,
     KUBELET,
     KUBELET_CLIENT,
     KUBELET_CONTAINER,
@@ -28,7 +29,7 @@ from ..topology import Node, settings_of
 from ..x509 import Certificate
 from . import addons, control_plane, pki
 from .bootstrap import proxies
-from .docker import bounced, drop_in_path
+from .docker import bounced
 
 TITLE = "node"
 
@@ -207,7 +208,7 @@ def remove(node: Node) -> None:
     main_daemon_started(
         name="Start a main Docker that is down",
         restart=node.restart,
-        drop_in=drop_in_path(node),
+        drop_in=DOCKER_DROP_IN,
         bounced=bounced(node),
     )
     no_container(name="Remove the kubelet", daemon="main", container=KUBELET_CONTAINER)
