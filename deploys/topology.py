@@ -25,8 +25,10 @@ from .releases import Release
 from .settings import Settings
 
 ROLES = ("master", "worker")
-NOT_BETWEEN_NODES = ("docker0", BOOTSTRAP_BRIDGE, *LINKS, "cni0")
-"""Bridges and tunnels that stand on a node's address, and are none."""
+NOT_BETWEEN_NODES = re.compile(
+    "|".join((*map(re.escape, ("lo", "docker0", BOOTSTRAP_BRIDGE, *LINKS, "cni0")), "veth.*", DOCKER_BRIDGE))
+)
+"""Bridges, tunnels and containers' links that have an address, and none at which other nodes reach the host."""
 
 
 def group(role: str) -> list[Host]:
@@ -281,7 +283,7 @@ def _interface(host: str, wanted: Settings, found: Found) -> Interface:
 
 
 def _usable(host: str, chosen: Interface, have: str) -> Interface:
-    if chosen.name == "lo" or chosen.name in NOT_BETWEEN_NODES or re.fullmatch(DOCKER_BRIDGE, chosen.name):
+    if NOT_BETWEEN_NODES.fullmatch(chosen.name) or ipaddress.IPv4Address(chosen.address).is_link_local:
         raise DeployError(
             f"{host}: {chosen.address} on {chosen.name} is not an address that other nodes reach; set ip_address "
             f"to another one ({have})"

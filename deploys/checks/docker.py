@@ -38,7 +38,13 @@ def docker_runs(node: Node) -> str | None:
             f"package replaced? Run: rm {DOCKER_DROP_IN}; systemctl daemon-reload; systemctl restart docker; then "
             "run this again"
         )
-    return "Docker does not answer; look with: systemctl status docker"
+    look = "Docker does not answer; look with: systemctl status docker, or start it: systemctl enable --now docker"
+    if docker.lets_routed_in(node):
+        look += (
+            ". Where it says unknown flag: --allow-direct-routing, an older Docker has been installed since: rm "
+            f"{DOCKER_DROP_IN}; systemctl daemon-reload; systemctl restart docker; then run this again"
+        )
+    return look
 
 
 def docker_api(node: Node) -> str | None:
@@ -173,6 +179,21 @@ def docker_names(node: Node) -> str | None:
     """No container of somebody else's has the name of ours."""
     others = observe(DaemonsFact, node.host).main.others
     return taken(KUBELET_CONTAINER, "main") if KUBELET_CONTAINER in others else None
+
+
+def name_server(node: Node) -> str | None:
+    """Pods reach the host's name server. Docker before 29 (moby#49981) keeps networks apart also where one asks another
+    by the host's address, and its proxy, by which that went, is off on a node."""
+    if docker.docker_version(node) >= Version("29") or "resolv-conf" in node.settings.kubelet_extra_args:
+        return None
+    asked = [i.address for i in node.found.interfaces if i.address in (node.found.resolvers or ())]
+    servers = [other.name for other in observe(DaemonsFact, node.host).main.running_others if other.name_server]
+    if not asked or not servers:
+        return None
+    return (
+        f"{node.found.resolv_conf} names {asked[0]}, where the container {servers[0]} answers, which pods and others "
+        "on other networks would not reach; run it with network_mode: host, or let the host ask another name server"
+    )
 
 
 def swarm(node: Node) -> str | None:

@@ -7,7 +7,7 @@ import ipaddress
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,8 @@ _CONTAINER = (
     f'program {{"name":{{{{json (index .Config.Labels "{PROGRAM}")}}}},"started":{{{{json .State.StartedAt}}}}}}'
     '{{else}}other {"name":{{json .Name}},"restart":{{json .HostConfig.RestartPolicy.Name}},'
     '"remove":{{json .HostConfig.AutoRemove}},"ports":{{json .NetworkSettings.Ports}},'
-    '"addresses":"{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}} {{end}}"}{{end}}'
+    '"addresses":"{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}} {{end}}",'
+    '"networks":"{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}"}{{end}}'
 )
 """A container of ours as JSON; one of a pod, and one of somebody else's, with that word before."""
 
@@ -138,6 +139,8 @@ class Other:
     """Whether Docker removes it when it ends."""
     proxied: bool = False
     """Whether it has published ports over IPv6 and no such address: Docker's proxy carries them."""
+    name_server: bool = False
+    """Whether it answers DNS at the host's addresses, on a network of its own."""
 
 
 @dataclass(frozen=True)
@@ -219,15 +222,25 @@ def _other(line: str) -> Other:
     name = found.get("name")
     if not isinstance(name, str) or not name.isprintable():
         raise FactProcessError(f"docker inspect gave {shown(line)} instead of a container")
-    proxied = _over_ipv6(found.get("ports")) and ":" not in str(found.get("addresses"))
-    return Other(name.lstrip("/"), str(found.get("restart") or ""), bool(found.get("remove")), proxied)
+    published = _published(found.get("ports"))
+    return Other(
+        name.lstrip("/"),
+        str(found.get("restart") or ""),
+        bool(found.get("remove")),
+        any(":" in ip for ip, _ in published) and ":" not in str(found.get("addresses")),
+        "53/udp" in {port for _, port in published} and str(found.get("networks")).split() != ["bridge"],
+    )
 
 
-def _over_ipv6(ports: object) -> bool:
-    """Whether one of these is published there: port → its ``[{"HostIp": "::", "HostPort": "80"}]``, or null."""
-    each = ports.values() if isinstance(ports, dict) else ()
-    bindings = [binding for found in each if isinstance(found, list) for binding in found]
-    return any(isinstance(binding, dict) and ":" in str(binding.get("HostIp")) for binding in bindings)
+def _published(ports: object) -> list[tuple[str, str]]:
+    """Address and port of the host, with its protocol, of what Docker says of a container:
+    ``{"80/tcp": [{"HostIp": "::", "HostPort": "8080"}]}``, in which null may stand for a port that is not published."""
+    found = []
+    for port, bindings in ports.items() if isinstance(ports, dict) else ():
+        protocol = str(port).partition("/")[2]
+        rows = bindings if isinstance(bindings, list) else []
+        found += [(str(b.get("HostIp")), f"{b.get('HostPort')}/{protocol}") for b in rows if isinstance(b, dict)]
+    return found
 
 
 def _program(line: str) -> tuple[str, int]:
@@ -268,14 +281,16 @@ def _check(sections: Sections, unit: str, show: Mapping[str, str]) -> None:
         raise FactProcessError(f"{unit}.service is active, but docker does not answer; restart it")
 
 
-def _docker0(lines: list[str]) -> str:
+def _docker0(lines: list[str], wanted: Sequence[str]) -> str:
+    """docker0's address: of several the one that dockerd gives it, for others may be its owner's."""
+    addresses = []
     for line in filter(None, lines):
         found = _DOCKER0.fullmatch(line)
         try:
-            return str(ipaddress.IPv4Interface(found[1] if found else ""))
+            addresses.append(str(ipaddress.IPv4Interface(found[1] if found else "")))
         except ValueError:
             raise FactProcessError(f"ip addr gave {shown(line)} instead of docker0's address") from None
-    return ""
+    return next((address for address in addresses if f"--bip={address}" in wanted), next(iter(addresses), ""))
 
 
 def _daemon(sections: Sections, unit: str) -> DaemonState:
@@ -308,12 +323,12 @@ class DaemonsFact(Bundle[Daemons]):
 
     @override
     def read(self, sections: Sections) -> Daemons:
-        docker0, before = _docker0(sections["docker0"]), first(sections, "docker0 before")
+        main, before = _daemon(sections, "docker"), first(sections, "docker0 before")
         programs = map(_program, _kinds(sections.get("docker containers", []))["program"])
         return Daemons(
             _daemon(sections, "docker-bootstrap"),
-            _daemon(sections, "docker"),
-            docker0,
+            main,
+            _docker0(sections["docker0"], main.command),
             before if _ADDRESS.fullmatch(before) else "",
             tuple(line for line in sections["filter"] if _RULE.fullmatch(line)),
             number(first(sections, "started")) or 0,

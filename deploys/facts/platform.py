@@ -129,7 +129,7 @@ echo "== docker-flags"; [ -z "$flags" ] || echo "$flags" | {HIDE}
 root=$(echo "$flags" | data_root)
 echo "== docker-root"; echo "$root"
 echo "== swarm"; [ ! -s "$root/swarm/docker-state.json" ] || echo yes
-echo "== docker-command"; command -v dockerd 2>/dev/null
+echo "== docker-command"; ! d=$(command -v dockerd 2>/dev/null) || echo "$(readlink -f "${{d%/*}}")/${{d##*/}}"
 echo "== record"; base64 {NODE} 2>/dev/null
 echo "== data-record"; base64 {DATA} 2>/dev/null
 echo "== subnet.env"; cat {SUBNET_ENV} 2>/dev/null

@@ -98,8 +98,11 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
     once = restart.start_once.format(command=shlex.quote(command), flag=shlex.quote(f"--bip={wanted}"))
     first = f"{{ {once}; }}" if wanted else "ip link del docker0 2>/dev/null"
     again = f"{stop}; {or_evidence(restart.start.format(unit=MAIN), restart, MAIN)}"
-    look = "now=$(ip -4 -o addr show dev docker0 | awk '{print $4}')"
-    moved = f'[ "$now" = {wanted} ] || {{ echo "docker0 is $now now, it should be {wanted}" >&2; exit 1; }}'
+    look = "now=$(ip -4 -o addr show dev docker0)"
+    moved = (
+        f"case $now in *' {wanted} '*) ;; *) "
+        f'echo "docker0 is $(echo "$now" | awk \'{{print $4}}\') now, it should be {wanted}" >&2; exit 1;; esac'
+    )
     yield StringCommand(
         f"{restart.reload}; {{ {bounce(f'( {stop}; {first}; {again} )', restart)}; }} || exit 1; "
         + (f"{look}; {moved}; " if wanted else "")

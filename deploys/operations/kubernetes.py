@@ -22,7 +22,7 @@ from ..managed_fields import leave
 from ..observe import ask, forget, observe
 from ..operation import Commands, changed, operation, removal
 from ..plan import say, tell, unknown
-from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, KUBELET_CONTAINER, KUBERNETES, NODE
+from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, KUBELET_CONTAINER, KUBERNETES, NODE, SUBNET_ENV
 from ..remote import run
 from ..run_nodes import has_the_first_master
 from ..subnets import gateway
@@ -184,7 +184,7 @@ def pods_network_verified(master: Host, limit: int, when: Sequence[OperationMeta
             yield tell(f"node {node} is not Ready, so it is not pinged over the pod network")
             continue
         address = gateway(subnet).split("/")[0]
-        source = "$(ip -4 -o addr show dev docker0 | awk '{print $4}' | cut -d/ -f1)"
+        source = f"$(sed -n 's,^FLANNEL_SUBNET=\\(.*\\)/.*,\\1,p' {SUBNET_ENV})"
         yield StringCommand(
             until(
                 f"an answer of node {node} at {address} over the pod network",

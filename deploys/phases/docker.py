@@ -16,7 +16,7 @@ from ..operations.docker0 import docker0_recorded, main_daemon_restored
 from ..operations.files import File, files, no_files
 from ..operations.images import no_images
 from ..operations.leftovers import no_rules
-from ..record import DOCKER_DROP_IN, SUBNET_ENV
+from ..record import DOCKER_DROP_IN, KUBELET, RECORD, SUBNET_ENV
 from ..render import render
 from ..topology import Node
 from . import flannel
@@ -93,6 +93,12 @@ def told_twice(node: Node) -> list[str]:
     return [key for key, ours in GIVEN_WAY.items() if key in (node.found.daemon_json or {}) and ours[0] in words]
 
 
+def lets_routed_in(node: Node) -> bool:
+    """Whether our drop-in has the flag for that, which Docker knows from 28.2 on."""
+    words = (command_of(node.found.docker_unit, ()) or "").split()
+    return _has_drop_in(node) and GIVEN_WAY["allow-direct-routing"][0] in words
+
+
 def names_another_dockerd(node: Node) -> str | None:
     """The dockerd that our drop-in runs, where the host has another one by now."""
     words = (command_of(node.found.docker_unit, ()) or "").split()
@@ -155,6 +161,7 @@ def drop_in(node: Node) -> File:
     """Our drop-in."""
     text = render(
         f"{node.restart.init}/docker-drop-in.conf.j2",
+        mounts=(node.docker_root, RECORD, KUBELET),
         subnet_env=SUBNET_ENV,
         environment=proxies(node),
         revision=revision(node),

@@ -42,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     machine.cgroups,
     machine.modules,
     machine.resolvers,
+    docker.name_server,
     machine.shared_mounts,
     machine.clock,
     machine.memory,

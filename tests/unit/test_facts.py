@@ -125,6 +125,15 @@ def test_daemons_of_a_fresh_host() -> None:
     assert found.docker0 == "172.17.0.1/16"
 
 
+def test_docker0_may_have_an_address_of_its_owners_beside_dockers() -> None:
+    theirs, ours = (
+        f"5: docker0    inet {address} scope global docker0" for address in ("172.17.0.1/16", "10.1.1.1/24")
+    )
+    for both in ((theirs, ours), (ours, theirs)):
+        assert DaemonsFact().process(edited("daemons-master", {"docker0": "\n".join(both)})).docker0 == "10.1.1.1/24"
+    assert DaemonsFact().process(edited("daemons-master", {"docker0": theirs})).docker0 == "172.17.0.1/16"
+
+
 def test_a_container_that_restarts_again_and_again_is_not_running() -> None:
     row = {"name": "/etcd", "state": {"Running": True, "Restarting": True}, "labels": {LABEL: '["image x"]'}}
     found = DaemonsFact().process(edited("daemons-master", {"docker-bootstrap containers": json.dumps(row)}))
@@ -224,6 +233,25 @@ def test_a_container_is_known_whose_ports_dockers_proxy_carries_over_ipv6(
     row = {"name": "/web", "restart": "no", "remove": False, "ports": ports, "addresses": addresses}
     found = DaemonsFact().process(edited("daemons-master", {"docker containers": f"other {json.dumps(row)}"}))
     assert [other.proxied for other in found.main.running_others] == [proxied]
+
+
+@pytest.mark.parametrize(
+    ("inside", "published", "networks", "serves"),
+    [
+        ("53/udp", "53", "pihole_default ", True),
+        ("5353/udp", "53", "pihole_default ", True),
+        ("53/tcp", "53", "pihole_default ", False),
+        ("53/udp", "5353", "pihole_default ", False),
+        ("53/udp", "53", "bridge ", False),
+    ],
+)
+def test_a_container_is_known_that_answers_dns_for_the_host(
+    inside: str, published: str, networks: str, serves: bool
+) -> None:
+    ports = {inside: [{"HostIp": "0.0.0.0", "HostPort": published}]}
+    row = {"name": "/pihole", "restart": "always", "remove": False, "ports": ports, "networks": networks}
+    found = DaemonsFact().process(edited("daemons-master", {"docker containers": f"other {json.dumps(row)}"}))
+    assert [other.name_server for other in found.main.running_others] == [serves]
 
 
 def test_kernel_asks_for_the_sysctls_of_other_bridges_too() -> None:

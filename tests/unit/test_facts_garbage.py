@@ -215,7 +215,9 @@ def test_docker_inspect_with_any_part_of_another_type() -> None:
     for value in _hostile(CONTAINER):
         survives(DaemonsFact, edited("daemons-master", {"docker containers": json.dumps(value)}))
     ports = {"80/tcp": [{"HostIp": "::", "HostPort": "80"}], "81/tcp": None}
-    for value in _hostile({"name": "/web", "restart": "no", "remove": False, "ports": ports, "addresses": ""}):
+    for value in _hostile(
+        {"name": "/web", "restart": "no", "remove": False, "ports": ports, "addresses": "", "networks": ""}
+    ):
         survives(DaemonsFact, edited("daemons-master", {"docker containers": f"other {json.dumps(value)}"}))
     for value in _hostile({"name": "kube-proxy", "started": "2026-11-23T01:35:37.5Z"}):
         survives(DaemonsFact, edited("daemons-master", {"docker containers": f"program {json.dumps(value)}"}))

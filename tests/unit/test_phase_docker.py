@@ -155,6 +155,7 @@ def test_the_drop_in_is_text_that_does_not_change_with_the_subnet() -> None:
     text = docker.drop_in(node()).content
     assert "EnvironmentFile=/var/lib/docker-multinode/subnet.env" in text
     assert "--bip=${FLANNEL_SUBNET} --mtu=${FLANNEL_MTU}" in text
+    assert 'RequiresMountsFor="/var/lib/docker" "/var/lib/docker-multinode" "/var/lib/kubelet"\n' in text
     lines_ = text.splitlines()
     assert lines_.index("ExecStart=") + 1 == next(i for i, x in enumerate(lines_) if x.startswith("ExecStart=/"))
     after = node(subnet__env="FLANNEL_SUBNET=10.1.7.1/24")

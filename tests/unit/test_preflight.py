@@ -94,6 +94,12 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (
         "docker_runs",
         {},
+        {"docker_version": "", "docker_unit": f"{DROP_IN}\nExecStart=/usr/sbin/dockerd --allow-direct-routing"},
+        f"unknown flag: --allow-direct-routing, an older Docker has been installed since: rm {DROP_IN[2:]}; ",
+    ),
+    (
+        "docker_runs",
+        {},
         {"docker_version": "", "docker_unit": f"{DROP_IN}\nExecStart=/usr/bin/dockerd --bip=${{X}}"},
         "our drop-in runs /usr/bin/dockerd, where this host has /usr/sbin/dockerd: was its package replaced? Run: "
         f"rm {DROP_IN[2:]}; ",
@@ -189,6 +195,12 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         {},
         {"resolvers": "there\n10.1.9.53\nfe80::1"},
         "has the host's name server in it, 10.1.9.53",
+    ),
+    (
+        "name_server",
+        {},
+        {"resolvers": "there\n10.0.0.11", "running": (Other("pihole", "always", False, name_server=True),)},
+        "names 10.0.0.11, where the container pihole answers",
     ),
     ("beyond_the_routes", {}, {"resolvers": "there\n10.96.0.10"}, "service_network 10.96.0.0/12 has"),
     (

@@ -114,6 +114,13 @@ def test_a_bridge_is_the_interface_of_a_node_unless_it_is_of_a_docker_network(na
         assert here.node().interface.name == name
 
 
+@pytest.mark.parametrize(("name", "address"), [("veth12ab34", "10.0.0.11"), ("eth0", "169.254.7.1")])
+def test_a_containers_link_and_an_address_of_the_link_alone_are_no_nodes(name: str, address: str) -> None:
+    found = machines.found("m1", address, addresses=f"24: {name}    inet {address}/16 scope link {name}")
+    with pytest.raises(DeployError, match=f"{address} on {name} is not an address that other nodes reach"):
+        World(data={"ip_address": address}, platforms={"m1": found}).node()
+
+
 def test_a_host_whose_data_is_wrong_is_named() -> None:
     world = World(workers={"w1": {"flannel_backend": "udp"}})
     with pytest.raises(DeployError, match=r"^w1: setting flannel_backend must be one of"):
