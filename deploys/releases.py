@@ -80,7 +80,7 @@ def newest() -> str:
 
 
 def known_versions() -> str:
-    """The versions that exist, for a message: v1.34.0 to v1.34.11, …"""
+    """The versions that exist, for a message: v1.34.0 to v1.34.13, …"""
     return ", ".join(f"v{r.minor}.{r.patches[0]} to v{r.minor}.{r.patches[-1]}" for r in RELEASES)
 
 

@@ -169,7 +169,8 @@ class Settings:
     timeout_for_drain: int = option(
         values.seconds,
         180,
-        "How long a turndown waits for a node's pods to go elsewhere, in seconds; then the node goes without.",
+        "How long a turndown waits for a node's pods to go elsewhere, in seconds; then the node is deleted all the "
+        "same.",
     )
     kubeconfig_path: str = option(
         values.path, "./kubeconfig", "Where deploys/kubeconfig.py writes, on the control machine."

@@ -55,6 +55,10 @@ class Pair:
     key: str
 
 
+BACKDATED = 300
+"""Seconds for which a certificate is valid before it was issued: hosts' clocks may lag behind the control machine's."""
+
+
 def _new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
@@ -77,8 +81,7 @@ def _name(common_name: str, organizations: tuple[str, ...] = ()) -> x509.Name:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int, latest: dt.datetime | None = None
 ) -> x509.CertificateBuilder:
-    # hosts' clocks may lag a little behind the control machine's
-    start = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
+    start = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=BACKDATED)
     end = start + dt.timedelta(days=days)
     return (
         x509.CertificateBuilder()

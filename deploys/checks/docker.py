@@ -227,7 +227,7 @@ def _unannounced(node: Node) -> str | None:
         return None
     gone = f", but for {', '.join(theirs.lost)}, which --rm removes" if theirs.lost else ""
     return (
-        f"the main Docker must be restarted, and {', '.join(names)} would stay down for want of a restart policy that "
-        "holds for it; give them one (docker update --restart=always), or set allow_docker_restart=true, with "
+        f"the main Docker must be restarted, and {', '.join(names)} would stay down, since no restart policy "
+        "starts them again; give them one (docker update --restart=always), or set allow_docker_restart=true, with "
         f"which the run starts them again{gone}"
     )

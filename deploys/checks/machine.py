@@ -11,13 +11,14 @@ from ..phases import host
 from ..record import NODE, SUBNET_ENV
 from ..run_nodes import active_nodes
 from ..topology import Node, settings_of
+from ..x509 import BACKDATED
 
 MEMORY_KIB = {"master": 1_700_000, "worker": 700_000}
 """kubeadm asks 1700 MB of a control plane; less than 700 MB does not hold two daemons and a kubelet."""
 
 
-CLOCK_SECONDS = 240
-"""A certificate is valid from 300 s before it was issued (x509._builder)."""
+CLOCK_SECONDS = BACKDATED - 60
+"""How far a host's clock may be off: a certificate must be valid there when it comes."""
 
 
 def root(node: Node) -> str | None:

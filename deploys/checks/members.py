@@ -123,10 +123,17 @@ def master_is_theirs(node: Node) -> str | None:
     master, found = node.first_master.name, ask(Platform, node.first_master)
     if found and found.etcd_ca:
         return (
-            f"{', '.join(names)}: in a cluster whose data the master {master} has not, for {ETCD_DATA} is empty. Where "
-            f"its disk is not mounted, mount it. A new machine, or a restore that ended early? {RESTORE}"
+            f"{_belong(names)} to a cluster of which the master {master} has no data: {ETCD_DATA} is empty. Where its "
+            f"disk is not mounted, mount it. Where {master} is a new machine, or a restore ended early: {RESTORE}"
         )
-    return f"{', '.join(names)}: in a cluster of which the master {master} has nothing. A new machine? {RESTORE}"
+    return (
+        f"{_belong(names)} to a cluster of which the master {master} has neither authorities nor data. Where it is a "
+        f"new machine: {RESTORE}"
+    )
+
+
+def _belong(names: Sequence[str]) -> str:
+    return f"{', '.join(names)} belong{'s' if len(names) == 1 else ''}"
 
 
 def strangers(nodes: Sequence[Node]) -> dict[str, str]:

@@ -201,7 +201,7 @@ def _drained(state: State, host: Host, master: Host, command: str, node: str) ->
     forget(master, ClusterNodes)
     stuck = dict.fromkeys(line for line in out.splitlines() if line.startswith(("error", "There are pending")))
     if stuck:
-        host.log(f"node {node} is not drained in time, the run goes on without its pods' consent:")
+        host.log(f"node {node} is not drained in time, and is deleted with these pods on it:")
         for line in stuck:
             host.log(f"  {line}")
     if not ok:

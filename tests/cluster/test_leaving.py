@@ -61,7 +61,7 @@ def test_a_drain_that_a_disruption_budget_never_allows_ends_in_time(cluster: Clu
         run = _leaves(cluster, data={"timeout_for_drain": DRAIN})
         figure(f"seconds: turndown of a worker whose drain is given up after {DRAIN} s", run.seconds)
         assert run.seconds > DRAIN
-        assert f"node {worker.name} is not drained in time, the run goes on" in run.stderr
+        assert f"node {worker.name} is not drained in time, and is deleted" in run.stderr
         assert any(web(worker) in line and "disruption budget" in line for line in run.stderr.splitlines())
         assert _nodes(cluster) == {cluster.master.name}
     finally:

@@ -58,7 +58,7 @@ def test_a_new_machine_in_place_of_the_master_makes_no_new_cluster_under_the_wor
     authority = worker.read("/etc/kubernetes/pki/ca.crt")
     path = lab.inventory(place / "replaced.py", masters=[spare], workers=[worker])
     product = Product(path, dict(cluster.product.data))
-    said = f"{worker.name}: in a cluster of which the master {spare.name} has nothing. A new machine?"
+    said = f"{worker.name} belongs to a cluster of which the master {spare.name} has neither authorities nor data."
     for entry in ("cluster", "master"):
         run = product.apply(entry)
         assert run.code == 1

@@ -86,7 +86,7 @@ def test_a_cluster_is_not_made_anew_under_workers_of_another() -> None:
     for name in ("m1", "w1"):
         with here.on(name):
             said = str(members.master_is_theirs(here.node(name)))
-        assert said.startswith("w1: in a cluster of which the master m1 has nothing")
+        assert said.startswith("w1 belongs to a cluster of which the master m1 has neither authorities nor data")
         assert "deploys/restore.py" in said
     restored_by_half = world(None, worker=True, lacks=["m1 ca"])
     with restored_by_half.on("m1"):
@@ -95,7 +95,7 @@ def test_a_cluster_is_not_made_anew_under_workers_of_another() -> None:
     without_data = world(None, worker=True, lacks=["m1 etcd_data"])
     with without_data.on("m1"):
         said = str(members.master_is_theirs(without_data.node("m1")))
-    assert said.startswith("w1: in a cluster whose data the master m1 has not, for /var/lib/etcd is empty")
+    assert said.startswith("w1 belongs to a cluster of which the master m1 has no data: /var/lib/etcd is empty")
     # the first run ended before there were authorities, or before etcd ran
     begun = (
         world(None, worker=True, master=False, lacks=["w1 ca"]),
