@@ -18,10 +18,9 @@ from .facts.files import Files, HostFiles
 from .facts.kubernetes import ClusterNodes, Pods
 from .observe import UnreadableError, observe
 from .operation import Foreseen, foreseeing
-from .operations.flannel import recorded
 from .phases import PHASES, verify
 from .record import KUBELET_CLIENT, SUBNET_ENV
-from .subnets import gateway
+from .subnets import gateway, subnet_in
 from .topology import Node, role_of
 
 ROTATED_BEFORE = 0.09
@@ -164,7 +163,7 @@ def report(node: Node) -> NodeReport:
     if not node.found.record:
         problem, step = _absent(node)
         return base(state=ABSENT, docker=node.found.docker_version, problems=problem, next_step=step)
-    mine = recorded(found.content(SUBNET_ENV))
+    mine = subnet_in(found.content(SUBNET_ENV))
     lease = known.leases.get(node.address)
     subnet = {
         "record": gateway(mine) if mine else "",

@@ -8,10 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pyinfra.api import DeployError
 
 from .facts.etcd import Subnets
+from .facts.sections import variables
 
 
 class NoSubnetLeftError(DeployError):
     """The pod network has no free /24."""
+
+
+def subnet_in(text: str) -> str | None:
+    """The subnet in a subnet.env, as a network: 10.1.3.1/24 → 10.1.3.0/24."""
+    try:
+        return str(ipaddress.IPv4Interface(variables(text.splitlines())["FLANNEL_SUBNET"]).network)
+    except (KeyError, ValueError):
+        return None  # preflight refuses one that can't be read with a sentence
 
 
 def allocate(network: str, recorded: Mapping[str, str], known: Subnets, newcomers: Sequence[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from . import platforms, settings
 from .backends import BACKENDS, LINKS, Backend
 from .facts.found import Found, Interface
 from .facts.kernel import DOCKER_BRIDGE
+from .facts.kubernetes import NodeState
 from .facts.platform import Platform
 from .facts.sections import shown
 from .observe import ask, observe
@@ -233,6 +234,16 @@ def master_name(node: Node) -> str:
     master = ask(Platform, node.first_master)
     recorded = str(master.record.get("name", "")) if master else ""
     return recorded or settings_of(node.first_master).node_name or (master.name.lower() if master else "")
+
+
+def somebody_else(node: Node, name: str, there: NodeState | None) -> str | None:
+    """Who the node of that name is, where that is not this host, which is not the first master.
+
+    :param there: what the API knows by that name.
+    """
+    if name == master_name(node):
+        return f"the master {node.first_master.name}"
+    return f"another machine ({there.address})" if there and not there.is_on(node.found) else None
 
 
 def _restart(host: str, found: Found) -> RestartStrategy:

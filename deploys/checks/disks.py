@@ -8,7 +8,6 @@ from ..facts.daemons import DaemonsFact
 from ..facts.etcd import SEGMENT_MIB
 from ..facts.found import Disk
 from ..observe import observe
-from ..operations.images import missing
 from ..phases import control_plane, flannel
 from ..record import BOOTSTRAP_DATA, ETCD_DATA, KUBELET, RECORD
 from ..topology import Node
@@ -29,7 +28,7 @@ def _lacking(node: Node) -> set[str]:
     """The daemons that have not got the images of the desired version, by the one that each node needs there."""
     of = {"main": control_plane.component_image(node, "kube-proxy"), "bootstrap": flannel.image(node)}
     daemons = observe(DaemonsFact, node.host)
-    return {daemon for daemon, image in of.items() if missing([image], daemons.of(daemon))}
+    return {daemon for daemon, image in of.items() if daemons.of(daemon).missing([image])}
 
 
 def _places(node: Node) -> dict[str, tuple[int, str]]:

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 from packaging.version import InvalidVersion, Version
 
-from ..facts.daemons import DaemonsFact
+from ..facts.daemons import DaemonsFact, name_taken
 from ..facts.files import HostFiles
 from ..facts.hiding import HIDDEN
 from ..facts.sections import shown
 from ..observe import observe
-from ..operations.containers import taken
 from ..phases import docker
 from ..record import BEFORE_PATHS, BOOTSTRAP, BOOTSTRAP_DATA, BOOTSTRAP_UNIT, DOCKER_DROP_IN, KUBELET_CONTAINER
 from ..topology import Node
@@ -178,7 +177,7 @@ def bootstrap_name(node: Node) -> str | None:
 def docker_names(node: Node) -> str | None:
     """No container of somebody else's has the name of ours."""
     others = observe(DaemonsFact, node.host).main.others
-    return taken(KUBELET_CONTAINER, "main") if KUBELET_CONTAINER in others else None
+    return name_taken(KUBELET_CONTAINER, "main") if KUBELET_CONTAINER in others else None
 
 
 def name_server(node: Node) -> str | None:

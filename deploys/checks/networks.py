@@ -6,11 +6,11 @@ import ipaddress
 
 from ..backends import LINKS
 from ..facts.etcd import RESERVATIONS, EtcdSubnets
+from ..node_subnet import reserved_for_another, subnet_of
 from ..observe import ask, observe
-from ..operations.flannel import recorded, reserved_for_another, subnet_of
 from ..remote import own_address
 from ..run_nodes import active_nodes, brings_up_the_first_master
-from ..subnets import NoSubnetLeftError, destination
+from ..subnets import NoSubnetLeftError, destination, subnet_in
 from ..topology import Node
 
 
@@ -65,9 +65,9 @@ def recorded_network(node: Node) -> str | None:
 def subnet_left(node: Node) -> str | None:
     """The pod network has a /24 for the node; nodes that were there before keep theirs, and have it alone."""
     known = observe(EtcdSubnets, node.first_master)
-    mine = recorded(node.found.subnet_env)
+    mine = subnet_in(node.found.subnet_env)
     for other in active_nodes():
-        if mine and other.host is not node.host and recorded(other.found.subnet_env) == mine:
+        if mine and other.host is not node.host and subnet_in(other.found.subnet_env) == mine:
             return (
                 f"its record and that of {other.host.name} have the same subnet {mine}; turn the one of them that is "
                 "no node of this cluster down with purge_data=true"

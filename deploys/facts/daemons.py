@@ -7,7 +7,7 @@ import ipaddress
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,6 +116,24 @@ echo "== docker0 before"; cat {BEFORE_DOCKER0} 2>/dev/null
 """
 
 
+def short(image: str) -> str:
+    """How ``docker images`` names an image: docker.io/library/debian:12 is debian:12 there, and beside a digest a tag
+    is not kept."""
+    name, at, digest = image.removeprefix("docker.io/").removeprefix("library/").partition("@")
+    if at:
+        path, slash, last = name.rpartition("/")
+        name = f"{path}{slash}{last.partition(':')[0]}"
+    return f"{name}{at}{digest}"
+
+
+def name_taken(container: str, daemon: str) -> str:
+    """What to say where somebody else's container has a name that one of ours needs."""
+    return (
+        f"a container {container} that is not of docker-multinode is on the {daemon} daemon; rename it "
+        f"(docker rename {container} NAME), or remove it"
+    )
+
+
 @dataclass(frozen=True)
 class ContainerState:
     """A container of ours as it is."""
@@ -168,6 +186,11 @@ class DaemonState:
     """Ids of images without a name that a build of ours left."""
     down: bool = False
     """Its unit is there, but it does not run: what it has is not known."""
+
+    def missing(self, images: Iterable[str]) -> list[str]:
+        """Those of the images that it has not got."""
+        there = self.images
+        return [image for image in dict.fromkeys(images) if short(image) not in there and image not in there]
 
 
 @dataclass(frozen=True)

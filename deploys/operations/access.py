@@ -10,7 +10,7 @@ from ..facts.etcd import ETCDCTL
 from ..observe import observe, this_host
 from ..operation import Commands, operation
 from ..plan import say, say_diff
-from .flannel import silent
+from .on_master import etcd_is_silent
 
 NOTE = (
     f"count=$({ETCDCTL} auth status | sed -n 's/^AuthRevision: //p') && "
@@ -59,7 +59,7 @@ def access_limited() -> Commands:
     if have == WANTED:
         host.noop("each client of etcd may do what it needs only")
         return
-    if silent(have.answers, this_host()):
+    if etcd_is_silent(have.answers, this_host()):
         say("Unknown what each client of etcd may do, etcd does not answer")
     else:
         old = have.lines() if have.users else []

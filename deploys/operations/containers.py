@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pyinfra import host
 from pyinfra.api import StringCommand
 
-from ..facts.daemons import LABEL, PROGRAM, ContainerState, DaemonsFact
+from ..facts.daemons import LABEL, PROGRAM, ContainerState, DaemonsFact, name_taken
 from ..facts.files import HostFiles
 from ..observe import observe
 from ..operation import Commands, operation, removal
@@ -66,14 +66,6 @@ def _remove_ours(daemon: str, name: str) -> str:
     return f"{ours} | xargs -r {docker(daemon)} rm -f -v >/dev/null"
 
 
-def taken(container: str, daemon: str) -> str:
-    """What to say where somebody else's container has a name that one of ours needs."""
-    return (
-        f"a container {container} that is not of docker-multinode is on the {daemon} daemon; rename it "
-        f"(docker rename {container} NAME), or remove it"
-    )
-
-
 def stale(have: ContainerState | None, spec: Spec) -> bool:
     """Whether a container must be created, anew where there is one."""
     return have is None or have.spec != spec.lines()
@@ -103,7 +95,7 @@ def container(
     """
     state = observe(DaemonsFact).of(daemon)
     if container in state.others:
-        yield fail(taken(container, daemon))
+        yield fail(name_taken(container, daemon))
         return
     if container in state.forgotten:
         host.noop(f"container {container} is there again when its daemon has restarted")

@@ -13,6 +13,7 @@ from ..facts.daemons import LABEL, POD, Daemons, DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
+from ..node_subnet import subnet_of
 from ..observe import observe
 from ..operation import Commands, changed, operation, removal
 from ..plan import say
@@ -21,7 +22,6 @@ from ..record import BOOTSTRAP, BOOTSTRAP_DATA, MAIN, NODE, RECORD
 from ..subnets import gateway
 from ..topology import Node
 from .files import File, remove_files, unread
-from .flannel import subnet_of
 
 NAMESPACES = ("dmboot", "dmbootp")
 """Of the bootstrap daemon in the host's containerd; short, for they are part of socket paths."""

@@ -14,11 +14,10 @@ from ..observe import observe
 from ..operation import Commands, operation
 from ..plan import say
 from ..record import BEFORE_DOCKER0, MAIN, NODE, SUBNET_ENV
-from ..subnets import DOCKER_POOLS, bridge_address, gateway
+from ..subnets import DOCKER_POOLS, bridge_address, gateway, subnet_in
 from ..topology import Node
 from .daemons import Bounced, bounce, or_evidence
 from .files import note
-from .flannel import recorded
 
 
 def _pools(node: Node) -> list[tuple[str, int]]:
@@ -67,7 +66,7 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
     + bounced: running containers of others, named in the plan
     """
     restart, now, files = node.restart, observe(DaemonsFact), observe(HostFiles)
-    mine = recorded(files.content(SUBNET_ENV))
+    mine = subnet_in(files.content(SUBNET_ENV))
     ours = mine is not None and f"--bip={gateway(mine)}" in now.main.command
     wanted, taken_by = _wanted(node)
     halfway = wanted and f"--bip={wanted}" in now.main.command  # an ended run left Docker so

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 
 from pyinfra import host, state
-from pyinfra.api import FunctionCommand, StringCommand
-from pyinfra.api.host import Host
-from pyinfra.api.state import State
+from pyinfra.api import StringCommand
 
 from .. import subnets
 from ..backends import VXLAN_LINK
 from ..facts.daemons import DaemonsFact
 from ..facts.etcd import ETCDCTL, FLANNEL_PREFIX, LEASES, RESERVATIONS, EtcdSubnets, Subnets, subnet_key
 from ..facts.files import HostFiles
-from ..facts.kubernetes import ClusterNodes, NodeState
+from ..facts.kubernetes import ClusterNodes
 from ..facts.platform import Platform
-from ..facts.sections import variables
-from ..observe import ask, forget, observe, this_host
+from ..node_subnet import reserved_for_another, subnet_of
+from ..observe import ask, observe, this_host
 from ..operation import Commands, operation
 from ..plan import fail, say, say_diff
-from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, FLANNEL_RUN, NODE, SUBNET_ENV
-from ..remote import run
-from ..run_nodes import active_nodes
-from ..topology import Node, master_name
+from ..record import FLANNEL_CONTAINER, FLANNEL_RUN, NODE, SUBNET_ENV
+from ..subnets import subnet_in
+from ..topology import Node, somebody_else
 from .containers import Spec, restarted, stale
 from .files import File, announce, differs, write
+from .on_master import etcd_is_silent, on_master
 
 HINT = "KUBE-IPTABLES-HINT"
 """A chain of the kubelet's, in the variant of iptables that it uses (pkg/kubelet/kubelet_network_linux.go)."""
-
-
-def _on_master(state: State, host: Host, master: Host, command: str, doing: str) -> bool:
-    ok, out, err = run(master, command)
-    forget(master, EtcdSubnets, ClusterNodes)
-    if not ok:
-        host.log(f"{doing} on {master.name} failed: {(err or out).strip()}")
-    return ok
-
-
-def on_master(master: Host, command: str, doing: str) -> FunctionCommand:
-    """Run a command at etcd on the first master, on behalf of this host."""
-    return FunctionCommand(_on_master, (master, command, doing), {})
 
 
 def _same(have: str, want: str) -> bool:
@@ -63,38 +47,11 @@ def network_configured(config: str) -> Commands:
     if _same(known.config, config):
         host.noop("flannel's network is configured")
         return
-    if silent(known.answers, this_host()):
+    if etcd_is_silent(known.answers, this_host()):
         say("Unknown whether flannel's network is configured, etcd does not answer")
     else:
         say_diff("Will configure flannel's network in etcd", [known.config] if known.config else [], [config])
     yield StringCommand(f"{ETCDCTL} put {FLANNEL_PREFIX}/config '{config}'")
-
-
-def silent(answers: bool, master: Host) -> bool:
-    """Whether etcd should answer by now and does not, so that what it would say is unknown."""
-    if answers:
-        return False
-    daemon = observe(DaemonsFact, master).bootstrap
-    return daemon.down or ETCD_CONTAINER in daemon.containers
-
-
-def recorded(text: str) -> str | None:
-    """The subnet in a subnet.env, as a network: 10.1.3.1/24 → 10.1.3.0/24."""
-    try:
-        return str(ipaddress.IPv4Interface(variables(text.splitlines())["FLANNEL_SUBNET"]).network)
-    except (KeyError, ValueError):
-        return None  # preflight refuses one that can't be read with a sentence
-
-
-def subnet_of(node: Node, known: Subnets) -> str:
-    """The node's subnet: its record's, else its reservation's, else the next free one."""
-    nodes = active_nodes()
-    records = {n.name: s for n in nodes if (s := recorded(n.found.subnet_env))}
-    mine = recorded(observe(HostFiles).content(SUBNET_ENV))
-    if mine:
-        records[node.name] = mine
-    names = [n.name for n in nodes]
-    return subnets.allocate(node.settings.flannel_network, records, known, names)[node.name]
 
 
 def reservation(name: str, subnet: str, known: Subnets) -> str:
@@ -105,17 +62,6 @@ def reservation(name: str, subnet: str, known: Subnets) -> str:
     return (
         f"done=$(printf '{transaction}' | {ETCDCTL} txn) && case $done in SUCCESS*) ;; *) "
         f"echo 'another run has given {subnet} to another node meanwhile; run this again' >&2; exit 1;; esac"
-    )
-
-
-def reserved_for_another(node: Node, subnet: str, known: Subnets) -> str | None:
-    """The sentence about a subnet of the record that etcd has reserved for another node."""
-    other = next((n for n, s in known.reservations.items() if s == subnet and n != node.name), None)
-    if not other:
-        return None
-    return (
-        f"{SUBNET_ENV} says {subnet}, which etcd has reserved for node {other}; turn this host down with "
-        "purge_data=true to give it another subnet"
     )
 
 
@@ -142,7 +88,7 @@ def subnet_recorded(node: Node, mtu: int) -> Commands:
     text = subnets.environment(node.settings.flannel_network, subnet, mtu, node.settings.flannel_ipmasq)
     want, have = File(SUBNET_ENV, text), observe(HostFiles).ours(SUBNET_ENV)
     reserve = known.reservations.get(node.name) != subnet
-    if reserve and silent(known.answers, node.first_master):
+    if reserve and etcd_is_silent(known.answers, node.first_master):
         say(f"Unknown whether {subnet} is reserved for node {node.name}, etcd does not answer")
     elif reserve:
         say(f"Will reserve {subnet} for node {node.name} in etcd")
@@ -199,7 +145,7 @@ def subnet_taken(node: Node) -> Commands:
     + node: the node
     """
     now, known = observe(HostFiles), observe(EtcdSubnets, node.first_master)
-    want = recorded(now.content(SUBNET_ENV))
+    want = subnet_in(now.content(SUBNET_ENV))
     lease = known.leases.get(node.address)
     at_run_time = now.subnet_env.get("FLANNEL_SUBNET")
     wrong_lease = lease is not None and want is not None and lease != want
@@ -228,16 +174,6 @@ def subnet_taken(node: Node) -> Commands:
             delete = f"{ETCDCTL} del {subnet_key(LEASES, old)}"
             yield on_master(node.first_master, delete, f"deleting the lease {old}")
     yield StringCommand(f"mkdir -p {FLANNEL_RUN} && cp {SUBNET_ENV} {FLANNEL_RUN}/subnet.env{again}")
-
-
-def somebody_else(node: Node, name: str, there: NodeState | None) -> str | None:
-    """Who the node of that name is, where that is not this host, which is not the first master.
-
-    :param there: what the API knows by that name.
-    """
-    if name == master_name(node):
-        return f"the master {node.first_master.name}"
-    return f"another machine ({there.address})" if there and not there.is_on(node.found) else None
 
 
 def _own_keys(node: Node, known: Subnets) -> list[str]:

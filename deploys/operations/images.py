@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pyinfra import host
 from pyinfra.api import StringCommand
 
-from ..facts.daemons import IMAGE_LABEL, DaemonsFact, DaemonState
+from ..facts.daemons import IMAGE_LABEL, DaemonsFact, DaemonState, short
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
 from ..observe import observe
@@ -17,22 +17,6 @@ from ..plan import say
 from ..record import IMAGES
 from .containers import docker
 from .files import File, announce, write
-
-
-def short(image: str) -> str:
-    """How ``docker images`` names an image: docker.io/library/debian:12 is debian:12 there, and beside a digest a tag
-    is not kept."""
-    name, at, digest = image.removeprefix("docker.io/").removeprefix("library/").partition("@")
-    if at:
-        path, slash, last = name.rpartition("/")
-        name = f"{path}{slash}{last.partition(':')[0]}"
-    return f"{name}{at}{digest}"
-
-
-def missing(images: Sequence[str], daemon: DaemonState) -> list[str]:
-    """Those of the images that a daemon has not got."""
-    there = daemon.images
-    return [image for image in dict.fromkeys(images) if short(image) not in there and image not in there]
 
 
 def _unless_there(daemon: DaemonState) -> str:
@@ -49,7 +33,7 @@ def pulled(daemon: str, images: Sequence[str], limit: int) -> Commands:
     + limit: seconds that all of it may take
     """
     state = observe(DaemonsFact).of(daemon)
-    wanted = missing(images, state)
+    wanted = state.missing(images)
     if not wanted:
         host.noop(f"{len(images)} images are there")
         return
@@ -101,7 +85,7 @@ def remembered(images: Sequence[str]) -> Commands:
     """
     files, main = observe(HostFiles), observe(DaemonsFact).main
     known = files.content(IMAGES).splitlines()
-    new = [image for image in missing(images, main) if image not in known]
+    new = [image for image in main.missing(images) if image not in known]
     if not new:
         host.noop("the record knows the images that come by us")
         return

@@ -26,9 +26,9 @@ from ..record import ETCD_CONTAINER, FLANNEL_CONTAINER, KUBELET_CONTAINER, KUBER
 from ..remote import run
 from ..run_nodes import has_the_first_master
 from ..subnets import gateway
-from ..topology import Node
+from ..topology import Node, somebody_else
 from .containers import docker
-from .flannel import on_master, somebody_else
+from .on_master import on_master
 from .wait import until
 
 

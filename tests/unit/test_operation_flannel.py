@@ -19,13 +19,13 @@ from deploys.operations.files import File
 from deploys.operations.flannel import (
     link_sized,
     network_configured,
-    recorded,
     subnet_recorded,
     subnet_released,
     subnet_taken,
     variant_hinted,
 )
 from deploys.record import SUBNET_ENV
+from deploys.subnets import subnet_in
 
 from . import machines
 from .harness import Fails, Member, OnMaster, Shell, Step, World
@@ -100,9 +100,9 @@ def test_a_configuration_in_etcd_that_is_no_json_is_replaced() -> None:
 
 
 def test_recorded_reads_the_network_of_a_subnet_env() -> None:
-    assert recorded(TEXT.format(7)) == "10.1.7.0/24"
-    assert recorded("") is None
-    assert recorded("FLANNEL_MTU=1") is None
+    assert subnet_in(TEXT.format(7)) == "10.1.7.0/24"
+    assert subnet_in("") is None
+    assert subnet_in("FLANNEL_MTU=1") is None
 
 
 def record_of(here: World, on: str = "w1") -> list[Step]:

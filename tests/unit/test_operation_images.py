@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from deploys.facts.daemons import DaemonsFact
+from deploys.facts.daemons import DaemonsFact, short
 from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
 from deploys.operations.files import File
-from deploys.operations.images import built, no_images, pulled, remembered, short
+from deploys.operations.images import built, no_images, pulled, remembered
 from deploys.record import IMAGES
 
 from .harness import Member, Shell, World
