@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from ..facts.platform import TOOLS
 from ..phases import host
-from ..record import NODE, SUBNET_ENV
+from ..record import KUBELET, NODE, SUBNET_ENV
 from ..run_nodes import active_nodes
 from ..topology import Node, settings_of
 from ..x509 import BACKDATED
@@ -125,7 +125,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def shared_mounts(node: Node) -> str | None:
     """The kubelet's mounts must reach the host."""
-    state = node.found.propagation.get("/var/lib/kubelet") or node.found.propagation.get("/")
+    state = node.found.propagation.get(KUBELET) or node.found.propagation.get("/")
     if state == "private":
         return "/ is not a shared mount; run: mount --make-rshared / (systemd does it at boot)"
     return None
@@ -192,7 +192,7 @@ def _others(node: Node) -> list[ipaddress.IPv4Network]:
 
 def _beside(node: Node, others: list[ipaddress.IPv4Network]) -> list[ipaddress.IPv4Network]:
     """Where other nodes are: the host's own network, where it has one, and those that are beyond."""
-    lan = ipaddress.IPv4Interface(f"{node.address}/{node.interface.prefix}").network
+    lan = node.interface.network
     own = [lan] if lan.num_addresses > 1 else []
     return own + [other for other in others if not other.subnet_of(lan)]
 

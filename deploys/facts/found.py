@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,11 @@ class Interface:
     address: str
     prefix: int
     mtu: int
+
+    @property
+    def network(self) -> ipaddress.IPv4Network:
+        """The network in which it is."""
+        return ipaddress.IPv4Interface(f"{self.address}/{self.prefix}").network
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ..record import (
     KUBELET,
     KUBERNETES,
     NODE,
+    PKI,
     RECORD,
     SHARED_PLACES,
     SUBNET_ENV,
@@ -120,7 +121,7 @@ echo "== memory"; awk '/MemTotal/{{print $2}}' /proc/meminfo
 echo "== listening"
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A"{{n=split($2,a,":"); print a[n]}}' | sort -u
 echo "== propagation"
-awk '$5=="/"||$5=="/var/lib/kubelet"{{print $5, ($7 ~ /^shared/ ? "shared" : "private")}}' /proc/self/mountinfo
+awk '$5=="/"||$5=="{KUBELET}"{{print $5, ($7 ~ /^shared/ ? "shared" : "private")}}' /proc/self/mountinfo
 echo "== daemon.json"; {HIDE} /etc/docker/daemon.json 2>/dev/null | base64
 p=$(echo "$units" | sed -n 's/^docker [a-z]* //p')
 flags=; [ "${{p:-0}}" = 0 ] || flags=$(tr '\0' '\n' < /proc/$p/cmdline | sed 1d)
@@ -144,7 +145,7 @@ echo "== there-before"
   c=$(find -H $p -mindepth 1 -maxdepth 1 2>/dev/null | grep -v ^/sys/ | sort)
   [ ! -e $p ] || {{ mountpoint -q $p && [ -z "$c" ]; }} || echo $p; [ -z "$c" ] || echo "$c"; done
 echo "== etcd-data"; [ -d {ETCD_DATA}/member ] && echo yes
-echo "== ca"; [ -s /etc/kubernetes/pki/etcd/ca.crt ] && echo yes
+echo "== ca"; [ -s {PKI}/etcd/ca.crt ] && echo yes
 if [ ! -d /run/systemd/system ] || active docker; then
   echo "== docker-version"; timeout 15 docker version --format '{{{{json .Server}}}}' 2>&1
 fi

@@ -20,7 +20,8 @@ from ..record import PKI
 from ..remote import pem
 from ..render import render
 
-USER = "kubernetes-admin"
+ADMIN = "kubernetes-admin"
+"""Who a fetched kubeconfig is for, as kubeadm calls him."""
 
 
 def _field(config: object, *keys: str | int) -> str:
@@ -75,7 +76,7 @@ def _write(state: State, host: Host, path: Path, ca: str, certificate: str, serv
         "kubernetes/kubeconfig-embedded.yaml.j2",
         ca=_data(ca),
         server=server,
-        user=USER,
+        user=ADMIN,
         certificate=_data(certificate),
         key=_data(key),
     )
@@ -99,7 +100,7 @@ def kubeconfig_fetched(path: str, server: str) -> Commands:
     found = observe(HostFiles)
     ca, certificate = found.content(f"{PKI}/ca.crt"), found.content(f"{PKI}/admin.crt")
     if (not ca or not certificate) and may_come():
-        say(f"Will write {path} on this machine (mode 600, user {USER}, server {server}), when the cluster is up")
+        say(f"Will write {path} on this machine (mode 600, user {ADMIN}, server {server}), when the cluster is up")
         yield unknown("the certificate that this run issues")
         return
     if not ca or not certificate:
@@ -122,5 +123,5 @@ def kubeconfig_fetched(path: str, server: str) -> Commands:
     if reason is None:
         host.noop(f"{place} is up to date")
         return
-    say(f"Will write {place} on this machine (mode 600, user {USER}, server {server}), because {reason}")
+    say(f"Will write {place} on this machine (mode 600, user {ADMIN}, server {server}), because {reason}")
     yield FunctionCommand(_write, (place, ca, certificate, server), {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 from typing import Any
 
@@ -60,8 +59,8 @@ def proxies(node: Node) -> dict[str, str]:
 def _no_proxy(node: Node) -> str:
     """Hosts and networks that are reached without the proxy; not the DNS domain, for a change of it would
     restart both daemons, and neither asks names of it."""
-    lan = ipaddress.IPv4Interface(f"{node.address}/{node.interface.prefix}").network
-    own = ("127.0.0.1", "localhost", str(lan), node.settings.flannel_network, node.settings.service_network, ".svc")
+    lan = str(node.interface.network)
+    own = ("127.0.0.1", "localhost", lan, node.settings.flannel_network, node.settings.service_network, ".svc")
     return ",".join((*own, *(node.settings.no_proxy or "").split(","))).rstrip(",")
 
 

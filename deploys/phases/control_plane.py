@@ -15,6 +15,7 @@ from ..facts.files import HostFiles
 from ..observe import observe
 from ..operations.containers import Program, programs_restarted
 from ..operations.files import File, files, no_files
+from ..operations.kubeconfig import ADMIN
 from ..operations.wait import wait_for
 from ..record import KUBE_PROXY, KUBELET_CONTAINER, KUBERNETES, MANIFESTS, PKI, SCHEDULER
 from ..render import render
@@ -36,6 +37,7 @@ HEALTH = {
 }
 """Where each program says that it is healthy."""
 MASTER_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+PODS = (*MASTER_PODS, "kube-proxy")
 
 
 def component_image(node: Node, name: str) -> str:
@@ -211,7 +213,7 @@ def static_pods(node: Node) -> list[StaticPod]:
 
 def configuration(node: Node, pods: Sequence[StaticPod]) -> list[File]:
     """What the programs of these pods read, and the administrators' kubeconfigs."""
-    users = {"admin": "kubernetes-admin", "super-admin": "kubernetes-super-admin"} if node.is_master else {}
+    users = {"admin": ADMIN, "super-admin": "kubernetes-super-admin"} if node.is_master else {}
     return [
         *(file for pod in pods for file in pod.reads),
         *(_user(node, name, user) for name, user in users.items()),
@@ -240,7 +242,7 @@ def unstick(node: Node, pod: StaticPod | None = None) -> str:
 
 def images(node: Node) -> list[str]:
     """Images of the static pods of a node, and of what holds their namespaces."""
-    names = (*MASTER_PODS, "kube-proxy") if node.is_master else ("kube-proxy",)
+    names = PODS if node.is_master else ("kube-proxy",)
     return [pause(node), *(component_image(node, name) for name in names)]
 
 

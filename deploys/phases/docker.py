@@ -124,7 +124,7 @@ def bip(node: Node) -> str | None:
 MARK = "0x4000/0x4000"
 """By which kube-proxy tells what it masquerades: connections from outside to a Service (pkg/proxy/iptables/proxier.go,
 masqueradeBit)."""
-NODE_PORTS = "30000-32767"
+SERVICE_NODE_PORT_RANGE = "30000-32767"
 """The apiserver's own service-node-port-range."""
 
 
@@ -139,7 +139,7 @@ def _rules(node: Node) -> list[str]:
     source = f"-s {node.settings.flannel_network}"
     link = f" -i {node.backend.link}" if node.backend.link else ""
     given = flags_of_api.get("service-node-port-range", "")
-    low, _, high = (given if re.fullmatch(r"\d+-\d+", given) else NODE_PORTS).partition("-")
+    low, _, high = (given if re.fullmatch(r"\d+-\d+", given) else SERVICE_NODE_PORT_RANGE).partition("-")
     lets_in = (
         f"{source}{link} -o docker0",
         f"-o docker0 -m mark --mark {MARK}",

@@ -103,7 +103,7 @@ def _files(node: Node) -> list[File]:
 def _images(node: Node) -> list[str]:
     """All images that a node may get by us, or by the kubelet for us."""
     release = node.release
-    components = [control_plane.component_image(node, n) for n in (*control_plane.MASTER_PODS, "kube-proxy")]
+    components = [control_plane.component_image(node, n) for n in control_plane.PODS]
     base = [
         release.base_image,
         *([] if node.arch in release.cri_dockerd.sha256 else [release.cri_dockerd.golang_image]),

@@ -31,6 +31,7 @@ from ..facts.files import HostFiles
 from ..observe import observe
 from ..operations.certificates import authorities, certificates
 from ..operations.files import no_files
+from ..operations.kubeconfig import ADMIN
 from ..record import FLANNEL_CONTAINER, KUBE_PROXY, PKI, SCHEDULER
 from ..topology import Node
 from ..x509 import Certificate
@@ -68,7 +69,7 @@ def _master(node: Node) -> list[Certificate]:
         Certificate(f"{PKI}/etcd/server", ETCD_CA, node.name, (), etcd, both),
         Certificate(f"{PKI}/etcd/peer", ETCD_CA, node.name, (), etcd, both),
         Certificate(f"{PKI}/etcd/healthcheck-client", ETCD_CA, access.HEALTH),
-        Certificate(f"{PKI}/admin", CA, "kubernetes-admin", (ADMINS,)),
+        Certificate(f"{PKI}/admin", CA, ADMIN, (ADMINS,)),
         Certificate(f"{PKI}/super-admin", CA, "kubernetes-super-admin", ("system:masters",)),
         Certificate(f"{PKI}/controller-manager", CA, "system:kube-controller-manager"),
         Certificate(f"{SCHEDULER}/client", CA, "system:kube-scheduler"),
