@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from packaging.version import InvalidVersion, Version
 
+from .. import dockerd
 from ..facts.daemons import DaemonsFact, name_taken
 from ..facts.files import HostFiles
 from ..facts.hiding import HIDDEN
@@ -26,19 +27,19 @@ def docker_runs(node: Node) -> str | None:
             "there is no docker.service. Docker as a snap, a rootless one and podman's docker do not work; install "
             "Docker's own package or the distribution's"
         )
-    if twice := ", ".join(docker.told_twice(node)):
+    if twice := ", ".join(dockerd.told_twice(node)):
         return (
             f"Docker does not start, since /etc/docker/daemon.json sets {twice}, as does our drop-in by a flag; take "
             "it out and run: systemctl restart docker. Then put it back and run this again, before the next restart"
         )
-    if (gone := docker.names_another_dockerd(node)) is not None:
+    if (gone := dockerd.names_another_dockerd(node)) is not None:
         return (
             f"Docker does not answer, and our drop-in runs {gone}, where this host has {node.found.dockerd}: was its "
             f"package replaced? Run: rm {DOCKER_DROP_IN}; systemctl daemon-reload; systemctl restart docker; then "
             "run this again"
         )
     look = "Docker does not answer; look with: systemctl status docker, or start it: systemctl enable --now docker"
-    if docker.lets_routed_in(node):
+    if dockerd.lets_routed_in(node):
         look += (
             ". Where it says unknown flag: --allow-direct-routing, an older Docker has been installed since: rm "
             f"{DOCKER_DROP_IN}; systemctl daemon-reload; systemctl restart docker; then run this again"
@@ -65,7 +66,7 @@ def docker_api(node: Node) -> str | None:
             f"cri-dockerd {node.release.cri_dockerd.version} speaks {need}. Set DOCKER_MIN_API_VERSION={need} for "
             "dockerd, or install an older Docker"
         )
-    version = docker.docker_version(node)
+    version = dockerd.docker_version(node)
     if version == Version("0"):
         return f"Docker names its version {shown(node.found.docker_version)}, which is no version"
     if Version("28.0") <= version < Version("28.2"):
@@ -73,7 +74,7 @@ def docker_api(node: Node) -> str | None:
             f"has Docker {node.found.docker_version}, which drops packets that are routed to docker0 and has no "
             "way to allow them; install Docker 28.2 or newer, or 27"
         )
-    if docker.drops_routed(node) and not node.backend.link:
+    if dockerd.drops_routed(node) and not node.backend.link:
         return f"has Docker {node.found.docker_version}, with which only flannel_backend vxlan is supported"
     return None
 
@@ -127,7 +128,7 @@ def daemon_json(node: Node) -> str | None:
 
 def docker_unit(node: Node) -> str | None:
     """The unit's command is one that flags can be added to."""
-    command = docker.command(node)
+    command = dockerd.command(node)
     if command is None:
         return "docker.service has no ExecStart that can be read; look with: systemctl cat docker"
     if HIDDEN in command:
@@ -144,7 +145,7 @@ def _flags_of_others(node: Node, command: str) -> str | None:
         words = shlex.split(command)
     except ValueError:
         return f"docker.service's command can't be read: {command}"
-    for name, value in _flags((*words[1:], *docker.their_flags(node))):
+    for name, value in _flags((*words[1:], *dockerd.their_flags(node))):
         if name in REFUSED_KEYS and value not in REFUSED_KEYS[name][1]:
             how = _HOW_OF_FLAG.get(name, "take it out")
             return f"docker.service runs dockerd with --{name}={value}, but {REFUSED_KEYS[name][0]}; {how}"
@@ -183,7 +184,7 @@ def docker_names(node: Node) -> str | None:
 def name_server(node: Node) -> str | None:
     """Pods reach the host's name server. Docker before 29 (moby#49981) keeps networks apart also where one asks another
     by the host's address, and its proxy, by which that went, is off on a node."""
-    if docker.docker_version(node) >= Version("29") or "resolv-conf" in node.settings.kubelet_extra_args:
+    if dockerd.docker_version(node) >= Version("29") or "resolv-conf" in node.settings.kubelet_extra_args:
         return None
     asked = [i.address for i in node.found.interfaces if i.address in (node.found.resolvers or ())]
     servers = [other.name for other in observe(DaemonsFact, node.host).main.running_others if other.name_server]
@@ -216,7 +217,7 @@ def docker_restart(node: Node) -> str | None:
 
 def docker_restart_back(node: Node) -> str | None:
     """The same, where a turndown restarts it as it was."""
-    return _unannounced(node) if docker.runs_ours(node) else None
+    return _unannounced(node) if dockerd.runs_ours(node) else None
 
 
 def _unannounced(node: Node) -> str | None:

@@ -9,6 +9,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import OperationMeta
 
+from ..dockerd import NO_PROXY
 from ..facts.daemons import LABEL, POD, Daemons, DaemonsFact
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
@@ -41,7 +42,6 @@ _NO_NAMESPACES = (
     "xargs -r timeout 20 ctr -n $n content rm; timeout 20 ctr namespaces remove $n; done >/dev/null 2>&1"
 )
 REVISION = "DOCKER_MULTINODE_REVISION"
-NO_PROXY = "--userland-proxy=false"
 STAY_DOWN = ("", "no", "on-failure")
 """Restart policies with which Docker leaves down what ended well when it was stopped (measured on 26.1.5)."""
 _STATE = (

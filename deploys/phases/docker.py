@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection
 
-from packaging.version import InvalidVersion, Version
-
+from ..dockerd import bip, flags, without_us
 from ..facts.daemons import COMMENT, DaemonsFact
 from ..observe import observe
-from ..operations.daemons import NO_PROXY, STAY_DOWN, Bounced, main_daemon, set_rule, why_restart
+from ..operations.daemons import STAY_DOWN, Bounced, main_daemon, set_rule, why_restart
 from ..operations.docker0 import docker0_recorded, main_daemon_restored
 from ..operations.files import File, files, no_files
 from ..operations.images import no_images
@@ -24,86 +22,6 @@ from .bootstrap import proxies
 
 TITLE = "main Docker"
 
-GIVEN_WAY: dict[str, tuple[str, ...]] = {
-    # makes Docker switch on hairpin for each container: a pod reaches itself through its Service
-    "userland-proxy": (NO_PROXY,),
-    "allow-direct-routing": ("--allow-direct-routing",),
-    # cri-dockerd can't rotate the logs of pods
-    "log-opts": ("--log-opt=max-size=10m", "--log-opt=max-file=3"),
-}
-"""Key in daemon.json → flags of ours that are not given where it is there: dockerd refuses to be told twice."""
-
-
-def docker_version(node: Node) -> Version:
-    """Version of the host's Docker: 26.1.5+dfsg1 → 26.1.5."""
-    try:
-        return Version(node.found.docker_version.split("+")[0].split("~")[0].split("-")[0])
-    except InvalidVersion:
-        return Version("0")
-
-
-def drops_routed(node: Node) -> bool:
-    """Whether this Docker drops what is routed to docker0 unless told otherwise (28.2 and later)."""
-    return docker_version(node) >= Version("28.2")
-
-
-def command_of(unit: tuple[str, ...], ours: Collection[str]) -> str | None:
-    """The command that docker's unit runs without us: of its own file and of foreign drop-ins.
-
-    :param unit: what ``systemctl cat`` prints, a ``# /path`` line before each file.
-    :param ours: paths of drop-ins of ours, which are left out.
-    """
-    command, skip = None, False
-    for line in _joined(unit):
-        key, equals, value = line.partition("=")
-        if line.startswith("# /"):
-            skip = line[2:].strip() in ours
-        elif not skip and equals and key.strip() == "ExecStart":
-            command = value.strip() or None
-    return command
-
-
-def _joined(unit: tuple[str, ...]) -> list[str]:
-    """Lines as systemd reads them: one that ends in a backslash goes on in the next."""
-    lines: list[str] = []
-    goes_on = False
-    for line in unit:
-        text = line.rstrip().removesuffix("\\").strip()
-        if goes_on:
-            lines[-1] += f" {text}"
-        else:
-            lines.append(text)
-        goes_on = line.rstrip().endswith("\\")
-    return lines
-
-
-def flags(node: Node) -> tuple[str, ...]:
-    """Flags of constant text that the main Docker gets, besides bip and mtu."""
-    theirs = node.found.daemon_json or {}
-    unknown = () if drops_routed(node) else ("allow-direct-routing",)
-    ours = (flag for key, words in GIVEN_WAY.items() if key not in (*theirs, *unknown) for flag in words)
-    return (f"--ip-masq={str(not node.settings.flannel_ipmasq).lower()}", *ours)
-
-
-def told_twice(node: Node) -> list[str]:
-    """Keys of daemon.json that came after our drop-in, which still has their flags: dockerd does not start so."""
-    if not _has_drop_in(node):
-        return []
-    words = (command_of(node.found.docker_unit, ()) or "").split()
-    return [key for key, ours in GIVEN_WAY.items() if key in (node.found.daemon_json or {}) and ours[0] in words]
-
-
-def lets_routed_in(node: Node) -> bool:
-    """Whether our drop-in has the flag for that, which Docker knows from 28.2 on."""
-    words = (command_of(node.found.docker_unit, ()) or "").split()
-    return _has_drop_in(node) and GIVEN_WAY["allow-direct-routing"][0] in words
-
-
-def names_another_dockerd(node: Node) -> str | None:
-    """The dockerd that our drop-in runs, where the host has another one by now."""
-    words = (command_of(node.found.docker_unit, ()) or "").split()
-    return words[0] if _has_drop_in(node) and words and words[0] != node.found.dockerd else None
-
 
 def running_flags(node: Node) -> tuple[str, ...]:
     """What the main Docker's command line must have besides bip: the flags, and the packet size that is in force."""
@@ -114,11 +32,6 @@ def revision(node: Node) -> str:
     """Tells the environment that Docker runs with from another one; empty where it gets none from us."""
     environment = proxies(node)
     return hashlib.sha256(json.dumps(environment).encode()).hexdigest()[:12] if environment else ""
-
-
-def bip(node: Node) -> str | None:
-    """docker0's address according to the record; None before the first run."""
-    return node.found.flannel.get("FLANNEL_SUBNET")
 
 
 MARK = "0x4000/0x4000"
@@ -148,15 +61,6 @@ def _rules(node: Node) -> list[str]:
     return [f"DOCKER-USER {what} -m comment --comment {COMMENT} -j ACCEPT" for what in lets_in]
 
 
-def command(node: Node) -> str | None:
-    """The command that the host's docker.service runs without us; None where it can't be read."""
-    return command_of(node.found.docker_unit, (DOCKER_DROP_IN, node.restart.once))
-
-
-def _without_us(node: Node) -> str:
-    return command(node) or f"{node.found.dockerd} -H fd://"
-
-
 def drop_in(node: Node) -> File:
     """Our drop-in."""
     text = render(
@@ -165,7 +69,7 @@ def drop_in(node: Node) -> File:
         subnet_env=SUBNET_ENV,
         environment=proxies(node),
         revision=revision(node),
-        command=_without_us(node),
+        command=without_us(node),
         flags=flags(node),
         set_rules=[set_rule(rule) for rule in _rules(node)],
     )
@@ -193,28 +97,6 @@ def restart_due(node: Node) -> bool:
     )
 
 
-def runs_ours(node: Node) -> bool:
-    """Whether the main Docker runs on the pod network now, so that a turndown restarts it."""
-    return f"--bip={bip(node)}" in node.found.docker_flags
-
-
-def their_flags(node: Node) -> tuple[str, ...]:
-    """What the main Docker runs with now, but for flags of ours: those are the last, from --bip on."""
-    words = node.found.docker_flags
-    ours = max((i for i, word in enumerate(words) if word.startswith("--bip=")), default=len(words))
-    return words[:ours] if runs_ours(node) or _was_ours(node) else words
-
-
-def _has_drop_in(node: Node) -> bool:
-    return f"# {DOCKER_DROP_IN}" in node.found.docker_unit
-
-
-def _was_ours(node: Node) -> bool:
-    """Whether it may run with flags of ours though the record does not tell: it was removed, or a turndown broke off
-    while Docker took docker0's old address."""
-    return _has_drop_in(node) or f"--bip={observe(DaemonsFact, node.host).docker0_before}" in node.found.docker_flags
-
-
 def apply(node: Node) -> None:
     """Write the drop-in and restart the main Docker on the node's subnet; all its changes are here."""
     # first: from then on any start of Docker moves docker0
@@ -238,7 +120,7 @@ def remove(node: Node) -> None:
     main_daemon_restored(
         name="Run the main Docker as before",
         node=node,
-        command=_without_us(node),
+        command=without_us(node),
         drop_in=DOCKER_DROP_IN,
         bounced=bounced(node),
     )

@@ -11,13 +11,14 @@ from unittest.mock import patch
 import pytest
 from pyinfra.api import DeployError
 
+from deploys.dockerd import command_of
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.facts.found import Found
 from deploys.facts.hiding import HIDDEN, HIDE
 from deploys.facts.platform import Platform
 from deploys.operations.files import File, files
-from deploys.phases import bootstrap, docker
+from deploys.phases import bootstrap
 from deploys.record import BOOTSTRAP_CONFIG, BOOTSTRAP_DATA
 
 from . import machines
@@ -180,7 +181,7 @@ def test_a_host_hides_passwords_of_dockers_unit_and_command_before_it_tells_them
     assert "s3cret" not in told
     found = Platform().process(told.splitlines())
     assert found.docker_flags[-3:] == ("-H", "fd://", f"--http-proxy=http://{HIDDEN}p")
-    assert docker.command_of(found.docker_unit, "/y") == f"/d -H fd:// --http-proxy=http://{HIDDEN}p"
+    assert command_of(found.docker_unit, "/y") == f"/d -H fd:// --http-proxy=http://{HIDDEN}p"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deploys import dockerd
 from deploys.facts.daemons import DaemonsFact, Other
 from deploys.operations.daemons import Bounced, set_rule
 from deploys.phases import docker
@@ -56,7 +57,7 @@ def drop_in(path: str, *text: str) -> list[str]:
          "continued", "spaced", "cleared", "none", "empty"],
 )  # fmt: skip
 def test_the_command_is_the_one_of_the_unit_and_foreign_drop_ins(unit: list[str], command: str | None) -> None:
-    assert docker.command_of(tuple(unit), (OURS, ONCE)) == command
+    assert dockerd.command_of(tuple(unit), (OURS, ONCE)) == command
 
 
 def test_the_command_of_debians_unit_is_the_same_before_and_after_our_drop_in() -> None:
@@ -65,7 +66,7 @@ def test_the_command_of_debians_unit_is_the_same_before_and_after_our_drop_in() 
         text = lines(sample)
         start = text.index("== docker-unit") + 1
         unit = text[start : text.index("== foreign-kubernetes")]
-        assert docker.command_of(tuple(unit), (OURS, ONCE)) == debian, sample
+        assert dockerd.command_of(tuple(unit), (OURS, ONCE)) == debian, sample
 
 
 def node(**machine: Any) -> Any:
@@ -78,13 +79,13 @@ BASE = ("--ip-masq=false", "--userland-proxy=false", "--log-opt=max-size=10m", "
 
 
 def test_docker_26_gets_no_flag_that_it_does_not_know() -> None:
-    assert docker.flags(node()) == BASE
-    assert not docker.drops_routed(node())
+    assert dockerd.flags(node()) == BASE
+    assert not dockerd.drops_routed(node())
 
 
 def test_docker_28_5_is_told_to_let_routed_packets_in() -> None:
     late = node(sample="platform-fresh-docker28")
-    assert set(docker.flags(late)) == {*BASE, "--allow-direct-routing"}
+    assert set(dockerd.flags(late)) == {*BASE, "--allow-direct-routing"}
 
 
 LET_IN = [
@@ -124,15 +125,15 @@ def test_what_is_let_in_follows_the_settings(data: dict[str, Any], rule: str) ->
 )  # fmt: skip
 def test_versions_as_distributions_write_them(said: str, version: str, drops: bool) -> None:
     host = node(docker=said)
-    assert str(docker.docker_version(host)) == version
-    assert docker.drops_routed(host) is drops
+    assert str(dockerd.docker_version(host)) == version
+    assert dockerd.drops_routed(host) is drops
 
 
 def test_what_daemon_json_says_already_is_left_to_it() -> None:
-    flags = docker.flags(node(daemon_json={"userland-proxy": False, "log-opts": {"max-size": "1m"}}))
+    flags = dockerd.flags(node(daemon_json={"userland-proxy": False, "log-opts": {"max-size": "1m"}}))
     assert flags == ("--ip-masq=false",)
     late = node(sample="platform-fresh-docker28", daemon_json={"allow-direct-routing": True})
-    assert "--allow-direct-routing" not in docker.flags(late)
+    assert "--allow-direct-routing" not in dockerd.flags(late)
 
 
 def test_a_key_of_daemon_json_whose_flag_our_drop_in_still_has_is_known() -> None:
@@ -143,12 +144,12 @@ def test_a_key_of_daemon_json_whose_flag_our_drop_in_still_has_is_known() -> Non
         ("--ip-masq=false", []),
     ):
         unit = "\n".join(CE + drop_in(OURS, "ExecStart=", f"ExecStart=/usr/bin/dockerd {flags}"))
-        assert docker.told_twice(node(docker_unit=unit, **told)) == twice
-    assert docker.told_twice(node(docker_unit=unit)) == docker.told_twice(node(docker_unit="", **told)) == []
+        assert dockerd.told_twice(node(docker_unit=unit, **told)) == twice
+    assert dockerd.told_twice(node(docker_unit=unit)) == dockerd.told_twice(node(docker_unit="", **told)) == []
 
 
 def test_docker_masquerades_where_flannel_does_not() -> None:
-    assert "--ip-masq=true" in docker.flags(node(data={"flannel_ipmasq": False}))
+    assert "--ip-masq=true" in dockerd.flags(node(data={"flannel_ipmasq": False}))
 
 
 def test_the_drop_in_is_text_that_does_not_change_with_the_subnet() -> None:
