@@ -16,8 +16,8 @@ from ..plan import say
 from ..record import BEFORE_DOCKER0, MAIN, NODE, SUBNET_ENV
 from ..subnets import DOCKER_POOLS, bridge_address, gateway, subnet_in
 from ..topology import Node
-from .daemons import Bounced, bounce, or_evidence
 from .files import note
+from .restarts import Bounced, bounce, or_evidence
 
 
 def _pools(node: Node) -> list[tuple[str, int]]:

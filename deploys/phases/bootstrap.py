@@ -11,7 +11,7 @@ from ..facts.files import HostFiles
 from ..facts.hiding import HIDDEN
 from ..facts.sections import END, json_object, parts
 from ..observe import UnreadableError, observe
-from ..operations.daemons import NAMESPACES, bootstrap_daemon, no_bootstrap_daemon
+from ..operations.bootstrap_daemon import NAMESPACES, bootstrap_daemon, no_bootstrap_daemon
 from ..operations.files import File, files, no_files
 from ..operations.images import pulled
 from ..operations.leftovers import no_directories, no_links

@@ -9,11 +9,12 @@ import re
 from ..dockerd import bip, flags, without_us
 from ..facts.daemons import COMMENT, DaemonsFact
 from ..observe import observe
-from ..operations.daemons import STAY_DOWN, Bounced, main_daemon, set_rule, why_restart
 from ..operations.docker0 import docker0_recorded, main_daemon_restored
 from ..operations.files import File, files, no_files
 from ..operations.images import no_images
 from ..operations.leftovers import no_rules
+from ..operations.main_daemon import main_daemon, set_rule, why_restart
+from ..operations.restarts import STAY_DOWN, Bounced
 from ..record import DOCKER_DROP_IN, KUBELET, RECORD, SUBNET_ENV
 from ..render import render
 from ..topology import Node

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from ..backends import LINKS
+from ..operations.bootstrap_daemon import bootstrap_daemon_started
 from ..operations.containers import Spec, container, docker, no_container
-from ..operations.daemons import bootstrap_daemon_started
 from ..operations.files import no_files
 from ..operations.flannel import (
     link_sized,

@@ -8,10 +8,10 @@ from ..facts.daemons import IMAGE_LABEL
 from ..facts.found import RESOLV_CONF
 from ..operations.certificates import kubelet_client
 from ..operations.containers import Spec, container, no_container
-from ..operations.daemons import main_daemon_started
 from ..operations.files import File, files, no_files
 from ..operations.images import built, pulled, remembered
 from ..operations.leftovers import no_cgroups, no_chains, no_directories, no_pods
+from ..operations.main_daemon import main_daemon_started
 from ..operations.wait import wait_for
 from ..record import (
     CRI_SOCKET,

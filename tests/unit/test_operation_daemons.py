@@ -9,22 +9,15 @@ from typing import Any
 
 import pytest
 
+from deploys.dockerd import NO_PROXY
 from deploys.facts.daemons import LABEL, POD, DaemonsFact
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
-from deploys.operations.daemons import (
-    NO_PROXY,
-    Bounced,
-    bootstrap_daemon,
-    bootstrap_daemon_started,
-    bounce,
-    main_daemon,
-    main_daemon_started,
-    no_bootstrap_daemon,
-    why_restart,
-)
+from deploys.operations.bootstrap_daemon import bootstrap_daemon, bootstrap_daemon_started, no_bootstrap_daemon
 from deploys.operations.files import File
+from deploys.operations.main_daemon import main_daemon, main_daemon_started, why_restart
+from deploys.operations.restarts import Bounced, bounce
 from deploys.platforms import RESTART_STRATEGIES
 from deploys.record import NODE, RECORD, SUBNET_ENV
 

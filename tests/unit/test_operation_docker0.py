@@ -10,9 +10,9 @@ import pytest
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
-from deploys.operations.daemons import Bounced
 from deploys.operations.docker0 import docker0_recorded, main_daemon_restored
 from deploys.operations.files import File
+from deploys.operations.restarts import Bounced
 from deploys.record import BEFORE, NODE, SUBNET_ENV
 
 from . import machines

@@ -8,7 +8,8 @@ import pytest
 
 from deploys import dockerd
 from deploys.facts.daemons import DaemonsFact, Other
-from deploys.operations.daemons import Bounced, set_rule
+from deploys.operations.main_daemon import set_rule
+from deploys.operations.restarts import Bounced
 from deploys.phases import docker
 
 from . import machines
