@@ -20,6 +20,7 @@ from .operations.restore import authorities_restored, backup_sent, etcd_restored
 from .phases import bootstrap, control_plane, etcd, host, pki, preflight
 from .record import BACKUPS, ETCD_DATA, KUBELET_CONTAINER, RECORD, SUBNET_ENV
 from .releases import minor_of
+from .static_pods import MASTER_PODS
 from .topology import Node
 
 TITLE = "restore"
@@ -127,7 +128,7 @@ def data(target: Node) -> None:
         path=archive.path,
         backup=archive.backup,
         image=image,
-        pods=control_plane.MASTER_PODS,
+        pods=MASTER_PODS,
         stamp=dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ"),
     )
     if KUBELET_CONTAINER in observe(DaemonsFact).main.containers:

@@ -8,8 +8,9 @@ from ..facts.daemons import DaemonsFact
 from ..facts.etcd import SEGMENT_MIB
 from ..facts.found import Disk
 from ..observe import observe
-from ..phases import control_plane, flannel
+from ..phases import flannel
 from ..record import BOOTSTRAP_DATA, ETCD_DATA, KUBELET, RECORD
+from ..static_pods import component_image
 from ..topology import Node
 
 LEAST_MIB = SEGMENT_MIB
@@ -26,7 +27,7 @@ has not run on such a machine."""
 
 def _lacking(node: Node) -> set[str]:
     """The daemons that have not got the images of the desired version, by the one that each node needs there."""
-    of = {"main": control_plane.component_image(node, "kube-proxy"), "bootstrap": flannel.image(node)}
+    of = {"main": component_image(node, "kube-proxy"), "bootstrap": flannel.image(node)}
     daemons = observe(DaemonsFact, node.host)
     return {daemon for daemon, image in of.items() if daemons.of(daemon).missing([image])}
 

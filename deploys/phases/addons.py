@@ -15,8 +15,9 @@ from ..observe import Question
 from ..operations.kubernetes import objects
 from ..render import render
 from ..settings import Settings
+from ..static_pods import REVISION
 from ..topology import Node
-from .control_plane import REVISION, unstick
+from .control_plane import unstick
 
 TITLE = "addons"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from .. import static_pods
 from ..facts.daemons import IMAGE_LABEL
 from ..facts.found import RESOLV_CONF
 from ..operations.certificates import kubelet_client
@@ -27,7 +28,7 @@ from ..record import (
 from ..render import render
 from ..topology import Node, settings_of
 from ..x509 import Certificate
-from . import addons, control_plane, pki
+from . import addons, pki
 from .bootstrap import proxies
 from .docker import bounced
 
@@ -97,20 +98,20 @@ def _files(node: Node) -> list[File]:
         resolv_conf=f"/proc/1/root{node.found.resolv_conf}",
         fields=node.release.kubelet,
     )
-    return [File(CONFIG, config), control_plane.kubeconfig(node, KUBECONFIG, "kubelet", KUBELET_CLIENT)]
+    return [File(CONFIG, config), static_pods.kubeconfig(node, KUBECONFIG, "kubelet", KUBELET_CLIENT)]
 
 
 def _images(node: Node) -> list[str]:
     """All images that a node may get by us, or by the kubelet for us."""
     release = node.release
-    components = [control_plane.component_image(node, n) for n in control_plane.PODS]
+    components = [static_pods.component_image(node, n) for n in static_pods.PODS]
     base = [
         release.base_image,
         *([] if node.arch in release.cri_dockerd.sha256 else [release.cri_dockerd.golang_image]),
     ]
     built_of = [] if node.settings.node_image else [node.image(name) for name in base]
     applied = addons.images(settings_of(node.first_master)).values()
-    return [control_plane.pause(node), *components, *applied, *built_of, image(node)]
+    return [static_pods.pause(node), *components, *applied, *built_of, image(node)]
 
 
 def _volumes(node: Node) -> list[str]:
@@ -133,7 +134,7 @@ def spec(node: Node, revision: str) -> Spec:
     cri_dockerd = (
         "--network-plugin=",
         f"--streaming-bind-addr={STREAMING}",
-        f"--pod-infra-container-image={control_plane.pause(node)}",
+        f"--pod-infra-container-image={static_pods.pause(node)}",
         f"--container-runtime-endpoint=unix://{CRI_SOCKET}",
     )
     flags = {
@@ -158,7 +159,7 @@ def apply(node: Node) -> None:
     limit = node.settings.timeout_for_images
     remembered(name="Record the images that come by us", images=_images(node))
     ready = [node.settings.node_image] if node.settings.node_image else []
-    pulled(name="Pull Kubernetes", daemon="main", images=[*ready, *control_plane.images(node)], limit=limit)
+    pulled(name="Pull Kubernetes", daemon="main", images=[*ready, *static_pods.images(node)], limit=limit)
     if not ready:
         built(
             name="Build the node image",

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pytest
 from pyinfra.api import DeployError, StringCommand
 
-from deploys import restoring, transfer
+from deploys import restoring, static_pods, transfer
 from deploys.facts.backups import Backup, BackupFile, here
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
@@ -419,7 +419,7 @@ def test_on_a_new_machine_nothing_is_stopped_and_nothing_moved() -> None:
 
 def test_a_restore_waits_for_the_pods_of_the_last_apply_not_for_this_runs() -> None:
     before = world().node()
-    (proxy,) = (pod for pod in control_plane.static_pods(before) if pod.name == "kube-proxy")
+    (proxy,) = (pod for pod in static_pods.static_pods(before) if pod.name == "kube-proxy")
     other = replace(proxy.manifest, content=proxy.manifest.content.replace(proxy.revision, "ab12"))
     here = world(HostFiles=host_files(other))
     node = here.node()

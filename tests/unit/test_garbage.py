@@ -25,12 +25,13 @@ import pytest
 import yaml
 from pyinfra.api import DeployError
 
-from deploys import cli
+from deploys import cli, static_pods
 from deploys.facts.backups import here
 from deploys.operations import kubeconfig
 from deploys.operations.containers import Spec, run_command
-from deploys.phases import addons, bootstrap, control_plane, docker, etcd
+from deploys.phases import addons, bootstrap, docker, etcd
 from deploys.phases import node as node_phase
+from deploys.record import MANIFESTS
 from deploys.settings import OPTIONS, Settings, load
 from deploys.topology import Node
 
@@ -108,8 +109,8 @@ def _in_unit(text: str) -> dict[str, str]:
 
 def _check_files(node: Node) -> None:
     wanted = node.settings
-    static = control_plane.static_pods(node)
-    written = (*control_plane.configuration(node, static), *(pod.manifest for pod in static), *node_phase._files(node))
+    static = static_pods.static_pods(node)
+    written = (*static_pods.configuration(node, static), *(pod.manifest for pod in static), *node_phase._files(node))
     files = {f.path: f.content for f in written}
     for content in files.values():
         content.encode()
@@ -122,7 +123,7 @@ def _check_files(node: Node) -> None:
         ("kube-scheduler", wanted.scheduler_extra_args),
         ("kube-proxy", wanted.kube_proxy_extra_args),
     ):
-        command = yaml.safe_load(files[f"{control_plane.MANIFESTS}/{pod}.yaml"])["spec"]["containers"][0]["command"]
+        command = yaml.safe_load(files[f"{MANIFESTS}/{pod}.yaml"])["spec"]["containers"][0]["command"]
         assert set(command) >= {f"--{flag}={value}" for flag, value in args.items()}
     objects = list(yaml.safe_load_all(addons.manifest(node.settings)))
     assert all(isinstance(o["metadata"]["name"], str) for o in objects)

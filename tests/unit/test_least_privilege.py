@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from deploys.phases import addons, control_plane, pki
+from deploys import static_pods
+from deploys.phases import addons, pki
 from deploys.record import PKI
 
 from .harness import World
@@ -14,7 +15,7 @@ from .harness import World
 @pytest.mark.parametrize("name", ["kube-scheduler", "kube-proxy"])
 def test_a_program_without_an_authority_has_its_own_key_mounted_and_no_other(name: str) -> None:
     node = World().node()
-    pod = next(pod for pod in control_plane.static_pods(node) if pod.name == name)
+    pod = next(pod for pod in static_pods.static_pods(node) if pod.name == name)
     mounted = [volume["hostPath"]["path"] for volume in yaml.safe_load(pod.manifest.content)["spec"]["volumes"]]
     keys = [f"{c.path}.key" for c in pki.wanted(node)] + [p for p in pki.authority_files() if p.endswith(".key")]
     seen = {key for key in keys if any(key == path or key.startswith(f"{path}/") for path in mounted)}

@@ -7,7 +7,8 @@ import re
 import pytest
 from pyinfra.api import DeployError
 
-from deploys.phases import control_plane, etcd
+from deploys import static_pods
+from deploys.phases import etcd
 from deploys.phases import node as node_phase
 from deploys.settings import load
 
@@ -26,9 +27,7 @@ METRICS = ("bind-address", "listen-metrics-urls")
 def flags_with_places() -> list[tuple[str, str]]:
     """Every flag that a deploy sets to a path or an address, by the setting that could set it too."""
     node = World().node()
-    texts = {
-        PROGRAMS[pod.name]: pod.manifest.content for pod in control_plane.static_pods(node) if pod.name in PROGRAMS
-    }
+    texts = {PROGRAMS[pod.name]: pod.manifest.content for pod in static_pods.static_pods(node) if pod.name in PROGRAMS}
     found = [
         (setting, flag)
         for setting, text in texts.items()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.phases import control_plane, etcd
+from deploys import static_pods
+from deploys.phases import etcd
 from deploys.topology import Node
 
 from . import machines
@@ -22,7 +23,7 @@ def node(master_ip: str | None = None, *, own: bool = True) -> Node:
 
 def revisions(node: Node) -> dict[str, str]:
     """Static pod → its revision."""
-    return {pod.name: pod.revision for pod in control_plane.static_pods(node)}
+    return {pod.name: pod.revision for pod in static_pods.static_pods(node)}
 
 
 def test_another_master_address_replaces_the_pods_that_read_it_in_a_kubeconfig_at_their_start() -> None:

@@ -7,7 +7,8 @@ import re
 import pytest
 from packaging.version import Version
 
-from deploys.phases import addons, control_plane, etcd, flannel
+from deploys import static_pods
+from deploys.phases import addons, etcd, flannel
 from deploys.phases import node as node_phase
 from deploys.releases import RELEASES, Release, find, known_versions, newest
 
@@ -37,8 +38,8 @@ def test_each_release_has_all_that_belongs_to_it(release: Release) -> None:
 @EACH
 def test_each_release_gives_every_image_a_registry_and_a_tag(release: Release) -> None:
     node = World(data={"k8s_version": f"v{release.minor}.{release.patches[-1]}"}).node()
-    images = [etcd.image(node), flannel.image(node), control_plane.pause(node), *addons.images(node.settings).values(),
-              *(control_plane.component_image(node, name) for name in control_plane.MASTER_PODS)]  # fmt: skip
+    images = [etcd.image(node), flannel.image(node), static_pods.pause(node), *addons.images(node.settings).values(),
+              *(static_pods.component_image(node, name) for name in static_pods.MASTER_PODS)]  # fmt: skip
     for image in images:
         assert re.fullmatch(r"(registry\.k8s\.io|ghcr\.io)/[a-z0-9./-]+:[\w.-]+", image), image
     assert len(set(images)) == len(images)

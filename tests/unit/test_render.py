@@ -8,7 +8,8 @@ import jinja2
 import pytest
 import yaml
 
-from deploys.phases import addons, bootstrap, control_plane, docker
+from deploys import static_pods
+from deploys.phases import addons, bootstrap, docker
 from deploys.phases import node as node_phase
 from deploys.render import render
 from deploys.topology import Node
@@ -50,8 +51,8 @@ def test_every_template_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_file_of_kubernetes_parses(args: dict[str, str]) -> None:
     node = master(apiserver_extra_args=args, kube_proxy_extra_args=args, scheduler_extra_args=args,
                   controller_manager_extra_args=args, kubelet_extra_args=args)  # fmt: skip
-    static = control_plane.static_pods(node)
-    configuration = control_plane.configuration(node, static)
+    static = static_pods.static_pods(node)
+    configuration = static_pods.configuration(node, static)
     files = [*configuration, *(pod.manifest for pod in static), *node_phase._files(node)]
     assert len(files) > 10
     for file in files:
@@ -115,7 +116,7 @@ def test_the_pods_of_dns_are_replaced_when_its_configuration_changes() -> None:
     def marks(node: Node) -> dict[str, str]:
         documents = [d for d in yaml.safe_load_all(addons.manifest(node.settings)) if d["kind"] == "Deployment"]
         found = {d["metadata"]["name"]: d["spec"]["template"]["metadata"].get("annotations", {}) for d in documents}
-        return {name: annotations.get(control_plane.REVISION, "") for name, annotations in found.items()}
+        return {name: annotations.get(static_pods.REVISION, "") for name, annotations in found.items()}
 
     before, after = marks(master()), marks(master(dns_domain="example.internal"))
     assert [name for name in before if before[name] != after[name]] == ["coredns"]

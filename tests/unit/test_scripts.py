@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api import FactProcessError, StringCommand
 
-from deploys import lock
+from deploys import lock, static_pods
 from deploys.facts import inside
 from deploys.facts.daemons import LABEL, DaemonsFact, Other
 from deploys.facts.files import HostFiles
@@ -699,7 +699,7 @@ def test_a_kubelet_is_started_anew_only_when_it_keeps_an_apiserver_that_does_not
     fake = tmp_path / "docker"
     fake.write_text(_DOCKER.replace("ENDS", str(ends)).replace("CURL", str(curl)))
     fake.chmod(0o755)
-    pod = control_plane.StaticPod("kube-apiserver", File("/etc/x", ""), revision="abc")
-    monkeypatch.setattr(control_plane, "_apiserver", lambda node: pod)
+    pod = static_pods.StaticPod("kube-apiserver", File("/etc/x", ""), revision="abc")
+    monkeypatch.setattr(control_plane, "apiserver", lambda node: pod)
     assert sh(control_plane.unstick(World().node()), path=str(tmp_path)).returncode == 0
     assert (tmp_path / "restarted").exists() == restarted
