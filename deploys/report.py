@@ -12,7 +12,8 @@ from pyinfra.api.host import Host
 
 from . import x509
 from .checks import disks, members
-from .facts.daemons import Daemons, DaemonsFact
+from .facts.daemons import DaemonsFact
+from .facts.docker import Daemons
 from .facts.etcd import EtcdSubnets, Subnets
 from .facts.files import Files, HostFiles
 from .facts.kubernetes import ClusterNodes, Pods

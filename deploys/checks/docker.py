@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from packaging.version import InvalidVersion, Version
 
 from .. import dockerd
-from ..facts.daemons import DaemonsFact, name_taken
+from ..facts.daemons import DaemonsFact
+from ..facts.docker import name_taken
 from ..facts.files import HostFiles
 from ..facts.hiding import HIDDEN
 from ..facts.sections import shown

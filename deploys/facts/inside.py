@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..record import SOCKETS
-from .daemons import LABEL
+from .docker import LABEL
 
 _RUNS = {"bootstrap": f"[ -S {SOCKETS['bootstrap']} ]", "main": "systemctl is-active --quiet docker"}
 """Whether a daemon may be asked. A question at the main one's socket would start it; the other's has no socket unit."""

@@ -26,7 +26,7 @@ from ..record import (
     SHARED_PLACES,
     SUBNET_ENV,
 )
-from .daemons import COMMENT, LABEL, POD
+from .docker import COMMENT, LABEL, POD
 from .sections import END, Bundle, Sections, shown, unlike
 
 NODE_PATHS = (BOOTSTRAP_DATA, BOOTSTRAP_RUN, BOOTSTRAP_SOCKET, f"{BOOTSTRAP_RUN}.pid", *SHARED_PLACES)

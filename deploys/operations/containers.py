@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pyinfra import host
 from pyinfra.api import StringCommand
 
-from ..facts.daemons import LABEL, PROGRAM, ContainerState, DaemonsFact, name_taken
+from ..facts.daemons import DaemonsFact
+from ..facts.docker import LABEL, PROGRAM, ContainerState, name_taken
 from ..facts.files import HostFiles
 from ..observe import observe
 from ..operation import Commands, operation, removal

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pyinfra import host
 from pyinfra.api import StringCommand
 
-from ..facts.daemons import IMAGE_LABEL, DaemonsFact, DaemonState, short
+from ..facts.daemons import DaemonsFact
+from ..facts.docker import IMAGE_LABEL, DaemonState, short
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
 from ..observe import observe

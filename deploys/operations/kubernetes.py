@@ -14,7 +14,8 @@ from pyinfra.api.state import State
 
 from ..backends import VXLAN_LINK
 from ..busy import MARK
-from ..facts.daemons import PROGRAM, DaemonsFact
+from ..facts.daemons import DaemonsFact
+from ..facts.docker import PROGRAM
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
 from ..facts.kubernetes import EXEC, KUBECTL, MANAGER, ClusterNodes, Objects, ObjectsState, TakenFields

@@ -9,7 +9,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 
 from .. import busy
-from ..facts.daemons import POD
+from ..facts.docker import POD
 from ..facts.files import HostFiles
 from ..facts.leftovers import BELOW, Leftovers
 from ..observe import observe

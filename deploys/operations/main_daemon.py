@@ -9,7 +9,8 @@ from pyinfra.api import StringCommand
 from pyinfra.api.operation import OperationMeta
 
 from ..dockerd import NO_PROXY
-from ..facts.daemons import Daemons, DaemonsFact
+from ..facts.daemons import DaemonsFact
+from ..facts.docker import Daemons
 from ..facts.etcd import EtcdSubnets
 from ..facts.files import HostFiles
 from ..node_subnet import subnet_of

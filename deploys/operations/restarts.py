@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..facts.daemons import LABEL, POD
+from ..facts.docker import LABEL, POD
 from ..platforms import RestartStrategy
 from ..record import MAIN
 

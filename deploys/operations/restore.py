@@ -14,7 +14,8 @@ from pyinfra.api.state import State
 
 from .. import transfer
 from ..facts.backups import SNAPSHOT, Backup, BackupFile
-from ..facts.daemons import PROGRAM, DaemonsFact
+from ..facts.daemons import DaemonsFact
+from ..facts.docker import PROGRAM
 from ..facts.etcd import ETCDCTL
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers

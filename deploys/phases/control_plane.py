@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pyinfra.api.operation import OperationMeta
 
-from ..facts.daemons import POD, PROGRAM
+from ..facts.docker import POD, PROGRAM
 from ..facts.files import HostFiles
 from ..observe import observe
 from ..operations.containers import programs_restarted

@@ -7,7 +7,8 @@ import json
 import re
 
 from ..dockerd import bip, flags, without_us
-from ..facts.daemons import COMMENT, DaemonsFact
+from ..facts.daemons import DaemonsFact
+from ..facts.docker import COMMENT
 from ..observe import observe
 from ..operations.docker0 import docker0_recorded, main_daemon_restored
 from ..operations.files import File, files, no_files

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from .. import static_pods
-from ..facts.daemons import IMAGE_LABEL
+from ..facts.docker import IMAGE_LABEL
 from ..facts.found import RESOLV_CONF
 from ..operations.certificates import kubelet_client
 from ..operations.containers import Spec, container, no_container

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..facts.daemons import PROGRAM
+from ..facts.docker import PROGRAM
 from ..operation import changes
 from ..operations.kubernetes import node_ready, node_removed, pods_network_verified
 from ..operations.wait import told, verified

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploys.facts.daemons import Other
+from deploys.facts.docker import Other
 from deploys.record import PKI
 
 

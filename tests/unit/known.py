@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from deploys.facts.daemons import ContainerState, Daemons, DaemonsFact
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.docker import ContainerState, Daemons
 from deploys.facts.files import Files, FileState
 from deploys.facts.leftovers import Left, Leftovers
 from deploys.operations.containers import Spec

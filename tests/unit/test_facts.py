@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from pyinfra.api import FactBase, FactProcessError, StringCommand
 
-from deploys.facts.daemons import LABEL, DaemonsFact
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.docker import LABEL
 from deploys.facts.etcd import RESERVATIONS, EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.found import RESOLV_CONF, RESOLVED, Interface

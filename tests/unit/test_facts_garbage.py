@@ -23,7 +23,8 @@ from pyinfra.api.host import Host
 from deploys import facts
 from deploys.facts.access import EtcdAccess
 from deploys.facts.backups import BackupFile
-from deploys.facts.daemons import LABEL, DaemonsFact
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.docker import LABEL
 from deploys.facts.etcd import EtcdSubnets
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel

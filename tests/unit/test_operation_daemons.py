@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from deploys.dockerd import NO_PROXY
-from deploys.facts.daemons import LABEL, POD, DaemonsFact
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.docker import LABEL, POD
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deploys.facts.daemons import DaemonsFact, short
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.docker import short
 from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
 from deploys.operations.files import File

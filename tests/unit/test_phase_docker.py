@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from deploys import dockerd
-from deploys.facts.daemons import DaemonsFact, Other
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.docker import Other
 from deploys.operations.main_daemon import set_rule
 from deploys.operations.restarts import Bounced
 from deploys.phases import docker

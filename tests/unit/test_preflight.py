@@ -13,7 +13,8 @@ import pytest
 
 from deploys.checks import cluster, docker, machine, networks
 from deploys.checks.docker import REFUSED_KEYS
-from deploys.facts.daemons import DaemonsFact, Other
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.docker import Other
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.hiding import HIDDEN

@@ -17,7 +17,8 @@ from pyinfra.api import FactProcessError, StringCommand
 
 from deploys import lock, static_pods
 from deploys.facts import inside
-from deploys.facts.daemons import LABEL, DaemonsFact, Other
+from deploys.facts.daemons import DaemonsFact
+from deploys.facts.docker import LABEL, Other
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel, KernelState
 from deploys.facts.kubernetes import Objects
