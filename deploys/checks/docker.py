@@ -140,17 +140,23 @@ def docker_unit(node: Node) -> str | None:
     return _flags_of_others(node, command)
 
 
+_BY_VARIABLE = " (by a variable, of a file that EnvironmentFile= names in systemctl cat docker)"
+
+
 def _flags_of_others(node: Node, command: str) -> str | None:
     """A flag in docker's unit, or in what the unit reads (DOCKER_OPTS), that daemon.json may not say either."""
     try:
         words = shlex.split(command)
     except ValueError:
         return f"docker.service's command can't be read: {command}"
-    for name, value in _flags((*words[1:], *dockerd.their_flags(node))):
-        if name in REFUSED_KEYS and value not in REFUSED_KEYS[name][1]:
-            how = _HOW_OF_FLAG.get(name, "take it out")
-            return f"docker.service runs dockerd with --{name}={value}, but {REFUSED_KEYS[name][0]}; {how}"
-    return None
+    of_unit = dict(_flags(tuple(words[1:])))
+    found = [
+        f"--{name}={value}{'' if name in of_unit else _BY_VARIABLE}, but {REFUSED_KEYS[name][0]}; "
+        + _HOW_OF_FLAG.get(name, "take it out")
+        for name, value in {**of_unit, **dict(_flags(dockerd.their_flags(node)))}.items()
+        if name in REFUSED_KEYS and value not in REFUSED_KEYS[name][1]
+    ]
+    return f"docker.service runs dockerd with {'; and with '.join(found)}" if found else None
 
 
 def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, object]]:

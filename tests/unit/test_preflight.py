@@ -460,6 +460,18 @@ def test_each_key_of_daemon_json_is_refused_or_allowed_by_its_value(key: str) ->
         assert problem(docker.daemon_json, daemon_json={key: value}) is None
 
 
+def test_all_flags_that_can_not_stay_are_named_at_once_and_where_they_come_from() -> None:
+    unit = "# /x\nExecStart=/usr/bin/dockerd --mtu=1400 $OPTIONS"
+    said = str(
+        problem(docker.docker_unit, docker_unit=unit, docker_flags="--mtu=1400\n--log-driver=journald\n--icc=false")
+    )
+    assert said.startswith(
+        "docker.service runs dockerd with --mtu=1400, but docker0's MTU follows flannel's; take it out; "
+    )
+    for flag in ("--log-driver=journald", "--icc=False"):
+        assert f"and with {flag} (by a variable, of a file that EnvironmentFile= names" in said
+
+
 def test_live_restore_is_switched_off_before_docker_is_restarted() -> None:
     said = str(problem(docker.daemon_json, daemon_json={"live-restore": True}))
     assert said.endswith("set it to false there and run: systemctl reload docker; after that you may take it out")
