@@ -12,21 +12,21 @@ from pyinfra.api.command import PyinfraCommand
 
 from .record import LOCAL_DOCKER
 
-PATH = "/run/docker-multinode.busy"
-LOCK = "/run/docker-multinode.lock"
+BUSY = "/run/docker-multinode.busy"
+RUN_LOCK = "/run/docker-multinode.lock"
 """Held by the run itself: lock.py."""
 
-MARK = f"[ -e {PATH} ] || (umask 077; : >>{PATH}); exec 9>>{PATH}; flock -s 9;"
+MARK = f"[ -e {BUSY} ] || (umask 077; : >>{BUSY}); exec 9>>{BUSY}; flock -s 9;"
 """Stands before each command that changes something. Whoever may read a file may lock it, so only root may."""
 
 WAIT_SECONDS = 300
 """How long a run waits for what an earlier one left at work; a build of the node image takes about that long."""
 
-IDLE = f"exec 8>>{PATH}; {{ flock -n 8 || {{ echo waiting; flock -w {WAIT_SECONDS} 8; }}; }} && exec 8>&-"
+IDLE = f"exec 8>>{BUSY}; {{ flock -n 8 || {{ echo waiting; flock -w {WAIT_SECONDS} 8; }}; }} && exec 8>&-"
 """Succeeds when nothing of an earlier run is at work any more; says ``waiting`` where it has to wait."""
 
-_AT_REST = f"[ ! -e {PATH} ] || [ -s {LOCK} ] || flock -n {PATH} true"
-SETTLED = f"{_AT_REST} || {{ echo '== waited'; flock -w 60 {PATH} true; }}"
+_AT_REST = f"[ ! -e {BUSY} ] || [ -s {RUN_LOCK} ] || flock -n {BUSY} true"
+SETTLED = f"{_AT_REST} || {{ echo '== waited'; flock -w 60 {BUSY} true; }}"
 """The same for a question, which holds no lock and makes no file: waits a minute, and goes on all the same. Its answer
 has a part ``waited`` then. What a run does that is still there is not waited for: its lock tells who it is."""
 
@@ -46,7 +46,7 @@ def marked(command: PyinfraCommand | str, run: str = "") -> PyinfraCommand | str
     if isinstance(command, str):
         command = StringCommand(command.strip())
     if isinstance(command, StringCommand):
-        lost = f'[ "$(cat {LOCK})" = {shlex.quote(run)} ] || {{ echo {shlex.quote(_LOST)} >&2; exit 1; }};'
+        lost = f'[ "$(cat {RUN_LOCK})" = {shlex.quote(run)} ] || {{ echo {shlex.quote(_LOST)} >&2; exit 1; }};'
         return StringCommand(
             LOCAL_DOCKER,
             MARK,

@@ -26,9 +26,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.connectors.util import extract_control_arguments, make_unix_command_for_host
 
-from .busy import IDLE
-from .busy import LOCK as PATH
-from .busy import PATH as BUSY
+from .busy import BUSY, IDLE, RUN_LOCK
 from .record import RECORD
 from .remote import BROKEN, connector_arguments
 
@@ -36,12 +34,12 @@ BEAT = 20
 """Seconds between two signs of life; the host waits for three of them."""
 
 _HOLD = rf"""
-umask 077; exec 9>>{PATH}; flock -n 9 || {{ echo taken; cat {PATH}; exit 1; }}
+umask 077; exec 9>>{RUN_LOCK}; flock -n 9 || {{ echo taken; cat {RUN_LOCK}; exit 1; }}
 {IDLE} || {{ echo taken; echo "a command that an earlier run started"; exit 1; }}
-times="$(date +%s.%N) $(stat -c %.9Y {PATH})"
-printf '%s\n' "$1" > {PATH}; echo "held $times"
+times="$(date +%s.%N) $(stat -c %.9Y {RUN_LOCK})"
+printf '%s\n' "$1" > {RUN_LOCK}; echo "held $times"
 while [ "$(timeout {3 * BEAT} dd bs=1 count=1 2>/dev/null)" = . ]; do :; done
-if [ -d {RECORD} ]; then : > {PATH}; else rm -f {PATH} {BUSY}; fi
+if [ -d {RECORD} ]; then : > {RUN_LOCK}; else rm -f {RUN_LOCK} {BUSY}; fi
 """.strip()
 
 
@@ -123,7 +121,7 @@ def _acquire(state: State, host: Host, who: str) -> Lock | None:
                 f"Wait for it; if it died, its lock ends within {3 * BEAT} s"
             )
     why = " ".join(stderr.read().split()[-40:])
-    raise DeployError(f"{host.name}: the lock {PATH} can't be taken: {why or 'the host did not say why'}")
+    raise DeployError(f"{host.name}: the lock {RUN_LOCK} can't be taken: {why or 'the host did not say why'}")
 
 
 def _beat(state: State) -> None:
@@ -144,7 +142,7 @@ def _take(run: _Run, who: str, host: Host) -> None:
     except DeployError as error:
         run.refused = run.refused or error
     except BROKEN as error:
-        run.refused = run.refused or DeployError(f"{host.name}: the lock {PATH} can't be taken: {error}")
+        run.refused = run.refused or DeployError(f"{host.name}: the lock {RUN_LOCK} can't be taken: {error}")
 
 
 def _hold(state: State) -> None:

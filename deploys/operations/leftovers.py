@@ -205,5 +205,5 @@ def no_record() -> Commands:
     # The last command of a run: nothing needs the locks after it
     yield StringCommand(
         f'{EMPTY_DIRECTORIES}; set -- "$(readlink -f {RECORD})"; {_NO_DIRECTORIES}\n'
-        f"[ ! -L {RECORD} ] || rm -f {RECORD}; rm -rf {busy.LOCK} {busy.PATH}"
+        f"[ ! -L {RECORD} ] || rm -f {RECORD}; rm -rf {busy.RUN_LOCK} {busy.BUSY}"
     )

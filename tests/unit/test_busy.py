@@ -27,8 +27,8 @@ def test_a_command_is_marked_with_its_input_and_a_failure_is_left_as_it_is() -> 
 
 def test_a_command_begins_only_while_its_run_has_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = tmp_path / "lock"
-    monkeypatch.setattr(busy, "LOCK", str(lock))
-    monkeypatch.setattr(busy, "MARK", busy.MARK.replace(busy.PATH, str(tmp_path / "busy")))
+    monkeypatch.setattr(busy, "RUN_LOCK", str(lock))
+    monkeypatch.setattr(busy, "MARK", busy.MARK.replace(busy.BUSY, str(tmp_path / "busy")))
     command = busy.marked("echo done", "o'neil@desk (process 7), since noon")
     assert isinstance(command, StringCommand)
 
@@ -50,7 +50,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The lock in a directory of the test's own."""
     lock = tmp_path / "busy"
     for name in ("MARK", "IDLE"):
-        monkeypatch.setattr(busy, name, getattr(busy, name).replace(busy.PATH, str(lock)))
+        monkeypatch.setattr(busy, name, getattr(busy, name).replace(busy.BUSY, str(lock)))
     return lock
 
 
@@ -82,7 +82,7 @@ def test_two_commands_of_one_run_do_not_wait_for_each_other(here: Path) -> None:
 
 def test_a_question_waits_for_such_a_command_and_goes_on_where_it_does_not_end(here: Path) -> None:
     lock = here.with_name("lock")
-    script = busy.SETTLED.replace(busy.PATH, str(here)).replace(busy.LOCK, str(lock)).replace("-w 60", "-w 20")
+    script = busy.SETTLED.replace(busy.BUSY, str(here)).replace(busy.RUN_LOCK, str(lock)).replace("-w 60", "-w 20")
 
     def ask(script: str) -> int:
         return subprocess.run(["sh", "-c", script]).returncode

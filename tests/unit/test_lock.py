@@ -183,8 +183,8 @@ def test_a_host_without_ssh_has_no_lock(monkeypatch: pytest.MonkeyPatch) -> None
             ("another run", "ann@desk (process 7), since noon", "60 s"),
         ),
         (Client("taken\n\n"), ("another run", "its name is not known")),
-        (Client(""), ("can't be taken", lock.PATH, "did not say why")),
-        (Client("", "sh: 1: flock: not found\n"), ("can't be taken", lock.PATH, "flock: not found")),
+        (Client(""), ("can't be taken", lock.RUN_LOCK, "did not say why")),
+        (Client("", "sh: 1: flock: not found\n"), ("can't be taken", lock.RUN_LOCK, "flock: not found")),
     ],
     ids=["named", "just-started", "silent", "no-flock"],
 )
@@ -239,7 +239,7 @@ def test_the_lock_is_taken_as_the_user_that_operations_run_as(monkeypatch: pytes
 
 def test_what_is_sent_is_a_command_that_a_shell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "lock"
-    monkeypatch.setattr(lock, "_HOLD", lock._HOLD.replace(lock.PATH, str(path)))
+    monkeypatch.setattr(lock, "_HOLD", lock._HOLD.replace(lock.RUN_LOCK, str(path)))
     monkeypatch.setattr(lock, "_who", lambda: 'o\'neil "$HOME"@desk (process 7), since `noon`')
     client = Client()
     start(world({"m1": client}), monkeypatch, "a")

@@ -283,7 +283,7 @@ def test_a_worker_that_goes_alone_is_drained_and_deleted() -> None:
 def test_a_drained_node_is_deleted_also_where_nobody_hears_of_it_any_more(tmp_path: Path) -> None:
     (step,) = removed({"w1": NodeState(True, MACHINE, "10.0.0.12")}, whole=False)
     assert isinstance(step, Calls)
-    command = step.arguments[1].replace(busy.PATH, str(tmp_path / "busy"))
+    command = step.arguments[1].replace(busy.BUSY, str(tmp_path / "busy"))
     program(
         tmp_path,
         "docker",

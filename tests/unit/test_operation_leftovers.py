@@ -140,7 +140,7 @@ def test_the_record_goes_and_with_it_directories_that_are_empty() -> None:
     assert isinstance(step, Shell)
     assert "rmdir" in step.text
     assert 'set -- "$(readlink -f /var/lib/docker-multinode)"; old() {' in step.text
-    assert step.text.endswith(f"|| rm -f /var/lib/docker-multinode; rm -rf {busy.LOCK} {busy.PATH}")
+    assert step.text.endswith(f"|| rm -f /var/lib/docker-multinode; rm -rf {busy.RUN_LOCK} {busy.BUSY}")
     assert "Will remove /var/lib/docker-multinode" in here.says(no_record)
     assert world(paths=frozenset()).run(no_record) == []
     share = "/var/lib/docker-multinode/backups"

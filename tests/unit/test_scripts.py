@@ -610,7 +610,7 @@ def test_etcds_data_is_ours_where_the_key_of_its_authority_is(tmp_path: Path) ->
 
 def hold(path: Path, who: str, patience: int = 3 * lock.BEAT) -> subprocess.Popen[str]:
     """The process on a host that holds the lock of a run, as long as it hears of it within so many seconds."""
-    script = lock._HOLD.replace(lock.PATH, str(path)).replace(f"timeout {3 * lock.BEAT} ", f"timeout {patience} ")
+    script = lock._HOLD.replace(lock.RUN_LOCK, str(path)).replace(f"timeout {3 * lock.BEAT} ", f"timeout {patience} ")
     pipe = subprocess.PIPE
     return subprocess.Popen(["sh", "-c", script, "lock", who], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
