@@ -91,7 +91,7 @@ one() {{ unit=$1 socket=$2
 one docker-bootstrap {SOCKETS["bootstrap"]} &
 main=$(one docker {SOCKETS["main"]})
 wait; printf '%s\n' "$main"
-echo "== started"; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
+echo "== started"; grep '^btime ' /proc/stat; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
 echo "== filter"; iptables -w 5 -S 2>/dev/null |
   grep -e '^-P FORWARD' -e '^{_JUMP}$' -e '^-A DOCKER-USER .*--comment {COMMENT} '
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
@@ -108,7 +108,7 @@ def _seconds(moment: object) -> int:
         return 0
 
 
-def _container(line: str) -> ContainerState:
+def _container(line: str, booted: int) -> ContainerState:
     try:
         raw = json.loads(line)
         label = (raw["labels"] or {}).get(LABEL, "")
@@ -120,7 +120,13 @@ def _container(line: str) -> ContainerState:
         spec = json.loads(label)
     except (ValueError, TypeError, RecursionError):
         spec = None
-    return ContainerState(name, running, spec, _seconds(raw["state"].get("StartedAt")))
+    return ContainerState(name, running, spec, _since(_seconds(raw["state"].get("StartedAt")), booted))
+
+
+def _since(started: int, booted: int) -> int:
+    """When it really was started: a board without a clock may have been months behind when it booted. When that was,
+    the kernel tells by what the clock says now (btime of /proc/stat)."""
+    return max(started, booted) if started else 0
 
 
 def _other(line: str) -> Other:
@@ -149,9 +155,9 @@ def _published(ports: object) -> list[tuple[str, str]]:
     return found
 
 
-def _program(line: str) -> tuple[str, int]:
+def _program(line: str, booted: int) -> tuple[str, int]:
     found = json_object(line) or {}
-    return str(found.get("name") or ""), _seconds(found.get("started"))
+    return str(found.get("name") or ""), _since(_seconds(found.get("started")), booted)
 
 
 def _kinds(lines: list[str]) -> dict[str, list[str]]:
@@ -199,13 +205,20 @@ def _docker0(lines: list[str], wanted: Sequence[str]) -> str:
     return next((address for address in addresses if f"--bip={address}" in wanted), next(iter(addresses), ""))
 
 
-def _daemon(sections: Sections, unit: str) -> DaemonState:
+def _times(lines: list[str]) -> tuple[int, int]:
+    """When the kernel was booted, and the bootstrap daemon started; 0 for what is not known."""
+    booted = [line.removeprefix("btime ") for line in lines if line.startswith("btime ")]
+    started = [line for line in lines if not line.startswith("btime ")]
+    return number("".join(booted)) or 0, number("".join(started)) or 0
+
+
+def _daemon(sections: Sections, unit: str, booted: int) -> DaemonState:
     show = variables(sections.get(f"{unit} unit", []))
     _check(sections, unit, show)
     images = [line.split("|") for line in sections.get(f"{unit} images", [])]
     rows = [line.split("|") for line in sections.get(f"{unit} names", [])]
     kinds = _kinds(sections.get(f"{unit} containers", []))
-    containers = [_container(line) for line in kinds[""]]
+    containers = [_container(line, booted) for line in kinds[""]]
     return DaemonState(
         active=show.get("ActiveState") == "active",
         enabled=show.get("UnitFileState") == "enabled",
@@ -229,16 +242,17 @@ class DaemonsFact(Bundle[Daemons]):
 
     @override
     def read(self, sections: Sections) -> Daemons:
-        main, before = _daemon(sections, "docker"), first(sections, "docker0 before")
-        programs = map(_program, _kinds(sections.get("docker containers", []))["program"])
+        booted, started = _times(sections["started"])
+        main, before = _daemon(sections, "docker", booted), first(sections, "docker0 before")
+        programs = (_program(line, booted) for line in _kinds(sections.get("docker containers", []))["program"])
         return Daemons(
-            _daemon(sections, "docker-bootstrap"),
+            _daemon(sections, "docker-bootstrap", booted),
             main,
             _docker0(sections["docker0"], main.command),
             before if _ADDRESS.fullmatch(before) else "",
             tuple(line for line in sections["filter"] if _RULE.fullmatch(line)),
-            number(first(sections, "started")) or 0,
-            {name: started for name, started in programs if name},
+            _since(started, booted),
+            {name: since for name, since in programs if name},
             flushed=any(line.startswith("-P FORWARD") for line in sections["filter"])
             and _JUMP not in sections["filter"],
         )

@@ -53,3 +53,15 @@ def test_a_file_that_is_written_has_the_time_of_its_writing(tmp_path: Path) -> N
     script = WRITE.replace(RECORD, str(tmp_path / "record")).replace("chown", ": chown")
     subprocess.run(["sh", "-c", script], input=archive([File(str(target), "x")]), text=True, check=True)
     assert target.stat().st_mtime > 1_700_000_000
+
+
+def test_nothing_was_started_before_the_boot_also_where_the_clock_was_behind_then() -> None:
+    booted = KUBELET_STARTED + 90
+    answer = edited("daemons-master", {"started": f"btime {booted}\n{KUBELET_STARTED - 5000}"})
+    found = DaemonsFact().process(answer)
+    assert found.main.containers["kubelet"].started == found.bootstrap_started == booted
+    assert set(found.programs.values()) == {booted}
+    earlier = edited("daemons-master", {"started": f"btime {KUBELET_STARTED - 90}\n{KUBELET_STARTED - 20}"})
+    found = DaemonsFact().process(earlier)
+    assert found.main.containers["kubelet"].started == KUBELET_STARTED
+    assert found.bootstrap_started == KUBELET_STARTED - 20
