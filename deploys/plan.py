@@ -16,7 +16,7 @@ from pyinfra.api.state import State
 from .scope import bound
 
 
-def shown() -> bool:
+def shows_diffs() -> bool:
     """Whether to print a diff now: once, in the plan, or at run time where -y skipped the plan."""
     return bool(state.config.DIFF) and (not state.is_executing or not state.check_for_changes)
 
@@ -40,7 +40,7 @@ def say(title: str, *lines: str) -> None:
     collected = _overheard.get()
     if collected is not None:
         collected.extend((title, *(f"  {line}" for line in shown_lines)))
-    elif shown():
+    elif shows_diffs():
         current_host.log(title)
         for line in shown_lines:
             logger.info("      %s", line)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pyinfra.api import DeployError
 
-from .facts.backups import Backup, BackupFile, here
+from .facts.backups import Backup, BackupFile, local_backup
 from .facts.daemons import DaemonsFact
 from .facts.etcd import SEGMENT_MIB
 from .facts.files import HostFiles
@@ -57,7 +57,7 @@ def archive_of(target: Node) -> Archive:
     archive = Archive(wanted, None, found)
     if not found.there:
         place = Path(wanted).expanduser()
-        local = here(place)
+        local = local_backup(place)
         archive = Archive(f"{BACKUPS}/{local.about.get('node')}-{local.about.get('taken')}.tar.gz", place, local)
     if not archive.backup.there:
         raise DeployError(f"{name}: restore_from {wanted} is neither there nor on this machine{have}")

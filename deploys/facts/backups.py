@@ -64,7 +64,7 @@ def _backup(whole: bool, about: str, status: str, members: Iterable[str], others
     return Backup(True, ours, said, json_object(status) or {}, names, tuple(others))
 
 
-def here(path: Path) -> Backup:
+def local_backup(path: Path) -> Backup:
     """An archive on the control machine."""
     try:
         if not path.is_file():

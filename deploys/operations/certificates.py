@@ -22,7 +22,7 @@ from ..plan import fail, say
 from ..record import KUBELET, KUBELET_CLIENT
 from ..remote import pem
 from ..x509 import Certificate, Pair
-from .containers import restarted
+from .containers import restart_command
 from .files import File, changed_since, foreign, write
 
 
@@ -158,7 +158,7 @@ def _restart(daemon: str, name: str, *reads: str) -> str:
     if not have or changed_since(reads, have.started):
         return ""
     say(f"Will restart container {name} on the {daemon} daemon, which reads it at its start only")
-    return f"{restarted(daemon, name)}\n"
+    return f"{restart_command(daemon, name)}\n"
 
 
 def _stale(found: Files, signers: Files, certificate: Certificate, renew: bool) -> str | None:

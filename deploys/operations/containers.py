@@ -17,7 +17,7 @@ from ..observe import observe
 from ..operation import Commands, operation, removal
 from ..plan import fail, say, say_diff
 from ..record import RECORD, SOCKETS
-from .files import File, changed_since, differs, made, unread
+from .files import File, changed_since, differs, make_directories, unread
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def docker(daemon: str) -> str:
     return f"docker -H unix://{SOCKETS[daemon]}"
 
 
-def restarted(daemon: str, name: str) -> str:
+def restart_command(daemon: str, name: str) -> str:
     """The command that starts a container again, also one that stands still."""
     return f"{docker(daemon)} restart -t 5 {name} >/dev/null"
 
@@ -113,7 +113,7 @@ def container(
             )
         else:
             say(f"Will start container {container} on the {daemon} daemon, which is not running")
-        yield StringCommand(restarted(daemon, container))
+        yield StringCommand(restart_command(daemon, container))
         return
     old = [str(line) for line in have.spec] if have and isinstance(have.spec, list) else []
     verb = "replace" if have else "create"
@@ -124,7 +124,7 @@ def container(
         say_diff(f"Will {verb} container {container} on the {daemon} daemon{because}", old, spec.lines())
     if directories:
         say(f"Will make these before, where they are missing: {', '.join(directories)}")
-        yield made(directories)
+        yield make_directories(directories)
     # also removes one that an interrupted run created without starting it
     yield StringCommand(f"{_remove_ours(daemon, container)}; {run_command(daemon, container, spec)}")
 

@@ -77,7 +77,7 @@ def write(files: Sequence[File], after: str = "") -> StringCommand:
     return StringCommand((WRITE + after).strip(), _stdin=archive(files))
 
 
-def made(directories: Iterable[str]) -> StringCommand:
+def make_directories(directories: Iterable[str]) -> StringCommand:
     """The command that makes these directories where they are missing, and records which it made."""
     return write([], _mkdirs(directories))
 

@@ -21,7 +21,7 @@ from ..plan import fail, say, say_diff
 from ..record import FLANNEL_CONTAINER, FLANNEL_RUN, NODE, SUBNET_ENV
 from ..subnets import subnet_in
 from ..topology import Node, somebody_else
-from .containers import Spec, restarted, stale
+from .containers import Spec, restart_command, stale
 from .files import File, announce, differs, write
 from .on_master import etcd_is_silent, on_master
 
@@ -163,7 +163,7 @@ def subnet_taken(node: Node) -> Commands:
     if not (wrong_lease or holder or wrong_file or lost or remade):
         host.noop("flannel has the recorded subnet")
         return
-    again = f"; {restarted('bootstrap', FLANNEL_CONTAINER)}" if running else ""
+    again = f"; {restart_command('bootstrap', FLANNEL_CONTAINER)}" if running else ""
     if wrong_lease:
         say(f"Will delete flannel's lease {lease}: the record says {want}")
     if holder:

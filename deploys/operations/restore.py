@@ -24,7 +24,7 @@ from ..operation import Commands, operation
 from ..plan import fail, say
 from ..record import ETCD_CONTAINER, ETCD_DATA, FLANNEL_CONTAINER, KUBELET_CONTAINER, RECORD
 from ..topology import Node
-from .containers import docker, restarted
+from .containers import docker, restart_command
 from .files import WRITE, foreign
 from .wait import until
 
@@ -164,4 +164,4 @@ def flannel_restarted() -> Commands:
         host.noop("flannel does not run")
         return
     say("Will restart flannel, which watches etcd; the pod network goes on meanwhile")
-    yield StringCommand(restarted("bootstrap", FLANNEL_CONTAINER))
+    yield StringCommand(restart_command("bootstrap", FLANNEL_CONTAINER))

@@ -19,7 +19,7 @@ import pytest
 from pyinfra.api import DeployError, StringCommand
 
 from deploys import restoring, static_pods, transfer
-from deploys.facts.backups import Backup, BackupFile, here
+from deploys.facts.backups import Backup, BackupFile, local_backup
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.files import HostFiles
 from deploys.facts.leftovers import Leftovers
@@ -254,7 +254,7 @@ def test_an_archive_of_someone_else_or_a_damaged_one_is_refused(tmp_path: Path) 
         ("empty", b""),
     ):
         (tmp_path / name).write_bytes(content)
-        assert here(tmp_path / name) == Backup(True)
+        assert local_backup(tmp_path / name) == Backup(True)
     for about in (
         "",
         "[]",
@@ -264,7 +264,7 @@ def test_an_archive_of_someone_else_or_a_damaged_one_is_refused(tmp_path: Path) 
         json.dumps({**GOOD.about, "taken": "../x"}),
     ):
         pack(tmp_path / "strange", about, tuple(GOOD.members))
-        assert not here(tmp_path / "strange").ours
+        assert not local_backup(tmp_path / "strange").ours
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ import yaml
 from pyinfra.api import DeployError
 
 from deploys import cli, static_pods
-from deploys.facts.backups import here
+from deploys.facts.backups import local_backup
 from deploys.operations import kubeconfig
 from deploys.operations.containers import Spec, run_command
 from deploys.phases import addons, bootstrap, docker, etcd
@@ -362,9 +362,9 @@ def _archives() -> Iterator[bytes]:
 def test_an_archive_of_garbage_is_not_ours(tmp_path: Path) -> None:
     for data in _archives():
         (tmp_path / "x.tar.gz").write_bytes(data)
-        assert not here(tmp_path / "x.tar.gz").ours
-    assert not here(tmp_path).there
-    assert not here(tmp_path / ("x" * 300)).there
+        assert not local_backup(tmp_path / "x.tar.gz").ours
+    assert not local_backup(tmp_path).there
+    assert not local_backup(tmp_path / ("x" * 300)).there
 
 
 CONFIGS = (

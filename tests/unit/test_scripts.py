@@ -24,7 +24,7 @@ from deploys.facts.kernel import Kernel, KernelState
 from deploys.facts.kubernetes import Objects
 from deploys.facts.leftovers import Left, Leftovers
 from deploys.facts.platform import DATA_ROOT, Platform
-from deploys.operations.files import WRITE, File, archive, made, remove_files
+from deploys.operations.files import WRITE, File, archive, make_directories, remove_files
 from deploys.operations.images import pulled
 from deploys.operations.kernel import kernel
 from deploys.operations.leftovers import _NO_DIRECTORIES, no_chains, no_record
@@ -89,7 +89,7 @@ def test_a_directory_that_is_there_is_left_as_it_is_and_one_that_is_missing_is_m
 ) -> None:
     srv, data = tmp_path / "srv", tmp_path / "data/volumes"
     srv.mkdir(mode=0o700)
-    command = made([str(srv), str(data)])
+    command = make_directories([str(srv), str(data)])
     ran = sh(below(tmp_path, command.get_raw_value()), archive([]))
     assert (ran.returncode, ran.stderr) == (0, "")
     assert [stat.S_IMODE(path.stat().st_mode) for path in (srv, data)] == [0o700, 0o755]
