@@ -282,16 +282,16 @@ def _decoded(text: str) -> list[str]:
 
 @pytest.mark.promise("no-secret-leaks")
 def test_no_key_stays_on_the_control_machine(cluster: Cluster, loud_run: Run) -> None:
-    pieces = [form for host in cluster.hosts for piece in pieces(host).values() for form in forms(piece)]
+    wanted = [form for host in cluster.hosts for piece in pieces(host).values() for form in forms(piece)]
     places = " ".join(map(str, (cluster.product.cwd, cluster.product.inventory.parent, "/tmp", Path.home())))
     others = f"-name .git -o -path {CACHE}"  # the lab's hosts have their disks in its cache
     # what changed since shortly before that run
     files = f"find {places} -xdev \\( {others} \\) -prune -o -type f -size -4096k -mmin -10 -print0 2>/dev/null"
     command = f"p=$(mktemp -p /dev/shm); cat > $p; {files} | xargs -0 -r grep -lFf $p; rm $p"
     planted = cluster.product.inventory.parent / "planted"  # a search that works finds that one
-    planted.write_text(pieces[-1])
+    planted.write_text(wanted[-1])
     try:
-        done = subprocess.run(command, shell=True, input="\n".join(pieces), capture_output=True, text=True, check=False)
+        done = subprocess.run(command, shell=True, input="\n".join(wanted), capture_output=True, text=True, check=False)
     finally:
         planted.unlink()
     assert set(done.stdout.splitlines()) == {str(planted)}, "keys are there, or none is found where one is"
