@@ -53,7 +53,7 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/usr/sbin/iptables -w -A INPUT -s 192.0.2.1/32 -j DROP
 ExecStart=/usr/sbin/iptables -w -t mangle -A POSTROUTING -d 192.0.2.2/32 -j ACCEPT
-ExecStart=/usr/sbin/iptables -w -t nat -A PREROUTING -d 192.0.2.4/32 -p tcp --dport 80 -j DNAT --to 192.168.77.9
+ExecStart=/usr/sbin/iptables -w -t nat -I PREROUTING -d 192.0.2.4/32 -p tcp --dport 80 -j DNAT --to 192.168.77.9
 [Install]
 WantedBy=multi-user.target
 """
