@@ -70,6 +70,8 @@ class Worker:
 
     host: Host
     subnet: str
+    hardware: str
+    """Address of its flannel.1, which leases tell other nodes."""
 
     def translate(self, text: str, to: StandIn) -> str:
         """A text of the worker's in a stand-in's name."""
@@ -87,6 +89,7 @@ class Worker:
             (rf"{self.host.name}\b", to.name),
             (rf"{re.escape(self.host.address)}\b", to.address),
             (rf"{re.escape(self.subnet)}\.", f"{to.subnet}."),
+            (rf"{self.hardware}\b", _mac(to)),
         ]
 
 
@@ -116,7 +119,7 @@ def settle(cluster: Cluster, product: Product, count: int) -> None:
     host = cluster.workers[0]
     first = re.search(r"^FLANNEL_SUBNET=(.*)\.1/24$", host.read("/var/lib/docker-multinode/subnet.env"), re.MULTILINE)
     assert first, f"{host.name} has no subnet"
-    worker = Worker(host, first[1])
+    worker = Worker(host, first[1], host.read("/sys/class/net/flannel.1/address").strip())
     _write(host, {path: text for s in _all(count) for path, text in _seed(worker, s)})
     host.run("install -m 755 /dev/stdin /usr/local/sbin/stand-in", input=(SCRIPTS / "stand-in.sh").read_text())
     _mode(host, "work")

@@ -57,7 +57,7 @@ def test_a_specification_becomes_the_words_of_docker_run() -> None:
     assert by_hand.words_of(lines) == ("a/b:1", ["-v", "/x:/x", "a/b:1", "bash", "-c", "a b"])
 
 
-WORKER = Worker(Host("n52", "26"), "10.1.2")
+WORKER = Worker(Host("n52", "26"), "10.1.2", "2a:19:f0:91:9d:fe")
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,7 @@ WORKER = Worker(Host("n52", "26"), "10.1.2")
         ("--bip=10.1.2.1/24 of 10.1.0.0/16", "--bip=10.1.103.1/24 of 10.1.0.0/16"),
         ("10.1.20.1 n521 an52 10.89.0.621 210.1.2.1", "10.1.20.1 n521 an52 10.89.0.621 210.1.2.1"),
         ("QUJDn52+n52x/9n52", "QUJDn52+n52x/9n52"),
+        ("link/ether 2a:19:f0:91:9d:fe brd ff:ff:ff:ff:ff:ff", "link/ether 02:00:00:00:00:03 brd ff:ff:ff:ff:ff:ff"),
     ],
 )
 def test_a_stand_in_speaks_in_its_own_name_and_leaves_other_words_alone(said: str, translated: str) -> None:
