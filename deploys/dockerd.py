@@ -11,11 +11,11 @@ from .observe import observe
 from .record import DOCKER_DROP_IN
 from .topology import Node
 
-NO_PROXY = "--userland-proxy=false"
+NO_USERLAND_PROXY = "--userland-proxy=false"
 
 GIVEN_WAY: dict[str, tuple[str, ...]] = {
     # makes Docker switch on hairpin for each container: a pod reaches itself through its Service
-    "userland-proxy": (NO_PROXY,),
+    "userland-proxy": (NO_USERLAND_PROXY,),
     "allow-direct-routing": ("--allow-direct-routing",),
     # cri-dockerd can't rotate the logs of pods
     "log-opts": ("--log-opt=max-size=10m", "--log-opt=max-file=3"),

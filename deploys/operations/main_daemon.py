@@ -8,7 +8,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import OperationMeta
 
-from ..dockerd import NO_PROXY
+from ..dockerd import NO_USERLAND_PROXY
 from ..facts.daemons import DaemonsFact
 from ..facts.docker import Daemons
 from ..facts.etcd import EtcdSubnets
@@ -101,7 +101,7 @@ def main_daemon(
         host.noop("the main Docker runs on the pod network")
         return
     say(f"Will restart the main Docker because {why}; which restarts {bounced}")
-    if bounced.proxied and NO_PROXY in flags and NO_PROXY not in now.main.command:
+    if bounced.proxied and NO_USERLAND_PROXY in flags and NO_USERLAND_PROXY not in now.main.command:
         say(
             f"Published ports of {', '.join(bounced.proxied)} will no longer be reached over IPv6, as by "
             "Docker's proxy; give them a network with IPv6: docker network create --ipv6"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploys.dockerd import NO_PROXY
+from deploys.dockerd import NO_USERLAND_PROXY
 from deploys.facts.daemons import DaemonsFact
 from deploys.facts.docker import LABEL, POD
 from deploys.facts.etcd import EtcdSubnets, Subnets
@@ -180,7 +180,7 @@ def test_a_main_docker_on_the_pod_network_is_left_alone() -> None:
     ("running", "flags", "said"),
     [
         (("dockerd",), FLAGS, True),
-        (("dockerd", NO_PROXY), FLAGS, False),
+        (("dockerd", NO_USERLAND_PROXY), FLAGS, False),
         (("dockerd",), ("--ip-masq=false",), False),
     ],
     ids=["it gets our flag", "it has it", "daemon.json says so already"],
