@@ -79,11 +79,8 @@ def many(bench: Bench, folder: Path, rounds: int) -> list[Ratio]:
         number: _product(bench, stand_ins.inventory(folder / f"{number}.py", master, worker, number - 1))
         for number in (1, *MANY)
     }
-    shared = _alike(bench, products, rounds)
     trues = {number: Series(f"`true` {count} times") for number in products}
-    for _ in range(rounds):
-        for number, product in products.items():
-            trues[number].measure(lambda p=product: _true(p, only))  # type: ignore[misc]
+    shared = _alike(bench, products, rounds, lambda n: trues[n].measure(lambda: _true(products[n], only)))
     say("asking each stand-in alone")
     with stand_ins.played_back(worker, every, most):
         own = _alike(bench, products, rounds)
@@ -94,13 +91,19 @@ def many(bench: Bench, folder: Path, rounds: int) -> list[Ratio]:
     ]
 
 
-def _alike(bench: Bench, products: Mapping[int, Product], rounds: int) -> dict[int, Series]:
-    """Runs without changes over each number of hosts, in turns."""
+def _alike(
+    bench: Bench, products: Mapping[int, Product], rounds: int, then: Callable[[int], object] = lambda _: None
+) -> dict[int, Series]:
+    """Runs without changes over each number of hosts, in turns.
+
+    :param then: what is measured beside each of them, by the number of its hosts.
+    """
     found = {number: Series(f"{number} hosts" if number > 1 else "one host") for number in products}
     costs: dict[int, Cost] = {}
     for _ in range(rounds):
         for number, product in products.items():
             costs[number] = _cost(bench, lambda p=product, s=found[number]: s.measure(lambda: p.apply().check()))  # type: ignore[misc]
+            then(number)
     for number, cost in costs.items():
         say(f"{number} hosts: processor seconds: {cost.control:.1f} on the control machine, {cost.hosts:.1f} on hosts")
     return found

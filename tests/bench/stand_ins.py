@@ -138,11 +138,11 @@ def settle(cluster: Cluster, product: Product, count: int) -> None:
 def played_back(worker: Host, product: Product, count: int) -> Iterator[None]:
     """Meanwhile each stand-in gives the answers that it gives to a run of its own without work; `product` has their
     inventory."""
-    _mode(worker, "record")
-    for stand_in in _all(count):
-        product.apply("cluster", f"--limit={stand_in.name}").check()
-    _mode(worker, "replay")
     try:
+        _mode(worker, "record")
+        for stand_in in _all(count):
+            product.apply("cluster", f"--limit={stand_in.name}").check()
+        _mode(worker, "replay")
         yield
     finally:
         _mode(worker, "work")
