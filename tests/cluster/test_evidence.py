@@ -13,7 +13,7 @@ import pytest
 
 from .cluster import BUSYBOX, Cluster
 from .product import Run, Sessions, assert_empty, counted
-from .test_security import forms, secrets, tokens
+from .test_security import secrets, shows, tokens
 
 pytestmark = pytest.mark.core
 
@@ -178,7 +178,7 @@ def test_no_key_of_any_host_is_in_it_or_in_the_loudest_output(cluster: Cluster, 
     everything = "\n".join((*archive.texts.values(), archive.run.text))
     for host in cluster.hosts:
         for path, piece in secrets(host).items():
-            assert not any(form in everything for form in forms(piece)), f"{host.name}: {path} is seen"
+            assert not shows(everything, piece), f"{host.name}: {path} is seen"
     assert "PRIVATE KEY-----" not in everything
 
 
