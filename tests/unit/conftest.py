@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from pyinfra.api.host import Host
@@ -20,15 +21,15 @@ def cli_runs(
 ) -> Iterator[dict[str, Future[Outcome]]]:
     """Title → the run of that row by the pyinfra command, for the rows that were selected."""
 
-    def start(row: Row) -> Outcome:
+    def start(row: Row, place: Path) -> Outcome:
         data = {key: value if isinstance(value, str) else json.dumps(value) for key, value in row.data.items()}
-        place = tmp_path_factory.mktemp("row")
         return through_cli(place, row.entry, row.groups, data, row.environment, row.limit)
 
     selected = [i for i in request.session.items if i.name.startswith("test_the_pyinfra_command_says")]
     rows: list[Row] = [item.callspec.params["row"] for item in selected]  # type: ignore[attr-defined]
     with ThreadPoolExecutor(1) as pool:
-        yield {row.title: pool.submit(start, row) for row in rows}
+        # not in the thread: pytest's factory makes its root at its first call, which two threads can both be
+        yield {row.title: pool.submit(start, row, tmp_path_factory.mktemp("row")) for row in rows}
         pool.shutdown(cancel_futures=True)
 
 
