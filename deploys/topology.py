@@ -73,7 +73,7 @@ class Node:
             return self.name
 
     @property
-    def concerned(self) -> str:
+    def turndown_scope(self) -> str:
         """What is turned down where the node can't stay as it is: with its first master the cluster's data go."""
         return "the cluster" if self.is_first_master else "this host"
 

@@ -114,7 +114,7 @@ def same_services(node: Node) -> str | None:
             what = "is a node" if node.found.record else "has the data"
             return (
                 f"{what} of a cluster with the {key} {have}, now it would be {getattr(node.settings, key)}, which "
-                f"the addresses of its Services forbid; set it back, or turn {node.concerned} down with "
+                f"the addresses of its Services forbid; set it back, or turn {node.turndown_scope} down with "
                 "purge_data=true"
             )
     return None

@@ -57,7 +57,7 @@ def recorded_network(node: Node) -> str | None:
     if have and have != node.settings.flannel_network:
         return (
             f"is a node in the pod network {have}; flannel_network can't be changed under it. Set it back, or turn "
-            f"{node.concerned} down with purge_data=true"
+            f"{node.turndown_scope} down with purge_data=true"
         )
     return None
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pyinfra.api import FactProcessError
 from typing_extensions import override
 
-from ..record import BEFORE_DOCKER0, BOOTSTRAP_RUN, SOCKETS
+from ..record import BEFORE_DOCKER0, BOOTSTRAP, BOOTSTRAP_RUN, MAIN, SOCKETS
 from .docker import COMMENT, IMAGE_LABEL, LABEL, POD, PROGRAM, ContainerState, Daemons, DaemonState, Other
 from .hiding import HIDE
 from .platform import DATA_ROOT
@@ -64,7 +64,7 @@ one() {{ unit=$1 socket=$2
   echo "== $unit command"; printf '%s\n' "$command" | {HIDE}
   echo "== $unit environment"; tr '\0' '\n' < /proc/$pid/environ | grep '^DOCKER_MULTINODE'
   echo "$s" | grep -Eqx 'ActiveState=(active|reloading|refreshing)' || return 0
-  [ $unit = docker ] || case $command in *"$socket"*) ;; *) return 0;; esac
+  [ $unit = {MAIN} ] || case $command in *"$socket"*) ;; *) return 0;; esac
   d="timeout 20 docker -H unix://$socket"
   rows=$($d ps -a --no-trunc --format '{_ROW}'); rc=$?
   echo "== $unit names"; echo "$rows"
@@ -88,8 +88,8 @@ one() {{ unit=$1 socket=$2
     $d images -q --filter dangling=true --filter label={IMAGE_LABEL} || return 0;; esac
   echo "== $unit answered"
 }}
-one docker-bootstrap {SOCKETS["bootstrap"]} &
-main=$(one docker {SOCKETS["main"]})
+one {BOOTSTRAP} {SOCKETS["bootstrap"]} &
+main=$(one {MAIN} {SOCKETS["main"]})
 wait; printf '%s\n' "$main"
 echo "== started"; grep '^btime ' /proc/stat; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/dev/null
 echo "== filter"; iptables -w 5 -S 2>/dev/null |
@@ -243,10 +243,10 @@ class DaemonsFact(Bundle[Daemons]):
     @override
     def read(self, sections: Sections) -> Daemons:
         booted, started = _times(sections["started"])
-        main, before = _daemon(sections, "docker", booted), first(sections, "docker0 before")
-        programs = (_program(line, booted) for line in _kinds(sections.get("docker containers", []))["program"])
+        main, before = _daemon(sections, MAIN, booted), first(sections, "docker0 before")
+        programs = (_program(line, booted) for line in _kinds(sections.get(f"{MAIN} containers", []))["program"])
         return Daemons(
-            _daemon(sections, "docker-bootstrap", booted),
+            _daemon(sections, BOOTSTRAP, booted),
             main,
             _docker0(sections["docker0"], main.command),
             before if _ADDRESS.fullmatch(before) else "",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ..record import (
     BACKUPS,
+    BOOTSTRAP,
     ETCD_CONTAINER,
     FLANNEL_CONTAINER,
     FLANNEL_RUN,
@@ -23,6 +24,7 @@ from ..record import (
     KUBELET_CLIENT,
     KUBELET_CONTAINER,
     KUBERNETES,
+    MAIN,
     OWN_PLACES,
     PKI,
     RECORD,
@@ -56,8 +58,8 @@ class Row:
 _PRELUDE = f"""
 at() {{ unit=$1 socket=$2; shift 2; s=$(systemctl is-active $unit 2>/dev/null)
   [ "$s" = active ] || {{ echo "$unit is ${{s:-not known to systemd}}"; return 1; }}; docker -H unix://$socket "$@"; }}
-main() {{ at docker {SOCKETS["main"]} "$@"; }}
-bootstrap() {{ at docker-bootstrap {SOCKETS["bootstrap"]} "$@"; }}
+main() {{ at {MAIN} {SOCKETS["main"]} "$@"; }}
+bootstrap() {{ at {BOOTSTRAP} {SOCKETS["bootstrap"]} "$@"; }}
 kubectl() {{ c={KUBERNETES}/super-admin.conf; [ -e $c ] || {{ echo "only the master is asked"; return; }}
   main exec {KUBELET_CONTAINER} kubectl --kubeconfig $c --request-timeout=15s "$@"; }}
 pod() {{ l=label=io.kubernetes; ids=$(main ps -aq --filter $l.pod.namespace=kube-system \\
@@ -68,7 +70,7 @@ pod() {{ l=label=io.kubernetes; ids=$(main ps -aq --filter $l.pod.namespace=kube
 """.strip()
 
 _SYSCTLS = " ".join((*SYSCTLS, *KUBELET_SYSCTLS, *PROXY_SYSCTLS))
-_UNITS = "docker docker.socket docker-bootstrap containerd"
+_UNITS = f"{MAIN} docker.socket {BOOTSTRAP} containerd"
 _SHOW = "Id,LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,ActiveEnterTimestamp,UnitFileState"
 # without the command, which may hold what a user passed to a container
 _PS = "table {{.ID}}\\t{{.Names}}\\t{{.Image}}\\t{{.Status}}\\t{{.Ports}}\\t{{.CreatedAt}}"
@@ -112,7 +114,7 @@ _UNIT_ROWS = (
     Row("units/state.txt", f"systemctl show --no-pager -p {_SHOW} {_UNITS}; systemctl --no-pager --failed"),
     Row("units/text.txt", f"systemctl cat --no-pager {_UNITS} | {NO_ENVIRONMENT}", lines=2000),
     *(Row(f"units/{u}.log", f"journalctl -q --no-pager -o short-iso -n 500 -u {u}")
-      for u in ("docker", "docker-bootstrap", "containerd")),
+      for u in (MAIN, BOOTSTRAP, "containerd")),
 )  # fmt: skip
 _DOCKER = tuple(
     Row(f"docker/{daemon}-{name}.txt", f"{daemon} {words}")

@@ -103,8 +103,8 @@ def main_daemon(
     say(f"Will restart the main Docker because {why}; which restarts {bounced}")
     if bounced.proxied and NO_USERLAND_PROXY in flags and NO_USERLAND_PROXY not in now.main.command:
         say(
-            f"Published ports of {', '.join(bounced.proxied)} will no longer be reached over IPv6, as by "
-            "Docker's proxy; give them a network with IPv6: docker network create --ipv6"
+            f"Published ports of {', '.join(bounced.proxied)} will no longer be reached over IPv6: only Docker's proxy "
+            "carried that, and it is switched off. Give them a network with IPv6: docker network create --ipv6"
         )
     written = (
         f"[ -e {drop_in} ] || {{ echo 'docker is not restarted, for {drop_in} is not there; run this again, "
