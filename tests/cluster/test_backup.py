@@ -184,6 +184,7 @@ def test_a_new_machine_in_the_place_of_the_master_has_what_was_there_before(
     left = cluster.master.run("find /var/lib/etcd /var/lib/docker-multinode -mindepth 1", check=False)
     assert left.stdout == ""
     machine = cluster.master.read("/etc/machine-id")
+    cluster.master.run("cp -p /etc/machine-id /run/machine-id.kept")
     cluster.master.write("/etc/machine-id", f"{NEW_MACHINE}\n")
     _restored(cluster, cluster.product.run("restore", "-y", "-vvv", "--diff", data={"restore_from": str(copy)}))
     run = cluster.product.run("cluster", "-y", "-vvv", "--diff")
@@ -195,6 +196,6 @@ def test_a_new_machine_in_the_place_of_the_master_has_what_was_there_before(
     cluster.wait_works()
     assert _machine(cluster) == NEW_MACHINE
     assert_empty(cluster.product.plan())
-    cluster.master.write("/etc/machine-id", machine)
+    cluster.master.run("cp -p /run/machine-id.kept /etc/machine-id && rm /run/machine-id.kept")
     cluster.master.run("docker restart -t 5 kubelet")
     until("the node to be the machine that it was", 60, lambda: _machine(cluster) == machine.strip())
