@@ -113,7 +113,7 @@ class Settings:
     image_registry: str | None = option(
         values.registry,
         None,
-        "Registry that replaces the host part of every image, the path is kept.",
+        "Registry that replaces the host part of every image but `node_image`; the path is kept.",
         "upstream's",
     )
     node_image: str | None = option(
@@ -154,7 +154,10 @@ class Settings:
         "`subPath`, and a `local` volume, must lie there. They are made where they are missing.",
     )
     kube_proxy_extra_args: Mapping[str, str] = option(
-        values.extra_args, {}, "More flags for kube-proxy about its log, like v and vmodule; it ignores others."
+        values.extra_args,
+        {},
+        "More flags for kube-proxy about its log, like v and vmodule; others are refused, since it would ignore them "
+        "beside its configuration file.",
     )
     etcd_extra_args: Mapping[str, str] = option(values.extra_args, {}, "More flags for etcd.")
     addons: tuple[str, ...] = option(values.some_of(*ADDONS), ADDONS, "Which addons the cluster gets.")

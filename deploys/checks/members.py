@@ -101,7 +101,10 @@ def has_a_master(node: Node) -> str | None:
     found = ask(Platform, master)
     if node.is_first_master or found is None or found.etcd_ca or brings_up_the_first_master():
         return None
-    return f"its master {master.name} is none yet: run deploys/master.py first, or deploys/cluster.py for all hosts"
+    return (
+        f"its master {master.name} has not been brought up yet: run deploys/master.py first, or deploys/cluster.py for "
+        "all hosts"
+    )
 
 
 def address_is_free(node: Node) -> str | None:

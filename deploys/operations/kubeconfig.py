@@ -1,4 +1,4 @@
-"""A kubeconfig for people, on the control machine: the one secret that leaves the hosts, on purpose."""
+"""A kubeconfig for people, on the control machine. But for a backup's copy no secret else leaves the hosts."""
 
 from __future__ import annotations
 

@@ -46,9 +46,9 @@ class Bounced:
             return "no container of others"
         said = f"the running containers {', '.join(self.names)}"
         if self.without_policy:
-            said += f"; {', '.join(self.without_policy)}, without a restart policy, by this run"
+            said += f"; this run itself starts {', '.join(self.without_policy)}, for lack of a restart policy"
         if self.lost:
-            said += f"; {', '.join(self.lost)} was run with --rm and will be gone"
+            said += f"; Docker removes {', '.join(self.lost)}, as --rm says"
         return said
 
 

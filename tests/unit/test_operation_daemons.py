@@ -365,7 +365,8 @@ def test_a_docker_that_is_down_is_not_asked(tmp_path: Path) -> None:
 def test_a_restart_is_said_with_those_that_it_stops_for_good() -> None:
     assert str(Bounced()) == "no container of others"
     assert str(Bounced(("a", "b", "c"), ("b",), ("c",))) == (
-        "the running containers a, b, c; b, without a restart policy, by this run; c was run with --rm and will be gone"
+        "the running containers a, b, c; this run itself starts b, for lack of a restart policy; "
+        "Docker removes c, as --rm says"
     )
 
 
