@@ -16,11 +16,14 @@ NO_USERLAND_PROXY = "--userland-proxy=false"
 GIVEN_WAY: dict[str, tuple[str, ...]] = {
     # makes Docker switch on hairpin for each container: a pod reaches itself through its Service
     "userland-proxy": (NO_USERLAND_PROXY,),
-    "allow-direct-routing": ("--allow-direct-routing",),
     # cri-dockerd can't rotate the logs of pods
     "log-opts": ("--log-opt=max-size=10m", "--log-opt=max-file=3"),
 }
 """Key in daemon.json → flags of ours that are not given where it is there: dockerd refuses to be told twice."""
+
+LETS_ROUTED_IN = "--allow-direct-routing"
+"""Our drop-in asks dockerd at each start whether it knows this one: so a newer or an older Docker that a package brings
+starts as it must without a run."""
 
 
 def docker_version(node: Node) -> Version:
@@ -69,9 +72,14 @@ def _joined(unit: tuple[str, ...]) -> list[str]:
 def flags(node: Node) -> tuple[str, ...]:
     """Flags of constant text that the main Docker gets, besides bip and mtu."""
     theirs = node.found.daemon_json or {}
-    unknown = () if drops_routed(node) else ("allow-direct-routing",)
-    ours = (flag for key, words in GIVEN_WAY.items() if key not in (*theirs, *unknown) for flag in words)
+    ours = (flag for key, words in GIVEN_WAY.items() if key not in theirs for flag in words)
     return (f"--ip-masq={str(not node.settings.flannel_ipmasq).lower()}", *ours)
+
+
+def asked_for(node: Node) -> tuple[str, ...]:
+    """Flags that it gets where this Docker knows them and daemon.json does not say the same."""
+    told = LETS_ROUTED_IN.removeprefix("--") in (node.found.daemon_json or {})
+    return (LETS_ROUTED_IN,) if drops_routed(node) and not told else ()
 
 
 def bip(node: Node) -> str | None:
@@ -89,6 +97,11 @@ def without_us(node: Node) -> str:
     return command(node) or f"{node.found.dockerd} -H fd://"
 
 
+def program(node: Node) -> str:
+    """The dockerd that the unit runs, without systemd's prefixes."""
+    return without_us(node).split()[0].lstrip("@-:+!|")
+
+
 def _has_drop_in(node: Node) -> bool:
     return f"# {DOCKER_DROP_IN}" in node.found.docker_unit
 
@@ -102,11 +115,6 @@ def told_twice(node: Node) -> list[str]:
     """Keys of daemon.json that came after our drop-in, which still has their flags: dockerd does not start so."""
     theirs, words = node.found.daemon_json or {}, _words(node)
     return [key for key, ours in GIVEN_WAY.items() if key in theirs and ours[0] in words]
-
-
-def lets_routed_in(node: Node) -> bool:
-    """Whether our drop-in has the flag for that, which Docker knows from 28.2 on."""
-    return GIVEN_WAY["allow-direct-routing"][0] in _words(node)
 
 
 def names_another_dockerd(node: Node) -> str | None:

@@ -39,13 +39,7 @@ def docker_runs(node: Node) -> str | None:
             f"package replaced? Run: rm {DOCKER_DROP_IN}; systemctl daemon-reload; systemctl restart docker; then "
             "run this again"
         )
-    look = "Docker does not answer; look with: systemctl status docker, or start it: systemctl enable --now docker"
-    if dockerd.lets_routed_in(node):
-        look += (
-            ". Where it says unknown flag: --allow-direct-routing, an older Docker has been installed since: rm "
-            f"{DOCKER_DROP_IN}; systemctl daemon-reload; systemctl restart docker; then run this again"
-        )
-    return look
+    return "Docker does not answer; look with: systemctl status docker, or start it: systemctl enable --now docker"
 
 
 def docker_api(node: Node) -> str | None:

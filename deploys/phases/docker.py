@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 
-from ..dockerd import bip, flags, without_us
+from ..dockerd import LETS_ROUTED_IN, asked_for, bip, flags, program, without_us
 from ..facts.daemons import DaemonsFact
 from ..facts.docker import COMMENT
 from ..observe import observe
@@ -16,7 +16,7 @@ from ..operations.images import no_images
 from ..operations.leftovers import no_rules
 from ..operations.main_daemon import main_daemon, set_rule, why_restart
 from ..operations.restarts import STAY_DOWN, Bounced
-from ..record import DOCKER_DROP_IN, KUBELET, RECORD, SUBNET_ENV
+from ..record import DOCKER_DROP_IN, FLANNEL_RUN, KUBELET, RECORD, SUBNET_ENV
 from ..render import render
 from ..topology import Node
 from . import flannel
@@ -27,7 +27,7 @@ TITLE = "main Docker"
 
 def running_flags(node: Node) -> tuple[str, ...]:
     """What the main Docker's command line must have besides bip: the flags, and the packet size that is in force."""
-    return (*flags(node), f"--mtu={flannel.mtu(node)}")
+    return (*flags(node), *asked_for(node), f"--mtu={flannel.mtu(node)}")
 
 
 def revision(node: Node) -> str:
@@ -73,6 +73,9 @@ def drop_in(node: Node) -> File:
         revision=revision(node),
         command=without_us(node),
         flags=flags(node),
+        dockerd=program(node),
+        asked_for=LETS_ROUTED_IN,
+        run=FLANNEL_RUN,
         set_rules=[set_rule(rule) for rule in _rules(node)],
     )
     return File(DOCKER_DROP_IN, text)

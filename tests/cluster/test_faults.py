@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.lab.hosts import Host
+from tests.lab.lab import Lab
 
 from .back import back
 from .cluster import KUBECTL, Cluster, pod, web
@@ -160,3 +161,20 @@ def test_what_the_api_accepted_outlives_a_power_cut_of_the_master(cluster: Clust
     kept = set(cluster.kubectl("get", "configmaps", "-o", "name").split())
     assert set(accepted) <= kept
     cluster.delete(*(name for name in kept if name.startswith("configmap/cut-")))
+
+
+def test_a_newer_docker_and_an_older_one_start_without_a_run(lab: Lab, cluster: Cluster, figure: Figure) -> None:
+    """As their packages bring them: pods of the other node are reached, and the plan stays empty."""
+    worker = cluster.workers[0]
+    with lab.another_dockerd(worker) as other:
+        _docker_restarts_as(worker, other)
+        back(cluster, figure, f"Docker {other} came in the place of the worker's own")
+    _docker_restarts_as(worker, worker.docker)
+    back(cluster, figure, f"the worker's own Docker came in the place of {other}")
+    worker.reboot()  # without what the other one left in iptables
+    back(cluster, figure, f"the worker reboots after it had Docker {other}")
+
+
+def _docker_restarts_as(host: Host, version: str) -> None:
+    host.run("systemctl restart docker")
+    assert host.run("docker version --format '{{.Server.Version}}'").stdout.startswith(f"{version}.")

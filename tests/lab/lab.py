@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from .shell import LabError, run, say
 
 _LOCKS = Path("/run/lock")
 _OWNER = RUN / "checkout"
+_DOCKERD, _OTHER_DOCKERD = "/usr/sbin/dockerd", "/usr/local/sbin/other-dockerd"
 
 
 class Lab:
@@ -57,6 +59,26 @@ class Lab:
                 return _fresh_host(name, docker)
             there.wait_up() if hosts.state(there) == "running" else there.power_on()
             return there
+
+    @contextmanager
+    def another_dockerd(self, host: Host) -> Iterator[str]:
+        """Within it the host has the other version's dockerd in the place of its own, as a package would put it there;
+        what runs goes on. Yields that version."""
+        other = next(version for version in host_images.DOCKER if version != host.docker)
+        with locked():
+            _host_image_ready(other)
+        donor = services.docker("create", f"{host_images.NAME}:{other}").stdout.strip()
+        try:
+            with tempfile.TemporaryDirectory() as place:
+                services.docker("cp", f"{donor}:{_DOCKERD}", f"{place}/dockerd")
+                services.docker("cp", f"{place}/dockerd", f"{host.container}:{_OTHER_DOCKERD}")
+        finally:
+            services.docker("rm", donor)
+        host.run(f"mount --bind {_OTHER_DOCKERD} {_DOCKERD}")
+        try:
+            yield other
+        finally:
+            host.run(f"umount -l {_DOCKERD}; rm -f {_OTHER_DOCKERD}")
 
     def inventory(
         self,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,12 +85,40 @@ BASE = ("--ip-masq=false", "--userland-proxy=false", "--log-opt=max-size=10m", "
 
 def test_docker_26_gets_no_flag_that_it_does_not_know() -> None:
     assert dockerd.flags(node()) == BASE
+    assert dockerd.asked_for(node()) == ()
     assert not dockerd.drops_routed(node())
 
 
 def test_docker_28_5_is_told_to_let_routed_packets_in() -> None:
     late = node(sample="platform-fresh-docker28")
-    assert set(dockerd.flags(late)) == {*BASE, "--allow-direct-routing"}
+    assert dockerd.flags(late) == BASE
+    assert dockerd.asked_for(late) == ("--allow-direct-routing",)
+    assert "--allow-direct-routing" in docker.running_flags(late)
+
+
+HELP = "      --add-runtime runtime   Register one\n      --allow-direct-routing  Allow --allow-direct-routing\n"
+
+
+@pytest.mark.parametrize(
+    ("says", "daemon_json", "flag"),
+    [(HELP, "", "--allow-direct-routing"), (HELP, '{"allow-direct-routing": true}', ""), ("--add-runtime", "", ""),
+     (None, "", "")],
+)  # fmt: skip
+def test_the_docker_that_starts_is_asked_whether_it_knows_the_flag(
+    tmp_path: Path, says: str | None, daemon_json: str, flag: str
+) -> None:
+    program, config, run = tmp_path / "dockerd", tmp_path / "daemon.json", tmp_path / "run"
+    if says is not None:
+        program.write_text(f"#!/bin/sh\ncat << .\n{says}.\n")
+        program.chmod(0o755)
+    config.write_text(daemon_json)
+    text = docker.drop_in(node()).content.replace("\\\n", " ")
+    line = next(line for line in text.splitlines() if line.startswith("ExecStartPre=-/bin/sh -c "))
+    for was, there in (("/usr/sbin/dockerd", program), ("/etc/docker/daemon.json", config), ("/run/flannel", run)):
+        line = line.replace(was, str(there))
+    script = shlex.split(line.partition("=-")[2])[2].replace("$$", "$")  # as systemd reads it
+    subprocess.run(["sh", "-c", script], check=True)
+    assert (run / "docker-flags").read_text() == f"DIRECT_ROUTING={flag}\n"
 
 
 LET_IN = [
@@ -135,7 +166,7 @@ def test_what_daemon_json_says_already_is_left_to_it() -> None:
     flags = dockerd.flags(node(daemon_json={"userland-proxy": False, "log-opts": {"max-size": "1m"}}))
     assert flags == ("--ip-masq=false",)
     late = node(sample="platform-fresh-docker28", daemon_json={"allow-direct-routing": True})
-    assert "--allow-direct-routing" not in dockerd.flags(late)
+    assert dockerd.asked_for(late) == ()
 
 
 def test_a_key_of_daemon_json_whose_flag_our_drop_in_still_has_is_known() -> None:

@@ -95,12 +95,6 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (
         "docker_runs",
         {},
-        {"docker_version": "", "docker_unit": f"{DROP_IN}\nExecStart=/usr/sbin/dockerd --allow-direct-routing"},
-        f"unknown flag: --allow-direct-routing, an older Docker has been installed since: rm {DROP_IN[2:]}; ",
-    ),
-    (
-        "docker_runs",
-        {},
         {"docker_version": "", "docker_unit": f"{DROP_IN}\nExecStart=/usr/bin/dockerd --bip=${{X}}"},
         "our drop-in runs /usr/bin/dockerd, where this host has /usr/sbin/dockerd: was its package replaced? Run: "
         f"rm {DROP_IN[2:]}; ",
