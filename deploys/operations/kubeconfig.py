@@ -1,4 +1,4 @@
-"""A kubeconfig for people, on the control machine. But for a backup's copy no secret else leaves the hosts."""
+"""A kubeconfig for people, on the control machine. It and a backup's copy are the secrets that leave the hosts."""
 
 from __future__ import annotations
 
