@@ -17,15 +17,14 @@ fi
 if [ "$mode" = replay ] && [ -f "$kept.code" ]; then
   read -r code seconds <"$kept.code"
   sleep "$seconds"
-  cat "$kept"
+  sed "/^== time\$/{n;s/.*/$EPOCHSECONDS/}" "$kept"  # an old time would be refused
   exit "$code"
 elif [ "$mode" = record ]; then
   begin=${EPOCHREALTIME/./}
-  work >"$kept"
-  code=$?
+  work | tee "$kept"  # at once: a lock says that it is held, and goes on
+  code=${PIPESTATUS[0]}
   took=$((${EPOCHREALTIME/./} - begin))
   printf '%d %d.%06d\n' "$code" $((took / 1000000)) $((took % 1000000)) >"$kept.code"
-  cat "$kept"
   exit "$code"
 fi
 work
