@@ -17,7 +17,7 @@ _HEAD = """\
 
 <!-- Written by `make docs` from the table in deploys/settings.py. -->
 
-Every option has a default. The shipped group_data/all.py sets none.
+Every option but `restore_from` has a default. The shipped group_data/all.py sets none.
 
 An option is looked up in this order; the first place that has it wins:
 
@@ -77,9 +77,13 @@ http_proxy = os.environ.get("HTTP_PROXY")
 - **A master and its workers must be told the same.** Put what concerns the cluster into group_data, not on the
   command line of one run: the next run without it would plan to set it back.
 
+## What is refused
+
 A name that is almost one of these is refused, with the name that was probably meant. So is a flag in
 `…_extra_args` that other parts rely on, like those that name keys, data or addresses. Any other flag replaces what the
 deploy sets.
+
+## Files that flags name
 
 A file that a flag of the apiserver or the controller-manager names (an audit policy, say) must lie in
 /etc/kubernetes/pki on the master: they see no other directory, and can't write there; an audit log goes to `-`, and is

@@ -145,8 +145,20 @@ def table(holders: Holders, told: Mapping[str, str]) -> str:
     return "\n".join(rows)
 
 
+MANY = 8
+"""So many tests of one file are counted, not named."""
+
+
 def _links(tests: Sequence[str]) -> list[str]:
-    return [f"[{test.partition('::')[2]}]({test.partition('::')[0]})" for test in tests]
+    files: dict[str, list[str]] = {}
+    for test in tests:
+        path, _, name = test.partition("::")
+        files.setdefault(path, []).append(name)
+    return [
+        f"[{text}]({path})"
+        for path, names in files.items()
+        for text in (names if len(names) < MANY else [f"{len(names)} tests in {path.rpartition('/')[2]}"])
+    ]
 
 
 def told_in(page: str, holders: Holders) -> dict[str, str]:
