@@ -149,8 +149,9 @@ def strangers(nodes: Sequence[Node]) -> dict[str, str]:
 
 def _leave(name: str, state: NodeState) -> str:
     if state.ready:
+        at = f" ({state.address})" if state.address else ""
         return (
-            f"it runs: put it ({state.address}) back into the inventory, and where it should leave, turn it down with "
+            f"it runs: put it{at} back into the inventory, and where it should leave, turn it down with "
             "deploys/turndown.py --limit"
         )
     return f"put it back into the inventory, or where it is gone take it out of the API: kubectl delete node {name}"

@@ -126,13 +126,15 @@ def test_a_host_with_the_address_of_another_node_is_refused(name: str, state: No
 
 
 def test_nodes_that_left_the_inventory_are_told_with_what_to_do() -> None:
-    nodes = {name: NodeState(True, "", "10.0.0.9") for name in ("m1", "w1", "runs")} | {"gone": NodeState(False)}
+    nodes = {name: NodeState(True, "", "10.0.0.9") for name in ("m1", "w1", "runs")}
+    nodes |= {"gone": NodeState(False), "nowhere": NodeState(True)}
     here = world(nodes)
     with here.on():
         found = members.strangers([here.node("m1"), here.node("w1")])
-        assert set(found) == {"gone", "runs"}
+        assert set(found) == {"gone", "nowhere", "runs"}
         assert "kubectl delete node gone" in found["gone"]
-        assert "10.0.0.9" in found["runs"]
+        assert "put it (10.0.0.9) back" in found["runs"]
+        assert "put it back" in found["nowhere"]
         assert "deploys/turndown.py" in found["runs"]
         # the host that was not asked may be that node
         assert members.strangers([here.node("m1")]) == {}
