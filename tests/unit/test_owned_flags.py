@@ -65,6 +65,12 @@ def test_a_flag_that_names_a_file_or_an_address_is_refused(setting: str, flag: s
         ("etcd_extra_args", "config-file"),  # etcd then ignores all other flags
         ("kubelet_extra_args", "pod-manifest-path"),
         ("kubelet_extra_args", "healthz-port"),
+        ("kubelet_extra_args", "port"),  # what must get through is checked for 10250
+        ("kubelet_extra_args", "cluster-domain"),  # CoreDNS answers for dns_domain
+        # flags overrule the kubelet's configuration, which names these files
+        ("kubelet_extra_args", "client-ca-file"),
+        ("kubelet_extra_args", "tls-cert-file"),
+        ("kubelet_extra_args", "tls-private-key-file"),
     ],
 )
 def test_a_flag_that_would_overrule_what_the_deploy_relies_on_is_refused(setting: str, flag: str) -> None:
