@@ -99,7 +99,11 @@ def without_us(node: Node) -> str:
 
 def program(node: Node) -> str:
     """The dockerd that the unit runs, without systemd's prefixes."""
-    return without_us(node).split()[0].lstrip("@-:+!|")
+    return _program(without_us(node).split())
+
+
+def _program(words: list[str]) -> str:
+    return words[0].lstrip("@-:+!|")
 
 
 def _has_drop_in(node: Node) -> bool:
@@ -120,7 +124,7 @@ def told_twice(node: Node) -> list[str]:
 def names_another_dockerd(node: Node) -> str | None:
     """The dockerd that our drop-in runs, where the host has another one by now."""
     words = _words(node)
-    return words[0] if words and words[0] != node.found.dockerd else None
+    return name if words and (name := _program(words)) != node.found.dockerd else None
 
 
 def runs_ours(node: Node) -> bool:

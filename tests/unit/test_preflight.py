@@ -102,6 +102,12 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (
         "docker_runs",
         {},
+        {"docker_version": "", "docker_unit": f"{DROP_IN}\nExecStart=-/usr/sbin/dockerd --bip=${{X}}"},
+        "systemctl status docker",
+    ),
+    (
+        "docker_runs",
+        {},
         {
             "docker_version": "",
             "docker_unit": "# /usr/lib/systemd/system/docker.service\nExecStart=/d --log-opt=max-size=10m",
