@@ -1,7 +1,8 @@
-"""Text from templates/: one Jinja environment, in which an undefined variable is an error."""
+"""Text from templates/: one Jinja environment, in which an undefined variable is an error; and digests of text."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache, partial
 from pathlib import Path
@@ -39,3 +40,8 @@ def render(template: str, **values: object) -> str:
     :raises jinja2.UndefinedError: the template asks for a value that was not given.
     """
     return _environment().get_template(template).render(**values)
+
+
+def digest(text: str) -> str:
+    """12 hexadecimal digits that tell a text from another one."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

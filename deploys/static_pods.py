@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from .operations.containers import Program
 from .operations.files import File
 from .operations.kubeconfig import ADMIN
 from .record import KUBE_PROXY, KUBERNETES, MANIFESTS, PKI, SCHEDULER
-from .render import render
+from .render import digest, render
 from .topology import Node
 
 AUTHENTICATION = f"{KUBERNETES}/authentication.yaml"
@@ -99,7 +98,7 @@ def _pod(node: Node, name: str, flags: Mapping[str, str], reads: tuple[File, ...
         **{**defaults, **values},
     )
     content = "".join((text(revision=""), *(file.content for file in reads)))
-    revision = hashlib.sha256(content.encode()).hexdigest()[:12]
+    revision = digest(content)
     return StaticPod(name, File(f"{MANIFESTS}/{name}.yaml", text(revision=revision)), reads, revision)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from typing_extensions import override
 
+from ..render import digest
 from .etcd import FLANNEL_PREFIX, INSIDE, LEASES
 from .sections import END, Bundle, Sections, first
 
@@ -57,7 +57,7 @@ WANTED = Access(
 KNOWN = "/docker-multinode/access"
 """Key in etcd: its count of changes to users and roles when they were last set as wanted, and MARK. While etcd counts
 the same nothing has changed since (it adds one with each change, server/auth/store.go), and no user is asked for."""
-MARK = hashlib.sha256("\n".join(WANTED.lines()).encode()).hexdigest()[:12]
+MARK = digest("\n".join(WANTED.lines()))
 AS_KNOWN = "as known"
 
 # Users and roles all at the same time, each answer in one piece

@@ -104,16 +104,7 @@ def container(
     have = state.containers.get(container)
     if have and not stale(have, spec):
         news = [*unread(reads, have.started), *changed_since(renewed, have.started)]
-        if have.running and not news:
-            host.noop(f"container {container} runs as it should")
-            return
-        if have.running:
-            say(
-                f"Will restart container {container} on the {daemon} daemon, which reads {', '.join(news)} at its start"
-            )
-        else:
-            say(f"Will start container {container} on the {daemon} daemon, which is not running")
-        yield StringCommand(restart_command(daemon, container))
+        yield from _running(daemon, container, have, news)
         return
     old = [str(line) for line in have.spec] if have and isinstance(have.spec, list) else []
     verb = "replace" if have else "create"
@@ -127,6 +118,18 @@ def container(
         yield make_directories(directories)
     # also removes one that an interrupted run created without starting it
     yield StringCommand(f"{_remove_ours(daemon, container)}; {run_command(daemon, container, spec)}")
+
+
+def _running(daemon: str, container: str, have: ContainerState, news: Sequence[str]) -> Commands:
+    """What makes it run, and with what it reads: files that changed since its start."""
+    if have.running and not news:
+        host.noop(f"container {container} runs as it should")
+        return
+    if have.running:
+        say(f"Will restart container {container} on the {daemon} daemon, which reads {', '.join(news)} at its start")
+    else:
+        say(f"Will start container {container} on the {daemon} daemon, which is not running")
+    yield StringCommand(restart_command(daemon, container))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ..facts.leftovers import Leftovers
 from ..observe import observe
 from ..operation import Commands, operation
 from ..plan import say
+from ..platforms import RestartStrategy
 from ..record import BEFORE_DOCKER0, MAIN, NODE, SUBNET_ENV
 from ..subnets import DOCKER_POOLS, bridge_address, gateway, subnet_in
 from ..topology import Node
@@ -71,17 +72,8 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
     wanted, taken_by = _wanted(node)
     halfway = wanted and f"--bip={wanted}" in now.main.command  # an ended run left Docker so
     if not ours and not halfway and wanted in ("", now.docker0):
-        todo = []
-        if files.ours(drop_in) or (now.main.needs_reload and files.ours(NODE)):
-            say("Will let systemd read docker's unit again; docker is not restarted")
-            todo.append(restart.reload)
-        if now.docker0_before:  # of a run that ended before Docker's restart; docker0 may get another address since
-            say(f"Will remove {BEFORE_DOCKER0}")
-            todo.append(f"rm -f {BEFORE_DOCKER0}")
-        if todo:
-            yield StringCommand("; ".join(todo))
-            return
-        host.noop("the main Docker runs without us")
+        reread = files.ours(drop_in) or (now.main.needs_reload and files.ours(NODE))
+        yield from _runs_without_us(restart.reload if reread else "", now.docker0_before)
         return
     address = f"the address {wanted}" if wanted else "an address"
     say(
@@ -90,6 +82,26 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
     )
     if taken_by:
         say(f"docker0 had {now.docker0_before} before us, which Docker's network {taken_by} has by now")
+    yield _as_before(restart, command, wanted, bounced)
+
+
+def _runs_without_us(reload: str, before: str) -> Commands:
+    """What is left to do where Docker has not run with our drop-in, or does no more."""
+    todo = []
+    if reload:
+        say("Will let systemd read docker's unit again; docker is not restarted")
+        todo.append(reload)
+    if before:  # of a run that ended before Docker's restart; docker0 may get another address since
+        say(f"Will remove {BEFORE_DOCKER0}")
+        todo.append(f"rm -f {BEFORE_DOCKER0}")
+    if todo:
+        yield StringCommand("; ".join(todo))
+        return
+    host.noop("the main Docker runs without us")
+
+
+def _as_before(restart: RestartStrategy, command: str, wanted: str, bounced: Bounced) -> StringCommand:
+    """The restart, by way of docker0's old address."""
     stop = f"{restart.stop.format(unit='docker.socket')} 2>/dev/null; {restart.stop.format(unit=MAIN)}"
     # Without --bip dockerd keeps the address that docker0 has or, since 28, had at its last start (measured
     # on 28.5.2, also with the bridge deleted): so it is started once with the desired one. Where that fails, Docker
@@ -102,7 +114,7 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
         f"case $now in *' {wanted} '*) ;; *) "
         f'echo "docker0 is $(echo "$now" | awk \'{{print $4}}\') now, it should be {wanted}" >&2; exit 1;; esac'
     )
-    yield StringCommand(
+    return StringCommand(
         f"{restart.reload}; {{ {bounce(f'( {stop}; {first}; {again} )', restart)}; }} || exit 1; "
         + (f"{look}; {moved}; " if wanted else "")
         + f"rm -f {BEFORE_DOCKER0}"

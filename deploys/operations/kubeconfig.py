@@ -24,6 +24,10 @@ ADMIN = "kubernetes-admin"
 """Who a fetched kubeconfig is for, as kubeadm calls him."""
 
 
+FOREIGN = "it is not of this cluster"
+"""Why a file is never overwritten; any other reason is one to write it."""
+
+
 def _field(config: object, *keys: str | int) -> str:
     for key in keys:
         try:
@@ -39,15 +43,15 @@ def _count(config: object, kind: str) -> int:
 
 
 def _why_not(text: str, ca: str, certificate: str, server: str) -> str | None:
-    """Why a kubeconfig at the desired place is not the desired one; ``foreign`` where it is not ours."""
+    """Why a kubeconfig at the desired place is not the desired one."""
     try:
         config = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # a date that is none, a key that is a list
-        return "foreign"
+        return FOREIGN
     if any(_count(config, kind) != 1 for kind in ("clusters", "contexts", "users")):
-        return "foreign"  # others were merged into it
+        return FOREIGN  # others were merged into it
     if _field(config, "clusters", 0, "cluster", "certificate-authority-data") != _data(ca):
-        return "foreign"
+        return FOREIGN
     if _field(config, "clusters", 0, "cluster", "server") != server:
         return f"it names the server {_field(config, 'clusters', 0, 'cluster', 'server')}"
     if _field(config, "users", 0, "user", "client-certificate-data") != _data(certificate):
@@ -115,7 +119,7 @@ def kubeconfig_fetched(path: str, server: str) -> Commands:
     if not place.parent.is_dir():
         yield fail(f"{place.parent} is no directory of this machine; make it, or set kubeconfig_path to another place")
         return
-    if reason == "foreign":
+    if reason == FOREIGN:
         yield fail(
             f"{place} is there and is not of this cluster; move it away, or set kubeconfig_path to another place"
         )

@@ -89,16 +89,8 @@ def main_daemon(
     if stale:
         say("Will remove rules of iptables that other settings had:", *stale)
     if why is None:
-        reload, lost = now.main.needs_reload or changed(when), [r for r in rules if not _is_among(r, have)]
-        if reload:
-            say("Will let systemd read docker's unit again; docker is not restarted")
-        if lost:
-            say("Will set rules of iptables that somebody removed:", *lost)
-        if reload or lost or stale:
-            again = (f"{{ {set_rule(rule)}; }}" for rule in lost)
-            yield StringCommand(away + (" && ".join([*([restart.reload] if reload else []), *again]) or "true"))
-            return
-        host.noop("the main Docker runs on the pod network")
+        reload = [restart.reload] if now.main.needs_reload or changed(when) else []
+        yield from _without_restart(away, reload, [rule for rule in rules if not _is_among(rule, have)])
         return
     say(f"Will restart the main Docker because {why}; which restarts {bounced}")
     if bounced.proxied and NO_USERLAND_PROXY in flags and NO_USERLAND_PROXY not in now.main.command:
@@ -115,6 +107,19 @@ def main_daemon(
         f"ip -4 -o addr show dev docker0 | grep -qF ' {bip} ' || "
         f'{{ echo "docker0 did not get {bip}: $(ip -4 -o addr show dev docker0)" >&2; exit 1; }}'
     )
+
+
+def _without_restart(away: str, reload: list[str], lost: Sequence[str]) -> Commands:
+    """What there is to do at a main Docker that runs with the flags that it should."""
+    if reload:
+        say("Will let systemd read docker's unit again; docker is not restarted")
+    if lost:
+        say("Will set rules of iptables that somebody removed:", *lost)
+    if not (reload or lost or away):
+        host.noop("the main Docker runs on the pod network")
+        return
+    again = (f"{{ {set_rule(rule)}; }}" for rule in lost)
+    yield StringCommand(away + (" && ".join([*reload, *again]) or "true"))
 
 
 def _go_or_back(restart: RestartStrategy, drop_in: str) -> str:

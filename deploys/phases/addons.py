@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import cache
 from typing import Any
@@ -13,7 +12,7 @@ from pyinfra.api.host import Host
 from ..facts.kubernetes import ADDON, Objects
 from ..observe import Question
 from ..operations.kubernetes import objects
-from ..render import render
+from ..render import digest, render
 from ..settings import Settings
 from ..static_pods import REVISION
 from ..topology import Node
@@ -55,7 +54,7 @@ def _with_revision(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Deployments with a mark of the addon's configuration: their pods are replaced when it changes, where CoreDNS'
     own reload would leave one replica with the old answers for up to two minutes."""
     config = [document["data"] for document in documents if document["kind"] == "ConfigMap"]
-    revision = hashlib.sha256(json.dumps(config).encode()).hexdigest()[:12]
+    revision = digest(json.dumps(config))
     for document in documents:
         if config and document["kind"] == "Deployment":
             document["spec"]["template"]["metadata"].setdefault("annotations", {})[REVISION] = revision

@@ -29,7 +29,7 @@ from ..record import (
     SUBNET_ENV,
 )
 from ..remote import run
-from ..render import render
+from ..render import digest, render
 from ..topology import Node
 from . import etcd, flannel
 
@@ -106,10 +106,10 @@ def _on_dockers_disk(node: Node) -> bool:
 
 def _revision(node: Node, config: File) -> str:
     """Tells configuration and unit from others; nobody shall find a password by it, who tries many."""
-    text = (config.content + _unit(node, "")).encode()
+    text = config.content + _unit(node, "")
     if config.secret:
-        return hashlib.scrypt(text, salt=BOOTSTRAP.encode(), n=2**14, r=8, p=1, dklen=6).hex()
-    return hashlib.sha256(text).hexdigest()[:12]
+        return hashlib.scrypt(text.encode(), salt=BOOTSTRAP.encode(), n=2**14, r=8, p=1, dklen=6).hex()
+    return digest(text)
 
 
 def _unit(node: Node, revision: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 
@@ -17,7 +16,7 @@ from ..operations.leftovers import no_rules
 from ..operations.main_daemon import main_daemon, set_rule, why_restart
 from ..operations.restarts import STAY_DOWN, Bounced
 from ..record import DOCKER_DROP_IN, FLANNEL_RUN, KUBELET, RECORD, SUBNET_ENV
-from ..render import render
+from ..render import digest, render
 from ..topology import Node
 from . import flannel
 from .bootstrap import proxies
@@ -33,7 +32,7 @@ def running_flags(node: Node) -> tuple[str, ...]:
 def revision(node: Node) -> str:
     """Tells the environment that Docker runs with from another one; empty where it gets none from us."""
     environment = proxies(node)
-    return hashlib.sha256(json.dumps(environment).encode()).hexdigest()[:12] if environment else ""
+    return digest(json.dumps(environment)) if environment else ""
 
 
 MARK = "0x4000/0x4000"

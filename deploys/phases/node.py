@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from .. import static_pods
 from ..facts.docker import IMAGE_LABEL
 from ..facts.found import RESOLV_CONF
@@ -25,7 +23,7 @@ from ..record import (
     MANIFESTS,
     PKI,
 )
-from ..render import render
+from ..render import digest, render
 from ..topology import Node, settings_of
 from ..x509 import Certificate
 from . import addons, pki
@@ -82,7 +80,7 @@ def image(node: Node) -> str:
     """The ready-made image, or the name of the one that is built here."""
     if node.settings.node_image:
         return node.settings.node_image
-    return f"{IMAGE}:{node.settings.k8s_version}-{hashlib.sha256(dockerfile(node).encode()).hexdigest()[:12]}"
+    return f"{IMAGE}:{node.settings.k8s_version}-{digest(dockerfile(node))}"
 
 
 def _files(node: Node) -> list[File]:
@@ -180,7 +178,7 @@ def apply(node: Node) -> None:
     wanted = _files(node)
     # a kubelet that does not find the directory at its start looks again 20 s later (file_linux.go; measured on 1.37.2)
     files(name="Write the kubelet's configuration", wanted=wanted, directories=[MANIFESTS])
-    revision = hashlib.sha256("".join(f.content for f in wanted).encode()).hexdigest()[:12]
+    revision = digest("".join(f.content for f in wanted))
     runs = container(
         name="Run kubelet and cri-dockerd",
         daemon="main",

@@ -375,7 +375,7 @@ CONFIGS = (
 
 @pytest.mark.parametrize("text", CONFIGS, ids=range(len(CONFIGS)))
 def test_a_file_of_garbage_where_the_kubeconfig_goes_is_foreign(text: str) -> None:
-    assert kubeconfig._why_not(text, "CA", "CERTIFICATE", "https://x:6443") == "foreign"
+    assert kubeconfig._why_not(text, "CA", "CERTIFICATE", "https://x:6443") == kubeconfig.FOREIGN
 
 
 STATUSES = (
