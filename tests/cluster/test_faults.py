@@ -121,9 +121,11 @@ def test_docker_restarts_while_a_client_asks_a_service(role: str, cluster: Clust
         time.sleep(2)
         restarted.run("systemctl restart docker")
         cluster.wait_works()
-        # the API may call a pod Ready for a while by what it knew before, and the Service lead to its old address
-        often = f"for i in $(seq 20); do curl -fsS -m 2 http://{address}:8080/name || exit 1; done"
-        until("the Service to lead to pods that run", 60, lambda: cluster.in_pod(other, web(other), often))
+        # the API may call a pod Ready for a while by what it knew before, and a Service, also that of DNS, lead to its
+        # old address
+        asked = " && ".join(f"curl -fsS -m 2 http://{name}:8080/name" for name in (address, "web"))
+        often = f"for i in $(seq 20); do {asked} || exit 1; done"
+        until("the Services to lead to pods that run", 60, lambda: cluster.in_pod(other, web(other), often))
         time.sleep(2)
     for how, load in (("by address", by_address), ("by name", by_name)):
         what = f"docker restarts on the {role}, a client asks a Service {how}"
