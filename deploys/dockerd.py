@@ -56,11 +56,15 @@ def command_of(unit: tuple[str, ...], ours: Collection[str]) -> str | None:
 
 
 def _joined(unit: tuple[str, ...]) -> list[str]:
-    """Lines as systemd reads them: one that ends in a backslash goes on in the next."""
+    """Lines as systemd reads them: one that ends in a backslash goes on in the next, comments in between are passed
+    over, and none of those goes on (systemd.syntax(7))."""
     lines: list[str] = []
     goes_on = False
     for line in unit:
         text = line.rstrip().removesuffix("\\").strip()
+        if text.startswith(("#", ";")):
+            lines += [] if goes_on else [text]
+            continue
         if goes_on:
             lines[-1] += f" {text}"
         else:

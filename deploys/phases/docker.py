@@ -38,8 +38,18 @@ def revision(node: Node) -> str:
 MARK = "0x4000/0x4000"
 """By which kube-proxy tells what it masquerades: connections from outside to a Service (pkg/proxy/iptables/proxier.go,
 masqueradeBit)."""
-SERVICE_NODE_PORT_RANGE = "30000-32767"
-"""The apiserver's own service-node-port-range."""
+NODE_PORTS = "30000:32767"
+"""The apiserver's own service-node-port-range, as iptables prints it."""
+
+
+def _ports(given: str) -> str:
+    """Another range: the apiserver takes 80-90, 80+10 and 80 (apimachinery, pkg/util/net/port_range.go)."""
+    found = re.fullmatch(r"(\d+)(?:([-+])(\d+))?", given)
+    if found is None:
+        return NODE_PORTS
+    low, other = int(found[1]), int(found[3] or found[1])
+    high = low + other if found[2] == "+" else other
+    return str(low) if high == low else f"{low}:{high}"
 
 
 def _rules(node: Node) -> list[str]:
@@ -49,15 +59,13 @@ def _rules(node: Node) -> list[str]:
     before those of kube-proxy and flannel (moby libnetwork/iptables, EnsureJumpRule); a REJECT of the host's owner may
     stand before them, too.
     """
-    flags_of_api = node.settings.apiserver_extra_args
+    node_ports = _ports(node.settings.apiserver_extra_args.get("service-node-port-range", ""))
     source = f"-s {node.settings.flannel_network}"
     link = f" -i {node.backend.link}" if node.backend.link else ""
-    given = flags_of_api.get("service-node-port-range", "")
-    low, _, high = (given if re.fullmatch(r"\d+-\d+", given) else SERVICE_NODE_PORT_RANGE).partition("-")
     lets_in = (
         f"{source}{link} -o docker0",
         f"-o docker0 -m mark --mark {MARK}",
-        f"-o docker0 -m conntrack --ctstate DNAT --ctorigdstport {low}:{high}",
+        f"-o docker0 -m conntrack --ctstate DNAT --ctorigdstport {node_ports}",
     )
     return [f"DOCKER-USER {what} -m comment --comment {COMMENT} -j ACCEPT" for what in lets_in]
 

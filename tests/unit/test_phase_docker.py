@@ -53,13 +53,16 @@ def drop_in(path: str, *text: str) -> list[str]:
         (CE + drop_in(OURS, "ExecStart=", "ExecStart=/x") + drop_in("/run/z.conf", "ExecStart=", "ExecStart=/y"), "/y"),
         (["# /lib/systemd/system/docker.service", "ExecStart=/usr/bin/dockerd \\", "  -H fd:// \\", "  --a=1",
           "ExecReload=/bin/x"], "/usr/bin/dockerd -H fd:// --a=1"),
+        (["# /lib/systemd/system/docker.service", "ExecStart=/usr/bin/dockerd \\", " # --debug \\", " -H x \\", "; no",
+          " --a=1", "", "# /etc/systemd/system/docker.service.d/a.conf", "[Service]"], "/usr/bin/dockerd -H x --a=1"),
+        (["# /lib/systemd/system/docker.service", "#ExecStart=/old \\", "ExecStart=/new"], "/new"),
         (["# /lib/systemd/system/docker.service", "ExecStart = /usr/bin/dockerd"], "/usr/bin/dockerd"),
         (CE + drop_in("/etc/systemd/system/docker.service.d/off.conf", "ExecStart="), None),
         (["# /lib/systemd/system/docker.service", "[Service]", "ExecStartPre=/bin/x"], None),
         ([], None),
     ],
     ids=["docker-ce", "with-ours", "foreign", "of-an-ended-turndown", "foreign-without-command", "foreign-after-ours",
-         "continued", "spaced", "cleared", "none", "empty"],
+         "continued", "comments-in-between", "comment-that-does-not-go-on", "spaced", "cleared", "none", "empty"],
 )  # fmt: skip
 def test_the_command_is_the_one_of_the_unit_and_foreign_drop_ins(unit: list[str], command: str | None) -> None:
     assert dockerd.command_of(tuple(unit), (OURS, ONCE)) == command
@@ -144,7 +147,10 @@ def test_pods_of_others_and_services_are_let_in_and_a_docker_that_can_not_set_th
         ({"flannel_backend": "host-gw"}, "-s 10.1.0.0/16 -o docker0"),
         ({"flannel_network": "10.244.0.0/16"}, "-s 10.244.0.0/16 -i flannel.1 -o docker0"),
         ({"apiserver_extra_args": {"service-node-port-range": "80-999"}}, "--ctorigdstport 80:999"),
-        ({"apiserver_extra_args": {"service-node-port-range": "80+9"}}, "--ctorigdstport 30000:32767"),
+        ({"apiserver_extra_args": {"service-node-port-range": "080+9"}}, "--ctorigdstport 80:89"),
+        ({"apiserver_extra_args": {"service-node-port-range": "80-80"}}, "--ctorigdstport 80"),
+        ({"apiserver_extra_args": {"service-node-port-range": "80"}}, "--ctorigdstport 80"),
+        ({"apiserver_extra_args": {"service-node-port-range": "x"}}, "--ctorigdstport 30000:32767"),
     ],
 )
 def test_what_is_let_in_follows_the_settings(data: dict[str, Any], rule: str) -> None:
