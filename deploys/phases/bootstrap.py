@@ -68,7 +68,7 @@ def _config(node: Node) -> File:
     theirs = _inherited(node, node.found.daemon_json)
     secret = HIDDEN in json.dumps(theirs)
     if secret:
-        theirs = _inherited(node, _with_passwords(node))
+        theirs = _inherited(node, _read(node, "/etc/docker/daemon.json"))
     config = theirs | {
         "live-restore": True,
         "log-driver": "json-file",
@@ -78,25 +78,34 @@ def _config(node: Node) -> File:
     return File(BOOTSTRAP_CONFIG, text, "600" if secret else "644", secret)
 
 
-def _with_passwords(node: Node) -> dict[str, Any]:
-    _, out, err = run(node.host, f'echo "== daemon.json"; cat /etc/docker/daemon.json; echo; {END}')
+def _read(node: Node, path: str) -> dict[str, Any]:
+    """A configuration that may have passwords, which no fact reads."""
+    _, out, err = run(node.host, f'echo "== daemon.json"; cat {path}; echo; {END}')
     # a login shell may print something before and after it
     found = json_object("\n".join(parts(out.splitlines()).get("daemon.json", [])))
     if found is None:
         why = f": {err.strip().splitlines()[-1]}" if err.strip() else ""
-        raise UnreadableError(f"{node.host.name}: /etc/docker/daemon.json could not be read again{why}; run this again")
+        raise UnreadableError(f"{node.host.name}: {path} could not be read again{why}; run this again")
     return found
 
 
 def _inherited(node: Node, theirs: dict[str, Any] | None) -> dict[str, Any]:
     found = {key: theirs[key] for key in INHERITED if key in theirs} if theirs else {}
-    present = json_object(observe(HostFiles, node.host).content(BOOTSTRAP_CONFIG))
+    present = _present(node)
     if present is not None:  # with another store dockerd would not know etcd, which would go on beside a new one
         kept = {key: present[key] for key in OF_ITS_STORE if key in present}
         return {**{key: value for key, value in found.items() if key not in OF_ITS_STORE}, **kept}
     if found.get("storage-driver") in OF_ONE_FILE_SYSTEM and not _on_dockers_disk(node):
         del found["storage-driver"]
     return found
+
+
+def _present(node: Node) -> dict[str, Any] | None:
+    """The configuration that the bootstrap daemon has; None where it has none yet."""
+    found = observe(HostFiles, node.host).ours(BOOTSTRAP_CONFIG)
+    if found is None:
+        return None
+    return _read(node, BOOTSTRAP_CONFIG) if found.content is None else json_object(found.content)
 
 
 def _on_dockers_disk(node: Node) -> bool:

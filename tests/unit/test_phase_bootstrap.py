@@ -68,6 +68,17 @@ def test_it_keeps_the_store_that_it_began_with(began_with: dict[str, object], ke
     assert {key: json.loads(configured(found).content)[key] for key in theirs} == theirs
 
 
+def test_it_keeps_its_store_also_where_its_configuration_is_for_root_alone(node: bootstrap.Node) -> None:
+    files_of_ours = host_files(File(BOOTSTRAP_CONFIG, "", "600", secret=True))
+    found = machines.found(daemon_json={"features": {"containerd-snapshotter": True}})
+    here = World(platforms={"m1": found}, facts={HostFiles: files_of_ours})
+    began_with = '== daemon.json\n{"features": {"containerd-snapshotter": false}}\n== end\n'
+    with patch.object(bootstrap, "run", return_value=(True, began_with, "")) as run, here.on():
+        config = bootstrap._config(here.node())
+    assert json.loads(config.content)["features"] == {"containerd-snapshotter": False}
+    assert BOOTSTRAP_CONFIG in run.call_args.args[1]
+
+
 def test_a_password_in_daemon_json_is_taken_over_for_root_alone_and_shown_nowhere(node: bootstrap.Node) -> None:
     config = bootstrap._config(node)
     assert (config.mode, config.secret) == ("600", True)
