@@ -168,7 +168,7 @@ def report(node: Node) -> NodeReport:
     lease = known.leases.get(node.address)
     subnet = {
         "record": gateway(mine) if mine else "",
-        "lease": gateway(lease) if lease else "",
+        "lease": gateway(lease) if lease and lease.endswith("/24") else lease or "",
         "docker0": daemons.docker0,
     }
     problems = _problems(node, found, daemons, known, subnet)

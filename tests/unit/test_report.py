@@ -116,6 +116,8 @@ def test_what_a_node_is_made_of_is_told() -> None:
         ({"daemons": daemons(bootstrap={"active": False})}, "bootstrap daemon: not running"),
         ({"daemons": daemons(docker0="172.17.0.1/16")}, "do not agree"),
         ({"etcd": Subnets(True, "", {}, {"10.0.0.11": "10.1.9.0/24"})}, "do not agree"),
+        # a worker may write any lease
+        ({"etcd": Subnets(True, "", {}, {"10.0.0.11": "10.1.9.0/32"})}, "10.1.9.0/32"),
         ({"nodes": None}, "the API does not answer"),
         ({"nodes": {}}, "the API knows no such node"),
         ({"nodes": {"m1": NodeState(False)}}, "the node is not Ready"),
