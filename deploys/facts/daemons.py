@@ -225,7 +225,8 @@ def _daemon(sections: Sections, unit: str, booted: int) -> DaemonState:
         needs_reload=show.get("NeedDaemonReload") == "yes",
         command=tuple(word for word in sections.get(f"{unit} command", []) if word),
         environment=variables(sections.get(f"{unit} environment", [])),
-        forgotten=tuple(sorted(set(sections.get(f"{unit} forgotten", [])))),
+        # one that was made again by hand meanwhile is there; dockerd will never know the other
+        forgotten=tuple(sorted({*sections.get(f"{unit} forgotten", ())} - {c.name for c in containers})),
         unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
         containers={c.name: c for c in containers},
         others=frozenset(n for row in rows if len(row) == 3 for n in row[1].split(",")) - {c.name for c in containers},

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyinfra import host
+from pyinfra import host, state
 from pyinfra.api import StringCommand
 
 from ..facts.daemons import DaemonsFact
@@ -94,14 +94,14 @@ def container(
     It is created anew when the specification changed, started when it only stands still, and started again when
     a file that it reads was changed behind its back. One of somebody else's that has the name is never touched.
     """
-    state = observe(DaemonsFact).of(daemon)
-    if container in state.others:
+    now = observe(DaemonsFact).of(daemon)
+    if container in now.others:
         yield fail(name_taken(container, daemon))
         return
-    if container in state.forgotten:
+    if container in now.forgotten and not state.is_executing:
         host.noop(f"container {container} is there again when its daemon has restarted")
         return
-    have = state.containers.get(container)
+    have = now.containers.get(container)
     if have and not stale(have, spec):
         news = [*unread(reads, have.started), *changed_since(renewed, have.started)]
         yield from _running(daemon, container, have, news)
@@ -109,7 +109,7 @@ def container(
     old = [str(line) for line in have.spec] if have and isinstance(have.spec, list) else []
     verb = "replace" if have else "create"
     because = f" (it reads {', '.join(file.path for file in reads)} at its start)" if reads else ""
-    if state.down:
+    if now.down:
         say(f"Unknown whether container {container} is as it should be, the {daemon} daemon is down")
     else:
         say_diff(f"Will {verb} container {container} on the {daemon} daemon{because}", old, spec.lines())

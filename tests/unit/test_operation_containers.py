@@ -49,6 +49,9 @@ def test_a_container_that_its_daemon_lost_on_a_full_disk_is_not_made_a_second_ti
     here = World(facts={DaemonsFact: daemons(main={"containers": {}, "forgotten": ("kubelet",)})})
     assert here.run(container, daemon="main", container="kubelet", spec=SPEC) == []
     assert here.noops == ["container kubelet is there again when its daemon has restarted"]
+    # its daemon has restarted by then, and still does not know it
+    after = World(facts=here.facts, executing=True)
+    assert len(after.run(container, daemon="main", container="kubelet", spec=SPEC)) == 1
 
 
 def test_what_a_daemon_that_is_down_has_is_unknown_in_the_plan() -> None:

@@ -18,12 +18,13 @@ from pyinfra.api import FactProcessError, StringCommand
 from deploys import lock, static_pods
 from deploys.facts import inside
 from deploys.facts.daemons import DaemonsFact
-from deploys.facts.docker import LABEL, Other
+from deploys.facts.docker import LABEL, DaemonState, Other
 from deploys.facts.files import HostFiles
 from deploys.facts.kernel import Kernel, KernelState
 from deploys.facts.kubernetes import Objects
 from deploys.facts.leftovers import Left, Leftovers
 from deploys.facts.platform import DATA_ROOT, Platform
+from deploys.facts.sections import parts
 from deploys.operations.files import WRITE, File, archive, make_directories, remove_files
 from deploys.operations.images import pulled
 from deploys.operations.kernel import kernel
@@ -275,6 +276,13 @@ def test_the_platform_fact_tells_of_this_very_machine() -> None:
         assert found.boot_id == file.read().strip()
 
 
+def test_a_machine_id_without_a_line_end_takes_no_other_part_with_it(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("0" * 32)
+    script = Platform().command().get_raw_value().replace("/etc/machine-id", f"{tmp_path}/id")
+    begin = script[: script.index('echo "== user"')]
+    assert parts(sh(begin).stdout.splitlines())["machine-id"] == ["0" * 32]
+
+
 def test_a_shell_that_makes_one_backslash_of_two_in_quotes_is_noticed() -> None:
     """fish (fishshell.com/docs/current/language.html#quotes)."""
     script = Platform().command().get_raw_value().replace("\\\\", "\\")
@@ -389,8 +397,9 @@ def test_a_pod_that_ends_while_the_daemon_is_asked_is_not_there_and_hides_no_con
     assert (set(found.main.containers), set(found.programs)) == ({"kubelet"}, set())
 
 
-def test_a_container_of_ours_that_docker_left_out_for_its_storage_driver_is_not_a_lost_one(tmp_path: Path) -> None:
-    for number, name, driver in (("1f", "lost", "overlay2"), ("2f", "left", "zfs"), ("k", "kubelet", "overlay2")):
+def after_a_full_disk(tmp_path: Path, *left: tuple[str, str, str]) -> DaemonState:
+    """The main daemon where these containers of ours lie, by id, name and driver, and it may not know them all."""
+    for number, name, driver in left:
         place = tmp_path / "containers" / number
         place.mkdir(parents=True)
         config = {"Driver": driver, "Name": f"/{name}", "Config": {"Labels": {LABEL: "x"}}}
@@ -400,7 +409,17 @@ def test_a_container_of_ours_that_docker_left_out_for_its_storage_driver_is_not_
     knows = DOCKER.replace('*) echo "unexp', '*" info "*) echo overlay2;;\n*) echo "unexp')
     flags = (f"--data-root={tmp_path}", f"--pidfile={tmp_path}/pid")
     with subprocess.Popen(["sh", "-c", "read stop", "dockerd", *flags], stdin=subprocess.PIPE) as daemon:
-        assert DaemonsFact().process(asked_daemons(tmp_path, knows, daemon.pid)).main.forgotten == ("lost",)
+        return DaemonsFact().process(asked_daemons(tmp_path, knows, daemon.pid)).main
+
+
+def test_a_container_of_ours_that_docker_left_out_for_its_storage_driver_is_not_a_lost_one(tmp_path: Path) -> None:
+    left = ("1f", "lost", "overlay2"), ("2f", "left", "zfs"), ("k", "kubelet", "overlay2")
+    assert after_a_full_disk(tmp_path, *left).forgotten == ("lost",)
+
+
+def test_a_lost_container_that_somebody_made_again_is_not_lost(tmp_path: Path) -> None:
+    found = after_a_full_disk(tmp_path, ("1f", "kubelet", "overlay2"))
+    assert (set(found.containers), found.forgotten) == ({"kubelet"}, ())
 
 
 def test_somebody_elses_docker_bootstrap_is_not_asked(tmp_path: Path) -> None:
