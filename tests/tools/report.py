@@ -71,14 +71,18 @@ def _properties(node: ElementTree.Element, name: str) -> tuple[str, ...]:
     return tuple(p.get("value", "") for p in node.iter("property") if p.get("name") == name)
 
 
-def write(results: Sequence[Result]) -> None:
-    """Write the report."""
-    PATH.write_text(text(results, commit(), time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())))
+def write(results: Sequence[Result], tested: str) -> None:
+    """Write the report.
+
+    :param tested: what `commit` said before the first test.
+    """
+    since = "" if commit() == tested else ", changed while the tests ran"
+    PATH.write_text(text(results, tested + since, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())))
     print(f"\nwritten: {PATH.relative_to(CHECKOUT)}", flush=True)
 
 
 def commit() -> str:
-    """The commit that was tested, and whether the checkout differed from it."""
+    """The commit that is there, and whether the checkout differs from it."""
 
     def git(*words: str) -> str:
         return subprocess.run(("git", *words), cwd=CHECKOUT, capture_output=True, text=True).stdout.strip()

@@ -101,6 +101,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     results: list[Result] = []
+    tested = report.commit()
     try:
         needed = any(stage.needs_lab for step in steps for stage in step)
         with lab_as_it_was(needed), tempfile.TemporaryDirectory() as folder:
@@ -108,7 +109,7 @@ def main() -> int:
                 run(steps, Path(folder), results, go_on=wanted == "all")
             finally:
                 if wanted == "all" and results:
-                    report.write(results)
+                    report.write(results, tested)
             if wanted == "all":
                 promises.write(results)
     except LabError as error:
