@@ -11,6 +11,7 @@ from itertools import pairwise
 from tests.lab.hosts import Host
 
 from .cluster import Cluster, web
+from .waiting import until
 
 REQUESTS = (
     "touch {flag}; while [ -e {flag} ]; do begin=$EPOCHREALTIME; "
@@ -50,6 +51,12 @@ class Load:
         ends = [self.done[0].begin, *ends, self.done[-1].end]
         return max(after - before for before, after in pairwise(ends))
 
+    @property
+    def trouble(self) -> float:
+        """The time in seconds from the first lost request to the end of the last."""
+        lost = [request for request in self.done if not request.answer]
+        return lost[-1].end - lost[0].begin if lost else 0.0
+
 
 @contextmanager
 def requests(cluster: Cluster, host: Host, url: str) -> Iterator[Load]:
@@ -60,6 +67,7 @@ def requests(cluster: Cluster, host: Host, url: str) -> Iterator[Load]:
     command = f"docker exec $(docker ps -q {of_pod}) bash -c '{REQUESTS.format(flag=flag, url=url)}'"
     client = subprocess.Popen((*host.ssh(), command), stdout=subprocess.PIPE, text=True)
     try:
+        until("the client to ask", 30, lambda: cluster.in_pod(host, pod, f"test -e {flag} && echo asks"))
         yield load
     finally:
         cluster.in_pod(host, pod, f"rm -f {flag}")

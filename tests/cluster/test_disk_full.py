@@ -13,7 +13,7 @@ import pytest
 from tests.lab.hosts import Host
 
 from . import neighbours
-from .cluster import BOOTSTRAP, KUBECTL, Cluster
+from .cluster import BOOTSTRAP, BUSYBOX, KUBECTL, Cluster
 from .product import Run, assert_empty
 from .report import Figure
 from .waiting import until
@@ -137,7 +137,9 @@ def test_a_full_disk_of_docker_is_told_containers_run_on_and_the_node_recovers(
         cluster.wait_works()
         _fill(worker, DOCKER)
         assert neighbours.run_on(worker)
-        assert worker.run("docker run --rm registry.invalid/none true", check=False).returncode != 0
+        new = worker.run(f"docker run --rm {BUSYBOX} true", check=False)
+        assert new.returncode != 0
+        assert "no space left on device" in new.stderr
         run = _told(cluster, worker, DOCKER)
         figure("seconds: until a run says that Docker's disk is full", run.seconds)
         until("the kubelet to tell", 60, lambda: "DiskPressure" in str(_status(cluster, worker)["problems"]), every=2)

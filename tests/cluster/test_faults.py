@@ -118,7 +118,7 @@ def test_docker_restarts_while_a_client_asks_a_service(role: str, cluster: Clust
         requests(cluster, other, f"http://{address}:8080/name") as by_address,
         requests(cluster, other, "http://web:8080/name") as by_name,
     ):
-        time.sleep(2)
+        time.sleep(5)
         restarted.run("systemctl restart docker")
         cluster.wait_works()
         # the API may call a pod Ready for a while by what it knew before, and a Service, also that of DNS, lead to its
@@ -126,19 +126,20 @@ def test_docker_restarts_while_a_client_asks_a_service(role: str, cluster: Clust
         asked = " && ".join(f"curl -fsS -m 2 http://{name}:8080/name" for name in (address, "web"))
         often = f"for i in $(seq 20); do {asked} || exit 1; done"
         until("the Services to lead to pods that run", 60, lambda: cluster.in_pod(other, web(other), often))
-        time.sleep(2)
+        time.sleep(5)
     for how, load in (("by address", by_address), ("by name", by_name)):
         what = f"docker restarts on the {role}, a client asks a Service {how}"
         figure(f"requests lost: {what}", load.lost)
         figure(f"requests done: {what}", len(load.done))
         figure(f"seconds without an answer: {what}", load.silence)
+        figure(f"seconds from the first lost request to the last: {what}", load.trouble)
         _assert_served(load, {web(host) for host in cluster.hosts})
-        assert load.silence < 60
+        assert load.trouble < 60
     back(cluster, figure, f"docker restarted on the {role} under load")
 
 
 def _assert_served(load: Load, names: set[str]) -> None:
-    begin, end = load.done[0].begin + 1, load.done[-1].end - 1
+    begin, end = load.done[0].begin + 4, load.done[-1].end - 4
     first = [request for request in load.done if request.end < begin]
     last = [request for request in load.done if request.begin > end]
     assert {request.answer for request in first} == names, first

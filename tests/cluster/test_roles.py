@@ -74,10 +74,13 @@ def test_a_deploy_of_ones_own_says_sudo_for_all_of_it(
     (folder / "site.py").write_text("from deploys import cluster\n\ncluster(_sudo=True)\n")
     path = lab.inventory(folder / "inventory.py", masters=[cluster.master], workers=cluster.workers, user="lab")
     path.write_text(path.read_text().replace("'_sudo': True", "'rack': 7"))
+    assert "_sudo" not in path.read_text()
     product = Product(path, cluster.product.data)
     own = os.path.relpath(folder / "site", product.cwd / "deploys")
     assert_empty(product.plan(own))
-    product.apply(own, data={"kubelet_extra_args": {"max-pods": "99"}}).check()
+    more = {"kubelet_extra_args": {"max-pods": "99"}}
+    product.apply(own, data=more).check()
+    assert_empty(cluster.product.plan(data=more))
     cluster.product.apply().check()
     assert_empty(product.plan(own))
 

@@ -104,6 +104,14 @@ def test_a_node_reads_what_is_another_nodes_not(cluster: Cluster) -> None:
     kubectl = KUBECTL.replace("super-admin.conf", "kubelet.conf")
     label = f"label node {cluster.master.name} taken=over"
     assert worker.run(f"{kubectl} get node {worker.name}", check=False).returncode == 0
+    cluster.kubectl("create", "secret", "generic", "elsewhere", "--from-literal=a=b")
+    try:
+        for words in ("-n default get secret elsewhere", "get secrets -A"):
+            done = worker.run(f"{kubectl} {words}", check=False)
+            assert done.returncode != 0, words
+            assert "orbidden" in done.stderr, words
+    finally:
+        cluster.kubectl("delete", "secret", "elsewhere")
     done = worker.run(f"{kubectl} {label}", check=False)
     assert done.returncode != 0
     assert "is not allowed to modify" in done.stderr or "orbidden" in done.stderr
@@ -169,6 +177,8 @@ LOOKS = (
     "docker image inspect $(docker images -q)",
     "cat /var/lib/docker-multinode/* /var/lib/docker-multinode/*/* 2>/dev/null",
     "journalctl -q --no-pager",
+    "for c in $(docker ps -aq); do docker logs $c 2>&1; done",
+    f"for c in $({BOOTSTRAP} ps -aq); do {BOOTSTRAP} logs $c 2>&1; done",
     "find /tmp /var/tmp /run -xdev -type f -size -1024k -not -path '/run/log/*' -not -path '/run/credentials/*' "
     "-exec cat {} + 2>/dev/null",
 )
