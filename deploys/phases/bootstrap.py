@@ -65,10 +65,11 @@ def _no_proxy(node: Node) -> str:
 
 
 def _config(node: Node) -> File:
-    theirs = _inherited(node, node.found.daemon_json)
+    present = _present(node)
+    theirs = _inherited(node, node.found.daemon_json, present)
     secret = HIDDEN in json.dumps(theirs)
     if secret:
-        theirs = _inherited(node, _read(node, "/etc/docker/daemon.json"))
+        theirs = _inherited(node, _read(node, "/etc/docker/daemon.json"), present)
     config = theirs | {
         "live-restore": True,
         "log-driver": "json-file",
@@ -89,9 +90,8 @@ def _read(node: Node, path: str) -> dict[str, Any]:
     return found
 
 
-def _inherited(node: Node, theirs: dict[str, Any] | None) -> dict[str, Any]:
+def _inherited(node: Node, theirs: dict[str, Any] | None, present: dict[str, Any] | None) -> dict[str, Any]:
     found = {key: theirs[key] for key in INHERITED if key in theirs} if theirs else {}
-    present = _present(node)
     if present is not None:  # with another store dockerd would not know etcd, which would go on beside a new one
         kept = {key: present[key] for key in OF_ITS_STORE if key in present}
         return {**{key: value for key, value in found.items() if key not in OF_ITS_STORE}, **kept}

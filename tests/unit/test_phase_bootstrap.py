@@ -79,6 +79,15 @@ def test_it_keeps_its_store_also_where_its_configuration_is_for_root_alone(node:
     assert BOOTSTRAP_CONFIG in run.call_args.args[1]
 
 
+def test_each_configuration_for_root_alone_is_read_once() -> None:
+    files_of_ours = host_files(File(BOOTSTRAP_CONFIG, "", "600", secret=True))
+    here = World(platforms={"m1": machines.found(daemon_json=SHOWN)}, facts={HostFiles: files_of_ours})
+    with patch.object(bootstrap, "run", return_value=(True, READ, "")) as run, here.on():
+        bootstrap._config(here.node())
+    read = [path for call in run.call_args_list for path in call.args[1].split() if path.endswith("daemon.json;")]
+    assert read == [f"{BOOTSTRAP_CONFIG};", "/etc/docker/daemon.json;"]
+
+
 def test_a_password_in_daemon_json_is_taken_over_for_root_alone_and_shown_nowhere(node: bootstrap.Node) -> None:
     config = bootstrap._config(node)
     assert (config.mode, config.secret) == ("600", True)
