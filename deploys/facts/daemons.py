@@ -16,7 +16,7 @@ from ..record import BEFORE_DOCKER0, BOOTSTRAP, BOOTSTRAP_RUN, MAIN, SOCKETS
 from .docker import COMMENT, IMAGE_LABEL, LABEL, POD, PROGRAM, ContainerState, Daemons, DaemonState, Other
 from .hiding import HIDE
 from .platform import DATA_ROOT
-from .sections import END, Bundle, Sections, first, json_object, number, shown, unlike, variables
+from .sections import END, Bundle, Sections, first, json_object, number, shown, unlike, variables, whole
 
 _CONTAINER = (
     f'{{{{if index .Config.Labels "{LABEL}"}}}}'
@@ -95,7 +95,7 @@ echo "== started"; grep '^btime ' /proc/stat; stat -c %Y {BOOTSTRAP_RUN}.pid 2>/
 echo "== filter"; iptables -w 5 -S 2>/dev/null |
   grep -e '^-P FORWARD' -e '^{_JUMP}$' -e '^-A DOCKER-USER .*--comment {COMMENT} '
 echo "== docker0"; ip -4 -o addr show dev docker0 2>/dev/null
-echo "== docker0 before"; cat {BEFORE_DOCKER0} 2>/dev/null
+echo "== docker0 before"; {whole(BEFORE_DOCKER0)}
 {END}
 """
 

@@ -14,7 +14,7 @@ from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import FILES, FLANNEL_RUN, KUBELET_CLIENT, OWN_PLACES
-from .sections import END, Bundle, Sections, number, shown, variables
+from .sections import END, Bundle, Sections, number, shown, variables, whole
 
 # Keys, and what else is for root alone, are never read: only that they are there, and their mode. Certificates are no
 # secrets, also where somebody has hardened their modes. Foreign files: only their names.
@@ -32,7 +32,7 @@ if [ -s {FILES} ]; then
     sed 's/^/./' | (cd / && tar -czf - -T - 2>/dev/null) | base64
 fi
 echo "== changed"; ours | tr '\n' '\0' | xargs -0r stat -c '%Z %n' 2>/dev/null
-echo "== subnet.env"; cat {FLANNEL_RUN}/subnet.env 2>/dev/null
+echo "== subnet.env"; {whole(f"{FLANNEL_RUN}/subnet.env")}
 echo "== kubelet-client"; sed -n '/-BEGIN CERT/,/-END CERT/p' {KUBELET_CLIENT} 2>/dev/null
 {END}
 """

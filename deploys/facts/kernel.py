@@ -9,7 +9,7 @@ from pyinfra.api import FactProcessError, StringCommand
 from typing_extensions import override
 
 from ..record import BEFORE
-from .sections import END, Sectioned, Sections, shown
+from .sections import END, Sectioned, Sections, shown, whole
 
 MODULES = {
     "br_netfilter": "/proc/sys/net/bridge/bridge-nf-call-iptables",
@@ -61,7 +61,7 @@ _PATHS = " ".join(f"/proc/sys/{key.replace('.', '/')}" for key in _KNOWN)
 _SCRIPT = (
     f'echo "== modules"; {_LOADED}; '
     f'echo "== sysctls"; grep -sH . {_PATHS} {_BRIDGES} | sed "s/:/ /"; '
-    f'echo "== before"; cat {BEFORE}/kernel 2>/dev/null; {END}'
+    f'echo "== before"; {whole(f"{BEFORE}/kernel")}; {END}'
 )
 
 

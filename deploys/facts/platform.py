@@ -27,7 +27,7 @@ from .found import RESOLV_CONF, RESOLVED, Disk, Found, Interface
 from .hiding import HIDE, NO_ENVIRONMENT
 from .kernel import MODULES
 from .plausible import ADDRESS, unreadable
-from .sections import END, Bundle, Sections, first, json_object, number
+from .sections import END, Bundle, Sections, first, json_object, number, whole
 
 TOOLS = (
     "ip",
@@ -85,7 +85,7 @@ echo "== quoting"; printf '%s\n' '\\'
 echo "== machine"; uname -m
 echo "== kernel"; uname -r
 echo "== name"; uname -n
-echo "== machine-id"; printf '%s\n' "$(cat /etc/machine-id 2>/dev/null)"
+echo "== machine-id"; {whole("/etc/machine-id")}
 echo "== boot-id"; read -r b < /proc/sys/kernel/random/boot_id; echo "$b"
 echo "== user"; id -u
 echo "== time"; date +%s
@@ -133,7 +133,7 @@ echo "== swarm"; [ ! -s "$root/swarm/docker-state.json" ] || echo yes
 echo "== docker-command"; ! d=$(command -v dockerd 2>/dev/null) || echo "$(readlink -f "${{d%/*}}")/${{d##*/}}"
 echo "== record"; base64 {NODE} 2>/dev/null
 echo "== data-record"; base64 {DATA} 2>/dev/null
-echo "== subnet.env"; printf '%s\n' "$(cat {SUBNET_ENV} 2>/dev/null)"
+echo "== subnet.env"; {whole(SUBNET_ENV)}
 echo "== docker-unit"; [ ! -d /run/systemd/system ] || systemctl cat docker.service 2>/dev/null |
   {NO_ENVIRONMENT} | {HIDE}
 echo "== foreign-kubernetes"

@@ -23,8 +23,15 @@ Sections = dict[str, list[str]]
 END = 'echo "== end"'
 """The last command of each script."""
 
+
 UNREAD: Any = object()
 """What a fact gives when its script printed nothing at all: observe() refuses it."""
+
+
+def whole(path: str) -> str:
+    """A command that prints a file in a section, with a line end also where it has none: the next heading would stand
+    in its last line. Of a file that is not there it prints an empty line."""
+    return f"printf '%s\\n' \"$(cat {path} 2>/dev/null)\""
 
 
 def split(output: Iterable[str]) -> Sections:

@@ -30,7 +30,7 @@ from deploys.operations.images import pulled
 from deploys.operations.kernel import kernel
 from deploys.operations.leftovers import _NO_DIRECTORIES, no_chains, no_record
 from deploys.phases import control_plane
-from deploys.record import BOOTSTRAP_DATA, ETCD_DATA, KUBELET, OWN_PLACES, RECORD, SHARED_PLACES, SOCKETS
+from deploys.record import BEFORE, BOOTSTRAP_DATA, ETCD_DATA, KUBELET, OWN_PLACES, RECORD, SHARED_PLACES, SOCKETS
 
 from . import machines
 from .harness import Shell, World
@@ -281,6 +281,12 @@ def test_a_machine_id_without_a_line_end_takes_no_other_part_with_it(tmp_path: P
     script = Platform().command().get_raw_value().replace("/etc/machine-id", f"{tmp_path}/id")
     begin = script[: script.index('echo "== user"')]
     assert parts(sh(begin).stdout.splitlines())["machine-id"] == ["0" * 32]
+
+
+def test_a_record_without_a_line_end_is_read(tmp_path: Path) -> None:
+    (tmp_path / "kernel").write_text("net.ipv4.ip_forward=0")
+    script = Kernel().command().get_raw_value().replace(f"{BEFORE}/kernel", f"{tmp_path}/kernel")
+    assert Kernel().process(sh(script).stdout.splitlines()).before == {"net.ipv4.ip_forward": "0"}
 
 
 def test_a_shell_that_makes_one_backslash_of_two_in_quotes_is_noticed() -> None:
