@@ -218,7 +218,7 @@ def _daemon(sections: Sections, unit: str, booted: int) -> DaemonState:
     images = [line.split("|") for line in sections.get(f"{unit} images", [])]
     rows = [line.split("|") for line in sections.get(f"{unit} names", [])]
     kinds = _kinds(sections.get(f"{unit} containers", []))
-    containers = [_container(line, booted) for line in kinds[""]]
+    containers = {c.name: c for c in (_container(line, booted) for line in kinds[""])}
     return DaemonState(
         active=show.get("ActiveState") == "active",
         enabled=show.get("UnitFileState") == "enabled",
@@ -226,10 +226,10 @@ def _daemon(sections: Sections, unit: str, booted: int) -> DaemonState:
         command=tuple(word for word in sections.get(f"{unit} command", []) if word),
         environment=variables(sections.get(f"{unit} environment", [])),
         # one that was made again by hand meanwhile is there; dockerd will never know the other
-        forgotten=tuple(sorted({*sections.get(f"{unit} forgotten", ())} - {c.name for c in containers})),
+        forgotten=tuple(sorted({*sections.get(f"{unit} forgotten", ())} - containers.keys())),
         unfinished=tuple(sorted(set(sections.get(f"{unit} unfinished", [])))),
-        containers={c.name: c for c in containers},
-        others=frozenset(n for row in rows if len(row) == 3 for n in row[1].split(",")) - {c.name for c in containers},
+        containers=containers,
+        others=frozenset(n for row in rows if len(row) == 3 for n in row[1].split(",")).difference(containers),
         running_others=tuple(map(_other, kinds["other"])),
         images={name: row[1] for row in images if len(row) == 3 for name in (row[0], row[2]) if "<none>" not in name},
         down=show.get("LoadState") == "loaded" and f"{unit} answered" not in sections,

@@ -23,7 +23,6 @@ Sections = dict[str, list[str]]
 END = 'echo "== end"'
 """The last command of each script."""
 
-
 UNREAD: Any = object()
 """What a fact gives when its script printed nothing at all: observe() refuses it."""
 

@@ -81,7 +81,7 @@ def drop_in(node: Node) -> File:
         command=without_us(node),
         flags=flags(node),
         dockerd=program(node),
-        asked_for=LETS_ROUTED_IN,
+        lets_routed_in=LETS_ROUTED_IN,
         run=FLANNEL_RUN,
         set_rules=[set_rule(rule) for rule in _rules(node)],
     )

@@ -42,7 +42,7 @@ class Load:
     @property
     def lost(self) -> int:
         """Requests that were refused, cut off or not answered within 2 s."""
-        return sum(not request.answer for request in self.done)
+        return len(self._lost)
 
     @property
     def silence(self) -> float:
@@ -54,8 +54,11 @@ class Load:
     @property
     def trouble(self) -> float:
         """The time in seconds from the first lost request to the end of the last."""
-        lost = [request for request in self.done if not request.answer]
-        return lost[-1].end - lost[0].begin if lost else 0.0
+        return self._lost[-1].end - self._lost[0].begin if self._lost else 0.0
+
+    @property
+    def _lost(self) -> list[Request]:
+        return [request for request in self.done if not request.answer]
 
 
 @contextmanager
