@@ -80,8 +80,9 @@ http_proxy = os.environ.get("HTTP_PROXY")
 ## What is refused
 
 A name that is almost one of these is refused, with the name that was probably meant. So is a flag in
-`…_extra_args` that other parts rely on, like those that name keys, data or addresses. Any other flag replaces what the
-deploy sets.
+`…_extra_args` that other parts rely on, like those that name keys, data or addresses; one that the apiserver refuses
+beside what the deploy sets (`oidc-…`, `authorization-config`); and each of kube-proxy's but those about its log, for it
+would ignore them. Any other flag replaces what the deploy sets.
 
 ## Files that flags name
 
