@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from . import neighbours
 from .cluster import Cluster, web
 from .product import assert_empty
@@ -9,17 +11,18 @@ from .report import Figure
 from .waiting import until
 
 
-def back(cluster: Cluster, figure: Figure, what: str, since: float = 0) -> None:
+def back(cluster: Cluster, figure: Figure, what: str, begin: float | None = None) -> None:
     """Wait until the cluster is back: pods, API and users' containers; and until the plan is empty by itself.
 
     :param what: what happened, for the figure.
-    :param since: seconds that went by before this was called.
+    :param begin: when it happened, by time.monotonic(); by default now.
     """
-    seconds = since + cluster.wait_works()
-    seconds += until("the API to write, and each kubelet to run a command", 60, lambda: _obeys(cluster, what))
+    begin = time.monotonic() if begin is None else begin
+    cluster.wait_works()
+    until("the API to write, and each kubelet to run a command", 60, lambda: _obeys(cluster, what))
     for host in cluster.hosts:
-        seconds += until(f"the user's containers on {host.name}", 30, lambda host=host: neighbours.run_on(host))  # type: ignore[misc]
-    figure(f"seconds: {what}, until all works", seconds)
+        until(f"the user's containers on {host.name}", 30, lambda host=host: neighbours.run_on(host))  # type: ignore[misc]
+    figure(f"seconds: {what}, until all works", time.monotonic() - begin)
     # Docker 28 that was killed often ends and starts a container some times more before it stays
     until("the plan to be empty", 120, lambda: _whole(cluster))
 

@@ -16,19 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.hosts import Host
-from tests.lab.paths import APT_PROXY, BINARIES_URL, CHECKOUT, REGISTRY
+from tests.lab.lab import environment
+from tests.lab.paths import CHECKOUT
 
 Data = Mapping[str, object]
 
 PURGE: Data = {"purge_data": True}
-
-LAB_DATA: dict[str, object] = {
-    "image_registry": REGISTRY,
-    "binaries_url": BINARIES_URL,
-    "http_proxy": APT_PROXY,
-    "no_proxy": "10.89.0.0/16",
-}
-"""What a run in the lab is told."""
 
 
 _FOLLOWS = re.compile(r"revision|^[+-] *generation:", re.IGNORECASE)
@@ -117,7 +110,7 @@ class Product:
     """The product with one inventory and the settings of all its runs."""
 
     inventory: Path
-    data: dict[str, object] = field(default_factory=lambda: dict(LAB_DATA))
+    data: dict[str, object] = field(default_factory=lambda: dict(environment()))
     cwd: Path = field(default_factory=lambda: Path(os.environ.get("PRODUCT", CHECKOUT)))
     """The checkout whose deploys/ run."""
 
@@ -168,6 +161,19 @@ class Product:
             check=False,
         )
         return Run(argv, done.returncode, done.stdout, done.stderr, time.monotonic() - begin)
+
+    def begun(self, entry: str, *options: str, said: str, data: Data | None = None) -> subprocess.Popen[str]:
+        """An apply that has printed a line in which this pattern is found, and goes on.
+
+        :raises AssertionError: it ended before.
+        """
+        argv = self.argv(entry, "-y", *options, data=data)
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        run = subprocess.Popen(argv, cwd=self.cwd, text=True, errors="replace", **pipes)  # type: ignore[call-overload]
+        for line in run.stderr:
+            if re.search(said, line):
+                return run  # type: ignore[no-any-return]
+        raise AssertionError(f"the run ended with {run.wait()} before it said {said!r}")
 
     def plan(self, entry: str = "cluster", *options: str, data: Data | None = None) -> Run:
         """The plan with its diffs; nothing is changed."""

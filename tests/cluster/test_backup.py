@@ -186,16 +186,18 @@ def test_a_new_machine_in_the_place_of_the_master_has_what_was_there_before(
     machine = cluster.master.read("/etc/machine-id")
     cluster.master.run("cp -p /etc/machine-id /run/machine-id.kept")
     cluster.master.write("/etc/machine-id", f"{NEW_MACHINE}\n")
-    _restored(cluster, cluster.product.run("restore", "-y", "-vvv", "--diff", data={"restore_from": str(copy)}))
-    run = cluster.product.run("cluster", "-y", "-vvv", "--diff")
-    _restored(cluster, run)
-    figure("seconds: a new install on a restored backup", run.seconds)
-    assert cluster.master.read("/etc/kubernetes/pki/ca.crt") == authority
-    assert [host.read("/var/lib/docker-multinode/subnet.env") for host in cluster.hosts] == subnets
-    _as_before(cluster)
-    cluster.wait_works()
-    assert _machine(cluster) == NEW_MACHINE
-    assert_empty(cluster.product.plan())
-    cluster.master.run("cp -p /run/machine-id.kept /etc/machine-id && rm /run/machine-id.kept")
+    try:
+        _restored(cluster, cluster.product.run("restore", "-y", "-vvv", "--diff", data={"restore_from": str(copy)}))
+        run = cluster.product.run("cluster", "-y", "-vvv", "--diff")
+        _restored(cluster, run)
+        figure("seconds: a new install on a restored backup", run.seconds)
+        assert cluster.master.read("/etc/kubernetes/pki/ca.crt") == authority
+        assert [host.read("/var/lib/docker-multinode/subnet.env") for host in cluster.hosts] == subnets
+        _as_before(cluster)
+        cluster.wait_works()
+        assert _machine(cluster) == NEW_MACHINE
+        assert_empty(cluster.product.plan())
+    finally:
+        cluster.master.run("cp -p /run/machine-id.kept /etc/machine-id && rm /run/machine-id.kept")
     cluster.master.run("docker restart -t 5 kubelet")
     until("the node to be the machine that it was", 60, lambda: _machine(cluster) == machine.strip())

@@ -90,8 +90,10 @@ def test_a_subnet_that_etcd_forgot_is_taken_again(cluster: Cluster, figure: Figu
 def test_a_node_takes_its_subnet_at_boot_though_etcd_forgot_it(cluster: Cluster, figure: Figure) -> None:
     leases, reservations = set(_pairs(cluster, LEASES)), _pairs(cluster, RESERVATIONS)
     _forget(cluster)
+    begin = time.monotonic()
     cluster.workers[0].reboot()
-    seconds = cluster.wait_works()
+    cluster.wait_works()
+    seconds = time.monotonic() - begin
     figure("seconds: reservations and leases were deleted, the worker reboots, until all works", seconds)
     assert set(_pairs(cluster, LEASES)) == leases
     assert cluster.product.plan().check().changes
@@ -119,6 +121,7 @@ def test_docker_restarts_while_a_client_asks_a_service(role: str, cluster: Clust
         requests(cluster, other, "http://web:8080/name") as by_name,
     ):
         time.sleep(5)
+        begin = time.monotonic()
         restarted.run("systemctl restart docker")
         cluster.wait_works()
         # the API may call a pod Ready for a while by what it knew before, and a Service, also that of DNS, lead to its
@@ -135,7 +138,7 @@ def test_docker_restarts_while_a_client_asks_a_service(role: str, cluster: Clust
         figure(f"seconds from the first lost request to the last: {what}", load.trouble)
         _assert_served(load, {web(host) for host in cluster.hosts})
         assert load.trouble < 60
-    back(cluster, figure, f"docker restarted on the {role} under load")
+    back(cluster, figure, f"docker restarted on the {role} under load, 5 s of load after it included", begin)
 
 
 def _assert_served(load: Load, names: set[str]) -> None:
@@ -160,7 +163,7 @@ def test_what_the_api_accepted_outlives_a_power_cut_of_the_master(cluster: Clust
     accepted += writer.stdout.read().split()
     writer.wait()
     cluster.master.power_on()
-    back(cluster, figure, "power cut of the master", since=time.monotonic() - begin)
+    back(cluster, figure, "power cut of the master", begin)
     kept = set(cluster.kubectl("get", "configmaps", "-o", "name").split())
     assert set(accepted) <= kept
     cluster.delete(*(name for name in kept if name.startswith("configmap/cut-")))
@@ -170,14 +173,17 @@ def test_a_newer_docker_and_an_older_one_start_without_a_run(lab: Lab, cluster: 
     """As their packages bring them: pods of the other node are reached, and the plan stays empty."""
     worker = cluster.workers[0]
     with lab.another_dockerd(worker) as other:
-        _docker_restarts_as(worker, other)
-        back(cluster, figure, f"Docker {other} came in the place of the worker's own")
-    _docker_restarts_as(worker, worker.docker)
-    back(cluster, figure, f"the worker's own Docker came in the place of {other}")
+        begin = _docker_restarts_as(worker, other)
+        back(cluster, figure, f"Docker {other} came in the place of the worker's own", begin)
+    begin = _docker_restarts_as(worker, worker.docker)
+    back(cluster, figure, f"the worker's own Docker came in the place of {other}", begin)
+    begin = time.monotonic()
     worker.reboot()  # without what the other one left in iptables
-    back(cluster, figure, f"the worker reboots after it had Docker {other}")
+    back(cluster, figure, f"the worker reboots after it had Docker {other}", begin)
 
 
-def _docker_restarts_as(host: Host, version: str) -> None:
+def _docker_restarts_as(host: Host, version: str) -> float:
+    begin = time.monotonic()
     host.run("systemctl restart docker")
     assert host.run("docker version --format '{{.Server.Version}}'").stdout.startswith(f"{version}.")
+    return begin

@@ -3,7 +3,6 @@ is gone. Nothing of ours stays on it."""
 
 from __future__ import annotations
 
-import subprocess
 import time
 
 import pytest
@@ -89,7 +88,7 @@ def test_half_an_install_is_taken_away_whole(
     neighbours.run_errand(worker)
     nameless = _nameless(worker)
     built = Product(cluster.product.inventory, {k: v for k, v in cluster.product.data.items() if k != "node_image"})
-    _killed_at(operation, built.argv("worker", "-y", "--limit", worker.name), built)
+    _killed_at(operation, built, "worker", "--limit", worker.name)
     assert worker.run("ls /etc/systemd/system/docker-bootstrap.service", check=False).returncode == 0
     figure(f"seconds: turndown of a worker whose install ended at: {operation}", _leaves(cluster).seconds)
     assert _nameless(worker) == nameless, "a build has left its layers"
@@ -107,7 +106,7 @@ def test_half_a_master_is_taken_away_whole(spare: Host, alone: Product, product:
     spare.run(f"docker run --rm {BUSYBOX} true")  # containerd keeps a namespace of Docker's once a container ran
     before = listing.take(spare)
     for operation in ("Run etcd", "Wait for kube-apiserver", "Apply addons"):
-        _killed_at(operation, alone.argv("master", "-y"), alone)
+        _killed_at(operation, alone, "master")
         assert spare.run("ls /var/lib/docker-multinode/node.json", check=False).returncode == 0
         run = alone.apply("turndown", data=PURGE).check()
         figure(f"seconds: turndown of a master whose install ended at: {operation}", run.seconds)
@@ -115,13 +114,10 @@ def test_half_a_master_is_taken_away_whole(spare: Host, alone: Product, product:
         assert_empty(alone.plan("turndown", data=PURGE))
 
 
-def _killed_at(operation: str, argv: tuple[str, ...], product: Product) -> None:
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(argv, cwd=product.cwd, text=True, **pipes) as run:  # type: ignore[call-overload]
-        reached = any("Starting operation" in line and operation in line for line in run.stderr)
+def _killed_at(operation: str, product: Product, entry: str, *options: str) -> None:
+    with product.begun(entry, *options, said=f"Starting operation.*{operation}") as run:
         time.sleep(0.5)
         run.kill()
-    assert reached
 
 
 @pytest.mark.promise("turndown-docker-down")

@@ -196,8 +196,8 @@ def test_another_address_of_the_master(cluster: Cluster, set_back: None) -> None
             assert f"https://{address}:6443" in inside, pod
         ends = cluster.workers[0].run(f"ss -Htn state established dst {address} dport = 2379").stdout
         assert ends.strip(), "the worker's flannel does not ask etcd there"
-    finally:
         cluster.product.apply().check()
+    finally:
         master.run(f"ip addr del {address}/24 dev {device}")
 
 

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import getpass
 import socket
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from .cluster import Cluster
-from .product import Data, Product, assert_empty
+from .product import Product, assert_empty
 from .waiting import until
 
 VERSION = "jsonpath={.status.nodeInfo.kubeletVersion}"
-
-
-def _begun(cluster: Cluster, words: str, data: Data | None = None) -> subprocess.Popen[str]:
-    """An apply that has printed these words."""
-    run = subprocess.Popen(
-        cluster.product.argv("cluster", "-y", data=data),
-        cwd=cluster.product.cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert run.stderr is not None
-    for line in run.stderr:
-        if words in line:
-            return run
-    raise AssertionError(f"the run ended with {run.wait()} before it said {words!r}")
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +89,16 @@ def test_a_users_pod_that_does_not_run_is_told_and_breaks_nothing(cluster: Clust
 def test_a_second_run_is_refused_and_told_who_is_at_work(cluster: Cluster) -> None:
     # a flag that the scheduler does not know: that run waits for it until its time is over
     data = {"scheduler_extra_args": {"no-such": "1"}, "timeout_for_services": 60}
-    holder = _begun(cluster, "Wait for kube-scheduler", data)
-    second = cluster.product.apply()
-    assert second.code != 0
-    who = f"{getpass.getuser()}@{socket.gethostname()} (process {holder.pid}), since 20"
-    assert f"another run is at work there: {who}" in second.stderr
-    assert holder.poll() is None, "it waited"
-    assert "Traceback" not in second.text
-    holder.communicate()
+    holder = cluster.product.begun("cluster", said="Starting operation.*Wait for kube-scheduler", data=data)
+    try:
+        second = cluster.product.apply()
+        assert second.code != 0
+        who = f"{getpass.getuser()}@{socket.gethostname()} (process {holder.pid}), since 20"
+        assert f"another run is at work there: {who}" in second.stderr
+        assert holder.poll() is None, "it waited"
+        assert "Traceback" not in second.text
+    finally:
+        holder.communicate()
     assert holder.returncode != 0
     cluster.product.apply().check()
     assert_empty(cluster.product.plan())
@@ -119,7 +107,7 @@ def test_a_second_run_is_refused_and_told_who_is_at_work(cluster: Cluster) -> No
 @pytest.mark.core
 @pytest.mark.promise("two-runs-at-once")
 def test_the_lock_of_a_run_that_was_killed_ends_with_it(cluster: Cluster) -> None:
-    holder = _begun(cluster, "Starting operation")
+    holder = cluster.product.begun("cluster", said="Starting operation")
     holder.kill()
     holder.wait()
     cluster.product.apply().check()

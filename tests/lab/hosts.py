@@ -34,6 +34,10 @@ SSH_OPTIONS = (
 )
 
 
+RUNC_RACE = "read init-p: connection reset by peer"
+"""What `docker exec` may end with where two cores have much to do; its command was not started then."""
+
+
 @dataclass(frozen=True)
 class Host:
     """A host of the lab that exists; `hosts.make` makes one."""
@@ -60,7 +64,7 @@ class Host:
         timeout: float | None = 600,
     ) -> Result:
         """Run a shell command on the host over ssh."""
-        return run(*self.ssh(user), command, check=check, input=input, timeout=timeout)
+        return run(*self.ssh(user), command, check=check, input=input, timeout=timeout, not_begun=RUNC_RACE)
 
     def ssh(self, user: str = "root") -> tuple[str, ...]:
         """The ssh command that reaches this host."""

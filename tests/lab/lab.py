@@ -166,5 +166,5 @@ def environment() -> dict[str, str]:
         "image_registry": REGISTRY,
         "binaries_url": BINARIES_URL,
         "http_proxy": APT_PROXY,
-        "no_proxy": "10.89.0.0/16,10.0.0.0/24,10.1.0.0/16,127.0.0.0/8,localhost",
+        "no_proxy": "10.89.0.0/16",
     }

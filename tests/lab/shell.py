@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 Result = subprocess.CompletedProcess[str]
@@ -29,20 +30,29 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout: float | None = None,
+    not_begun: str | None = None,
 ) -> Result:
-    """Run a command to its end with its output caught; on failure the error holds what it printed."""
+    """Run a command to its end with its output caught; on failure the error holds what it printed.
+
+    :param not_begun: where it fails with this on stderr, it is run once more.
+    """
     argv = [str(word) for word in command]
+    call = partial(
+        subprocess.run,
+        argv,
+        input=input,
+        env=env,
+        cwd=cwd,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
     try:
-        result = subprocess.run(
-            argv,
-            input=input,
-            env=env,
-            cwd=cwd,
-            timeout=timeout,
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
+        result: Result = call()
+        if result.returncode and not_begun and not_begun in result.stderr:
+            say(f"once more, since it was not begun: {brief(argv)}")
+            result = call()
     except FileNotFoundError as error:
         raise LabError(f"{argv[0]} is not installed") from error
     except subprocess.TimeoutExpired as error:
