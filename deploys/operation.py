@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from pyinfra import state
 from pyinfra.api import operation as pyinfra_operation
 from pyinfra.api.arguments_typed import PyinfraOperation
-from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.command import FunctionCommand, PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
@@ -98,8 +98,11 @@ def _operation(function: Callable[P, Commands], afterwards: Callable[[Host], Non
         try:
             for command in function(*args, **kwargs):
                 if state.is_executing:
+                    who = lock.who if (lock := held(host)) else ""
                     try:
-                        yield marked(command, lock.who if (lock := held(host)) else "")
+                        if who and isinstance(command, FunctionCommand):  # which can't look by itself
+                            yield marked("true", who)
+                        yield marked(command, who)
                     finally:  # pyinfra closes this where the command failed; with --retry it then begins anew
                         afterwards(host)
                 else:

@@ -14,6 +14,7 @@ from ..facts.files import HostFiles
 from ..facts.hiding import HIDDEN
 from ..facts.sections import shown
 from ..observe import observe
+from ..operations.docker0 import restores
 from ..phases import docker
 from ..record import BEFORE_PATHS, BOOTSTRAP, BOOTSTRAP_DATA, BOOTSTRAP_UNIT, DOCKER_DROP_IN, KUBELET_CONTAINER
 from ..topology import Node
@@ -218,7 +219,8 @@ def docker_restart(node: Node) -> str | None:
 
 def docker_restart_back(node: Node) -> str | None:
     """The same, where a turndown restarts it as it was."""
-    return _unannounced(node) if dockerd.runs_ours(node) else None
+    sentence = _unannounced(node)
+    return sentence if sentence and restores(node) else None
 
 
 def _unannounced(node: Node) -> str | None:

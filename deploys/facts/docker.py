@@ -16,6 +16,10 @@ POD = "io.kubernetes.docker.type"
 """Label that cri-dockerd gives to each container of a pod."""
 PROGRAM = "io.kubernetes.container.name"
 """Label of a pod's container: the name that the manifest gives it."""
+NAMESPACE = "io.kubernetes.pod.namespace"
+"""Label of a pod's container."""
+SYSTEM = "kube-system"
+"""The namespace of the static pods and of the addons."""
 
 
 def short(image: str) -> str:

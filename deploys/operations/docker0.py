@@ -30,12 +30,22 @@ def _pools(node: Node) -> list[tuple[str, int]]:
     return [(str(p.get("base")), p["size"]) for p in pools]
 
 
+def restores(node: Node) -> bool:
+    """Whether a turndown restarts the main Docker: where it runs on the pod network, or docker0 has not got its old
+    address."""
+    now, mine = observe(DaemonsFact, node.host), subnet_in(observe(HostFiles, node.host).content(SUBNET_ENV))
+    ours = mine is not None and f"--bip={gateway(mine)}" in now.main.command
+    wanted, _ = _wanted(node)
+    halfway = bool(wanted) and f"--bip={wanted}" in now.main.command  # an ended run left Docker so
+    return ours or halfway or wanted not in ("", now.docker0)
+
+
 def _wanted(node: Node) -> tuple[str, str | None]:
     """The address that docker0 gets, and the network that keeps it from its old one."""
-    before = observe(DaemonsFact).docker0_before
+    before = observe(DaemonsFact, node.host).docker0_before
     if not before:
         return "", None
-    networks = observe(Leftovers).networks
+    networks = observe(Leftovers, node.host).networks
     routes = [route.split(" ")[0] for route in node.found.routes if not route.endswith(" docker0")]
     return bridge_address(before, networks, routes, _pools(node))
 
@@ -67,11 +77,8 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
     + bounced: running containers of others, named in the plan
     """
     restart, now, files = node.restart, observe(DaemonsFact), observe(HostFiles)
-    mine = subnet_in(files.content(SUBNET_ENV))
-    ours = mine is not None and f"--bip={gateway(mine)}" in now.main.command
     wanted, taken_by = _wanted(node)
-    halfway = wanted and f"--bip={wanted}" in now.main.command  # an ended run left Docker so
-    if not ours and not halfway and wanted in ("", now.docker0):
+    if not restores(node):
         reread = files.ours(drop_in) or (now.main.needs_reload and files.ours(NODE))
         yield from _runs_without_us(restart.reload if reread else "", now.docker0_before)
         return

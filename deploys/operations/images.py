@@ -24,6 +24,11 @@ def _unless_there(daemon: DaemonState) -> str:
     return ", where it is not there (the daemon is down now)" if daemon.down else ""
 
 
+def _late(limit: int) -> str:
+    """A command that says so where what just failed had reached its limit: Docker, which was ended, says nothing."""
+    return f"[ $? != 124 ] || echo 'it was not done within {limit} s, which is timeout_for_images'"
+
+
 @operation
 def pulled(daemon: str, images: Sequence[str], limit: int) -> Commands:
     """
@@ -43,8 +48,8 @@ def pulled(daemon: str, images: Sequence[str], limit: int) -> Commands:
     # each pull's last words are kept, so that the failure says which one and why
     yield StringCommand(
         f"t=$(mktemp -d); trap 'rm -rf $t' EXIT; n=0; for i in {quoted}; do n=$((n+1)); "
-        f'( timeout {limit} {docker(daemon)} pull -q "$i" >$t/$n.out 2>&1 || '
-        f'echo "cannot pull $i: $(tail -n 2 $t/$n.out)" > $t/$n.failed ) & done; wait; '
+        f'( timeout {limit} {docker(daemon)} pull -q "$i" >$t/$n.out 2>&1 || {{ {_late(limit)} >>$t/$n.out; '
+        f'echo "cannot pull $i: $(tail -n 2 $t/$n.out)" > $t/$n.failed; }} ) & done; wait; '
         f"cat $t/*.failed >&2 2>/dev/null && exit 1; true"
     )
 
@@ -70,7 +75,8 @@ def built(daemon: str, image: str, dockerfile: str, arguments: dict[str, str], l
     yield StringCommand(
         f"log=$(mktemp); trap 'rm -f $log' EXIT; DOCKER_BUILDKIT=0 timeout {limit} {docker(daemon)} build "
         f"--network=host --force-rm {shlex.join(words)} -t {shlex.quote(image)} - >$log 2>&1 || "
-        '{ echo "the node image was not built; the last lines:" >&2; tail -n 25 $log >&2; exit 1; }; '
+        f'{{ {_late(limit)} >>$log; echo "the node image was not built; the last lines:" >&2; tail -n 25 $log >&2; '
+        "exit 1; }; "
         f"{docker(daemon)} image prune -f --filter label={IMAGE_LABEL} >/dev/null",
         _stdin=dockerfile,
     )

@@ -9,7 +9,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 
 from .. import busy
-from ..facts.docker import POD
+from ..facts.docker import NAMESPACE, POD, SYSTEM
 from ..facts.files import HostFiles
 from ..facts.leftovers import BELOW, Leftovers
 from ..observe import observe
@@ -17,6 +17,9 @@ from ..operation import Commands, operation, removal
 from ..plan import say
 from ..record import BEFORE_PATHS, RECORD
 from .files import EMPTY_DIRECTORIES, File, announce, write
+
+POD_GRACE = 30
+"""Seconds between SIGTERM and SIGKILL that a pod's containers get, as by terminationGracePeriodSeconds' default."""
 
 # the jumps to our chains first, then all chains of a table in one call; rules of others there are not touched
 _NO_CHAINS = r"""
@@ -167,7 +170,14 @@ def no_pods() -> Commands:
         host.noop("no pods are there")
         return
     say(f"Will remove {len(there)} containers of pods:", *there)
-    yield StringCommand(f"docker ps -aq --filter label={POD} | xargs -r docker rm -f -v >/dev/null")
+    say(f"Those of pods outside of {SYSTEM} may end by themselves before, for {POD_GRACE} s")
+    # the kubelet, which would end them so, is gone by now
+    form = shlex.quote(f'{{{{.ID}}}} {{{{.Label "{NAMESPACE}"}}}}')
+    yield StringCommand(
+        f"docker ps --filter label={POD}=container --format {form} | awk '$2 != \"{SYSTEM}\" {{print $1}}' | "
+        f"xargs -r timeout {2 * POD_GRACE} docker stop -t {POD_GRACE} >/dev/null; "
+        f"docker ps -aq --filter label={POD} | xargs -r docker rm -f -v >/dev/null"
+    )
 
 
 @removal

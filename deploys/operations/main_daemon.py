@@ -128,9 +128,11 @@ def _go_or_back(restart: RestartStrategy, drop_in: str) -> str:
     failed = f"{RECORD}/docker-drop-in.failed"
     # said last: writing into a connection that broke would end the way back
     return (
-        f"{go} || {{ why=$({state}); mv -f {drop_in} {failed}; {restart.reload}; {go}; "
-        "printf '%s\\n' 'docker does not come up on the pod network:' \"$why\" "
-        f"'it was started without our drop-in, which is kept as {failed}' >&2; false; }}"
+        f"{go} || {{ why=$({state}); "
+        f"mv -f {drop_in} {failed} && kept=', which is kept as {failed}' || rm -f {drop_in}; "
+        f"{restart.reload}; {go} && end='it was started without our drop-in' || "
+        "end='it does not start without our drop-in either'; "
+        "printf '%s\\n' 'docker does not come up on the pod network:' \"$why\" \"$end$kept\" >&2; false; }"
     )
 
 

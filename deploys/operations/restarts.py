@@ -59,9 +59,11 @@ def bounce(command: str, restart: RestartStrategy) -> str:
     # asking a Docker that is down could start it, by its socket
     down = f"! {restart.active.format(unit=MAIN)} || {_DOWN_AFTER}"
     again = "timeout 60 docker start $down >/dev/null"  # twice: one may need another that comes after it
+    told = 'echo "not each of these runs again: "$down >&2'
     return (
         f"units=$({restart.needing.format(unit=MAIN)}); down=$({down}); {{ {command}; }}; rc=$?; "
-        f'[ -z "$down" ] || {again} 2>&1 || {again} || rc=1; [ -z "$units" ] || {units}; [ $rc = 0 ]'
+        f'[ -z "$down" ] || {again} 2>&1 || {again} || {{ rc=1; {told}; }}; [ -z "$units" ] || {units} || rc=1; '
+        "[ $rc = 0 ]"
     )
 
 

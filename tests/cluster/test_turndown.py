@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.lab.hosts import Host
 
 from . import listing, neighbours
-from .cluster import BOOTSTRAP, Cluster
+from .cluster import BOOTSTRAP, Cluster, pod
 from .listing import Listing
 from .neighbours import CONTAINERS
 from .product import PURGE, assert_empty
@@ -17,6 +19,8 @@ from .test_security import pieces, shows
 from .waiting import until
 
 pytestmark = pytest.mark.core
+
+KEPT = "/mnt/kept"
 
 
 def _whole(cluster: Cluster) -> None:
@@ -74,6 +78,8 @@ def test_data_outlives_a_turndown_and_a_new_install(
     cluster: Cluster, theirs: dict[str, list[str]], figure: Figure
 ) -> None:
     cluster.kubectl("create", "configmap", "memory", "--from-literal=of=before")
+    cluster.apply(saver(cluster.workers[0]))
+    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=50s", "pod/saver")
     authority = _authorities(cluster)
     subnets = [host.read("/var/lib/docker-multinode/subnet.env") for host in cluster.hosts]
     with neighbours.probed(cluster.hosts) as answers:
@@ -91,15 +97,26 @@ def test_data_outlives_a_turndown_and_a_new_install(
             "--bip" not in host.run("tr '\\0' ' ' < /proc/$(systemctl show docker -p MainPID --value)/cmdline").stdout
         )
         assert host.run("systemctl is-active docker-bootstrap", check=False).stdout.strip() == "inactive"
+    assert cluster.workers[0].read(f"{KEPT}/last") == "saved\n", "a pod was killed that saves what it has when it ends"
     assert_empty(cluster.product.plan("turndown"))
     run = cluster.product.apply().check()
     figure("seconds: new install on the kept data", run.seconds)
     assert _authorities(cluster) == authority
     assert [host.read("/var/lib/docker-multinode/subnet.env") for host in cluster.hosts] == subnets
     assert cluster.get("configmap", "memory")[0]["data"] == {"of": "before"}
+    cluster.delete("pod", "saver")
+    cluster.workers[0].run(f"rm -r {KEPT}")
     cluster.deploy_web()
     cluster.wait_works()
     assert_empty(cluster.product.plan())
+
+
+def saver(host: Host) -> dict[str, Any]:
+    """A pod that writes to its volume when it is told to end."""
+    command = "trap 'sleep 3; echo saved > /kept/last; exit 0' TERM; sleep infinity & wait"
+    found = pod("saver", host.name, command, volumeMounts=[{"name": "kept", "mountPath": "/kept"}])
+    found["spec"]["volumes"] = [{"name": "kept", "hostPath": {"path": KEPT}}]
+    return found
 
 
 def _authorities(cluster: Cluster) -> str:

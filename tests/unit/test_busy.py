@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from pyinfra.api import StringCommand
+from pyinfra.api import FunctionCommand, StringCommand
 
 from deploys import busy
-from deploys.plan import fail
+from deploys.operation import Commands, operation
+from deploys.plan import fail, tell
 from deploys.record import LOCAL_DOCKER
 
 from .harness import World
@@ -43,6 +45,23 @@ def test_a_command_begins_only_while_its_run_has_the_lock(tmp_path: Path, monkey
         assert "its lock has ended" in run().stderr
     lock.unlink()
     assert run().returncode == 1
+
+
+def test_what_python_does_for_a_host_begins_only_while_its_run_has_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploys.operation.held", lambda host: SimpleNamespace(who="me"))
+
+    @operation
+    def told() -> Commands:
+        """Say something."""
+        yield tell("x")
+
+    with World(executing=True).on():
+        look, say = told._inner()
+    assert isinstance(look, StringCommand)
+    marked = busy.marked("true", "me")
+    assert isinstance(marked, StringCommand)
+    assert look.get_raw_value() == marked.get_raw_value()
+    assert isinstance(say, FunctionCommand)
 
 
 @pytest.fixture

@@ -264,17 +264,43 @@ def test_a_main_docker_elsewhere_is_restarted_and_put_back_if_it_does_not_come_u
     assert there.startswith("[ -e /d/zz.conf ] || ")
     assert "systemctl restart docker" in rest.split("); { ", 1)[1].split(" || ")[0]
     failed = "/var/lib/docker-multinode/docker-drop-in.failed"
-    evidence, back = rest.split(f"mv -f /d/zz.conf {failed}; systemctl daemon-reload; ", 1)
+    evidence, back = rest.split(f"mv -f /d/zz.conf {failed} && ", 1)
     assert "journalctl -u docker -n 60 --no-pager -o cat | grep -v level=info | tail -n 20" in evidence
     start, said = back.split("printf", 1)
+    assert "systemctl daemon-reload; " in start
     assert "systemctl restart docker" in start, "before a broken connection can end what says so"
-    assert f"our drop-in, which is kept as {failed}" in said.split("false; }")[0]
+    assert ' "$end$kept" >&2' in said.split("false; }")[0]
     assert f"grep -qF ' {BIP} '" in rest
     said = here.says(
         main_daemon, node=here.node(), flags=FLAGS, revision="", rules=(), drop_in="/d/zz.conf", bounced=TWO
     )
     assert "Will restart the main Docker because it runs without --ip-masq=false --userland-proxy=false" in said
     assert "which restarts the running containers db, web" in said
+
+
+@pytest.mark.parametrize(
+    ("drop_in", "end"),
+    [
+        ("what docker dies of", "it was started without our drop-in, which is kept as"),
+        ("", "it does not start without our drop-in either, which is kept as"),
+    ],
+)
+def test_it_is_told_whether_docker_started_without_the_drop_in(drop_in: str, end: str, tmp_path: Path) -> None:
+    place, bin = tmp_path / "zz.conf", tmp_path / "bin"
+    place.write_text(drop_in)
+    dies = f"[ ! -s {place} ]" if drop_in else "false"
+    program(bin, "systemctl", f'case "$1" in restart) {dies};; is-active) false;; esac')
+    program(bin, "journalctl", "echo why")
+    here = world(daemons("daemons-fresh"))
+    (step,) = here.run(
+        main_daemon, node=here.node(), flags=FLAGS, revision="", rules=(), drop_in=str(place), bounced=TWO
+    )
+    ran = sh(text([step]).replace(RECORD, str(tmp_path)), path=str(bin))
+    assert ran.returncode == 1
+    said = ["docker does not come up on the pod network:", "why", f"{end} {tmp_path}/docker-drop-in.failed"]
+    assert ran.stderr.splitlines() == said
+    assert (tmp_path / "docker-drop-in.failed").read_text() == drop_in
+    assert not place.exists()
 
 
 def test_docker_is_not_restarted_without_its_drop_in(tmp_path: Path) -> None:
@@ -294,7 +320,7 @@ def test_what_docker_would_not_start_again_the_run_starts() -> None:
     assert "systemctl show docker.service -p RequiredBy -p BoundBy -p ConsistsOf --value" in asks
     assert all(label in asks.split("; down=$(", 1)[1] for label in (LABEL, POD))
     assert '; rc=$?; [ -z "$down" ] || timeout 60 docker start $down >/dev/null 2>&1 || ' in rest
-    assert "systemctl start $units); [ $rc = 0 ]; } || exit 1; " in rest
+    assert "systemctl start $units) || rc=1; [ $rc = 0 ]; } || exit 1; " in rest
 
 
 class Bouncing:
@@ -304,10 +330,18 @@ class Bouncing:
     :param active: whether Docker runs before.
     :param comes_up: whether the restart succeeds.
     :param starts: what `docker start` does, as a case of the shell.
+    :param units: running units that need docker's; none of them starts again.
     """
 
     def __init__(
-        self, place: Path, running: dict[str, str], *, active: bool = True, comes_up: bool = True, starts: str = ""
+        self,
+        place: Path,
+        running: dict[str, str],
+        *,
+        active: bool = True,
+        comes_up: bool = True,
+        starts: str = "",
+        units: str = "",
     ) -> None:
         log, bin = place / "log", place / "bin"
         for name in filter(running.get, running):
@@ -315,12 +349,11 @@ class Bouncing:
         inspect = f'inspect) shift 3; cd {place} && cat "$@";;'
         ps = f"ps) printf '%s\\n' {' '.join(running)};;"
         program(bin, "docker", f'case "$1" in {ps} {inspect} {starts} *) echo "docker $*" >> {log};; esac')
-        is_active = f"is-active) {str(active).lower()};;"
+        is_active = f"is-active) {str(active).lower()};; show) echo {units};; start) echo started $2 >> {log}; false;;"
         goes = f"restart) echo restarted >> {log}; {str(comes_up).lower()};;"
         program(bin, "systemctl", f'case "$1" in {is_active} {goes} esac')
         ran = sh(bounce(SYSTEMD.restart.format(unit="docker"), SYSTEMD), path=str(bin))
-        assert ran.stderr == ""
-        self.code, self.did = ran.returncode, log.read_text().splitlines()
+        self.code, self.did, self.said = ran.returncode, log.read_text().splitlines(), ran.stderr
 
 
 def test_it_starts_those_of_others_that_run_by_then_and_may_stay_down_oldest_first(tmp_path: Path) -> None:
@@ -335,7 +368,7 @@ def test_it_starts_those_of_others_that_run_by_then_and_may_stay_down_oldest_fir
         "web.1": "|no|false|",
     }
     here = Bouncing(tmp_path, running)
-    assert (here.code, here.did) == (0, ["restarted", "docker start web.1 db shop new"])
+    assert (here.code, here.did, here.said) == (0, ["restarted", "docker start web.1 db shop new"], "")
 
 
 @pytest.mark.parametrize("running", [{}, {"shop": "|always|false|"}])
@@ -354,7 +387,12 @@ def test_a_container_that_does_not_start_again_is_a_failure_once_it_was_tried_tw
     for tries, code in ((2, 0), (3, 1)):
         starts = f"start) echo x >> {tmp_path}/{tries}; [ $(wc -l < {tmp_path}/{tries}) -ge {tries} ];;"
         here = Bouncing(tmp_path, needs, starts=starts)
-        assert here.code == code
+        assert (here.code, here.said) == (code, "not each of these runs again: netns needs\n" if code else "")
+
+
+def test_a_unit_that_needs_docker_and_does_not_start_again_is_a_failure(tmp_path: Path) -> None:
+    here = Bouncing(tmp_path, {}, units="shop.service")
+    assert (here.code, here.did) == (1, ["restarted", "started shop.service"])
 
 
 def test_a_docker_that_is_down_is_not_asked(tmp_path: Path) -> None:

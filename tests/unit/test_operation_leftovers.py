@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from deploys.record import BEFORE_PATHS
 
 from .harness import Member, Shell, World
 from .known import host_files, left
+from .test_scripts import program, sh
 
 
 def world(*before: str, **changes: object) -> World:
@@ -129,9 +131,22 @@ def test_containers_of_pods_are_removed_by_the_kubelets_label() -> None:
     here = world(pods=("k8s_a", "k8s_b"))
     (step,) = here.run(no_pods)
     assert isinstance(step, Shell)
-    assert "label=io.kubernetes.docker.type" in step.text
+    assert "docker ps -aq --filter label=io.kubernetes.docker.type | xargs -r docker rm -f -v" in step.text
     assert "Will remove 2 containers of pods:" in here.says(no_pods)
     assert world(pods=()).run(no_pods) == []
+
+
+def test_pods_of_users_may_end_by_themselves_before_they_are_removed(tmp_path: Path) -> None:
+    here = world(pods=("k8s_a", "k8s_b"))
+    (step,) = here.run(no_pods)
+    assert isinstance(step, Shell)
+    running = r"printf '%s\n' '1 shop' '2 kube-system' '3 default'"
+    listed = f"case $* in *-aq*) echo all;; *type=container*) {running};; esac"
+    program(tmp_path, "docker", f'case $1 in ps) {listed};; *) echo "$*" >> {tmp_path}/log;; esac')
+    ran = sh(step.text, path=str(tmp_path))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (tmp_path / "log").read_text().splitlines() == ["stop -t 30 1 3", "rm -f -v all"]
+    assert "Those of pods outside of kube-system may end by themselves before, for 30 s" in here.says(no_pods)
 
 
 def test_the_record_goes_and_with_it_directories_that_are_empty() -> None:

@@ -18,6 +18,7 @@ from deploys.facts.docker import Other
 from deploys.facts.etcd import EtcdSubnets, Subnets
 from deploys.facts.files import HostFiles
 from deploys.facts.hiding import HIDDEN
+from deploys.facts.leftovers import Leftovers
 from deploys.operations.files import File
 from deploys.phases import pki
 from deploys.phases.preflight import CHECKS, REMOVE_CHECKS, RESTORE_CHECKS, Check
@@ -26,7 +27,7 @@ from deploys.run_nodes import will_bring_up_masters
 
 from . import machines
 from .harness import World
-from .known import daemons, host_files
+from .known import daemons, host_files, left
 
 NODE_RECORD = {"name": "m1", "role": "master", "address": "10.0.0.11"}
 BY_NAME: dict[str, Check] = {check.__name__: check for check in (*CHECKS, *RESTORE_CHECKS, *REMOVE_CHECKS)}
@@ -34,15 +35,17 @@ BY_NAME: dict[str, Check] = {check.__name__: check for check in (*CHECKS, *RESTO
 
 def problem(check: Check, data: dict[str, Any] | None = None, etcd: Subnets | None = None, **told: Any) -> str | None:
     """What a check says of a master on such a machine."""
+    main = {"command": told.pop("command")} if "command" in told else {}
     both = daemons(
         "daemons-fresh",
-        main={"others": frozenset(told.pop("others", ())), "running_others": told.pop("running", ())},
+        main={"others": frozenset(told.pop("others", ())), "running_others": told.pop("running", ()), **main},
         bootstrap=told.pop("bootstrap", {}),
     )
     facts = {
         DaemonsFact: replace(both, docker0_before=told.pop("docker0_before", "")),
         EtcdSubnets: etcd or Subnets(False, ""),
         HostFiles: host_files(*told.pop("files", ())),
+        Leftovers: left(),
     }
     world = World(data=data or {}, platforms={"m1": machines.found("m1", "10.0.0.11", **told)}, facts=facts)
     with world.on():
@@ -60,6 +63,10 @@ RECORD = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24"
 DROP_IN = "# /etc/systemd/system/docker.service.d/zz-docker-multinode.conf"
 OURS = "-H\nfd://\n--bip=10.1.1.1/24"
 """What the main Docker runs with on the pod network."""
+ON_PODS = {"command": ("--bip=10.1.1.1/24",), "files": [File(SUBNET_ENV, "FLANNEL_SUBNET=10.1.1.1/24\n")]}
+"""The same, for a turndown, which goes by the record's file."""
+OLD = "172.17.0.1/16"
+"""docker0's address before the first run, and now."""
 
 AUTHORITIES = [File(path, "x") for path in pki.authority_files()]
 KEPT = File(f"{PKI}/ca.key", "", "600", secret=True)
@@ -235,10 +242,13 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("ports", {}, {"listening": "192B", "subnet__env": RECORD}, "6443"),
     ("docker_restart", {}, {"running": (Other("web", "no", False),)}, "web"),
     ("docker_restart", {}, {"running": (Other("web", "on-failure", False),)}, "web"),
+    ("docker_restart_back", {}, {"running": (Other("web", "no", False),), **ON_PODS}, "web"),
+    # Docker runs without us, and docker0 has not got its old address
+    ("docker_restart_back", {}, {"running": (Other("web", "no", False),), "docker0_before": "172.18.0.1/16"}, "web"),
     (
         "docker_restart_back",
         {},
-        {"running": (Other("web", "no", False),), "docker_flags": OURS, "subnet__env": RECORD},
+        {"running": (Other("web", "no", False),), "docker0_before": OLD, "command": (f"--bip={OLD}",)},
         "web",
     ),
 ]
@@ -346,11 +356,11 @@ PASSES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("docker_restart", {"allow_docker_restart": True}, {"running": (Other("web", "no", False),)}),
     ("docker_restart", {}, {"running": (Other("web", "always", False),)}),
     ("docker_restart_back", {}, {"running": (Other("web", "no", False),)}),
-    ("docker_restart_back", {}, {"running": (Other("web", "no", False),), "docker_flags": OURS}),
+    ("docker_restart_back", {}, {"running": (Other("web", "no", False),), "command": ("--bip=10.1.1.1/24",)}),
     ("docker_restart_back", {},
-     {"running": (Other("web", "always", False),), "docker_flags": OURS, "subnet__env": RECORD}),
+     {"running": (Other("web", "always", False),), **ON_PODS}),
     ("docker_restart_back", {"allow_docker_restart": True},
-     {"running": (Other("web", "no", False),), "docker_flags": OURS, "subnet__env": RECORD}),
+     {"running": (Other("web", "no", False),), **ON_PODS}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --data-root=/srv/docker -H fd://"}),
     ("docker_unit", {}, {"docker_unit": "# /x\nExecStart=/usr/bin/dockerd --log-driver=json-file --iptables=true"}),
     ("docker_unit", {}, {"docker_unit": f"# /x\nEnvironment=HTTP_PROXY=http://{HIDDEN}p\nExecStart=/d -H fd://"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -49,3 +50,25 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, there: bool) -> None:
     with pytest.raises(ConnectionError):
         _break_off(place, there)
     assert [path.read_text() for path in tmp_path.iterdir()] == (["old"] if there else [])
+
+
+def test_nothing_has_its_name_before_it_is_whole(tmp_path: Path) -> None:
+    with private_file(tmp_path / "key") as file:
+        file.write(b"half")
+        assert not (tmp_path / "key").exists()
+
+
+def test_what_came_to_its_place_meanwhile_is_kept(tmp_path: Path) -> None:
+    writing = private_file(tmp_path / "key")
+    writing.__enter__().write(b"new")
+    (tmp_path / "key").write_text("theirs")
+    with pytest.raises(FileExistsError):
+        writing.__exit__(None, None, None)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["theirs"]
+
+
+def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError))
+    with private_file(tmp_path / "key") as file:
+        file.write(b"whole")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("key", "whole")]

@@ -473,11 +473,11 @@ def test_a_program_of_a_container_runs_where_the_container_runs_and_nowhere_else
         assert (ran.returncode, ran.stdout) == (rc, out)
 
 
-def pull(place: Path, docker: str) -> subprocess.CompletedProcess[str]:
+def pull(place: Path, docker: str, limit: int = 5) -> subprocess.CompletedProcess[str]:
     """Pull two images with this docker."""
     program(place, "docker", docker)
     here = World(facts={DaemonsFact: daemons(main={"images": {}})})
-    (step,) = here.run(pulled, daemon="main", images=["reg/a:1", "reg/b:2"], limit=5)
+    (step,) = here.run(pulled, daemon="main", images=["reg/a:1", "reg/b:2"], limit=limit)
     assert isinstance(step, Shell)
     return sh(step.text, path=str(place))
 
@@ -495,6 +495,13 @@ def test_a_pull_that_fails_says_which_image_and_why(tmp_path: Path) -> None:
     ran = pull(tmp_path / "bin", 'case $5 in *a:1) exit 0;; esac; echo "manifest unknown" >&2; exit 1')
     assert ran.returncode == 1
     assert ran.stderr.splitlines() == ["cannot pull reg/b:2: manifest unknown"]
+
+
+def test_a_pull_that_does_not_end_says_the_limit_and_its_option(tmp_path: Path) -> None:
+    ran = pull(tmp_path / "bin", "case $5 in *a:1) exit 0;; esac; exec sleep 60", limit=1)
+    assert ran.returncode == 1
+    said = "cannot pull reg/b:2: it was not done within 1 s, which is timeout_for_images"
+    assert ran.stderr.splitlines() == [said]
 
 
 def test_what_the_kernel_was_before_is_written_line_by_line(tmp_path: Path) -> None:

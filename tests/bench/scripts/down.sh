@@ -19,6 +19,8 @@ no_directories() {
 
 rm -rf /etc/kubernetes/manifests /etc/kubernetes/*.conf /etc/kubernetes/*.yaml
 docker stop -t 20 kubelet; docker rm -f -v kubelet
+docker ps --filter label=io.kubernetes.docker.type=container --format '{{.ID}} {{.Label "io.kubernetes.pod.namespace"}}' |
+  awk '$2 != "kube-system" {print $1}' | xargs -r docker stop -t 30
 docker ps -aq --filter label=io.kubernetes.docker.type | xargs -r docker rm -f -v
 no_chains KUBE-
 no_directories /var/lib/kubelet /var/lib/cri-dockerd /run/cri-dockerd.sock /var/log/pods /var/log/containers
