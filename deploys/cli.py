@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from .report import ABSENT, BROKEN, DRIFTED, HEALTHY
+from .report import ABSENT, BROKEN, DRIFTED, HEALTHY, UNKNOWN
 
-EXIT = {HEALTHY: 0, DRIFTED: 1, ABSENT: 2, BROKEN: 2}
-"""State → exit code; the worst node decides."""
-UNKNOWN = 3
-"""The status could not be told: no host answered, or the inventory or a setting is wrong."""
+EXIT = {HEALTHY: 0, DRIFTED: 1, ABSENT: 2, BROKEN: 2, UNKNOWN: 3}
+"""State → exit code. 3 also where there is no status: no host answered, or the inventory or a setting is wrong."""
+WORST_FIRST = (2, 3, 1, 0)
+"""The worst node decides; what is known to be broken goes before what is not known."""
 
 BEGIN = '{\n "nodes": ['
 """How the status begins, as deploys/status.py prints it."""
@@ -26,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """A wrong command line tells nothing of the cluster; argparse's own code means that it is broken."""
         self.print_usage(sys.stderr)
-        self.exit(UNKNOWN, f"{self.prog}: {message}\n")
+        self.exit(EXIT[UNKNOWN], f"{self.prog}: {message}\n")
 
 
 def _arguments(words: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -70,15 +70,15 @@ def _status(wanted: argparse.Namespace, further: list[str]) -> int:
     found = _report(run.stdout)
     if found is None:
         print(run.stderr.strip() or "nothing was said of the cluster", file=sys.stderr)
-        return UNKNOWN
+        return EXIT[UNKNOWN]
     print(json.dumps(found, indent=1) if wanted.json else found["table"])
     states = [node["state"] for node in found["nodes"]]
     states += ["drifted"] * bool(found["not_in_inventory"])
-    worst = max((EXIT[state] for state in states), default=UNKNOWN)
-    if not run.returncode:
-        return worst
-    print(run.stderr.strip(), file=sys.stderr)  # a host that could not be asked; one that is broken is so all the same
-    return worst if worst == EXIT[BROKEN] else UNKNOWN
+    codes = {EXIT[state] for state in states}
+    if run.returncode or not codes:
+        print(run.stderr.strip(), file=sys.stderr)  # of a host that could not be asked
+        codes.add(EXIT[UNKNOWN])
+    return next(code for code in WORST_FIRST if code in codes)
 
 
 def _report(printed: str) -> dict[str, Any] | None:

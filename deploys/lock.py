@@ -26,7 +26,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.connectors.util import extract_control_arguments, make_unix_command_for_host
 
-from .busy import BUSY, IDLE, RUN_LOCK
+from .busy import BUSY, IDLE, RUN_LOCK, WAIT_SECONDS
 from .record import RECORD
 from .remote import BROKEN, connector_arguments
 
@@ -110,7 +110,7 @@ def _acquire(state: State, host: Host, who: str) -> Lock | None:
         answer = line.strip()
         if answer == "waiting":
             waited = True
-            host.log("waits for what an earlier run, which ended, left at work")
+            host.log(f"waits for what an earlier run, which ended, left at work; for at most {WAIT_SECONDS} s")
         if found := re.fullmatch(r"held(?: (\d+\.\d+) (\d+\.\d+)| \S+ \S+)?", answer):
             # by the host's clock; a file that is new, or that a turndown took away, says nothing of before
             quiet = float(found[1]) - float(found[2]) if found[1] and not waited else 0

@@ -33,7 +33,7 @@ FULL = "make room on that disk, then look again"
 OWN_PODS = "kube-system/"
 """Of these pods one that does not run is a problem of the cluster; the others are its users'."""
 
-HEALTHY, DRIFTED, BROKEN, ABSENT = "healthy", "drifted", "broken", "absent"
+HEALTHY, DRIFTED, BROKEN, ABSENT, UNKNOWN = "healthy", "drifted", "broken", "absent", "unknown"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class NodeReport:
     role: str
     address: str
     state: str
-    """healthy, drifted (an apply would change something), broken (it does not work), absent (no node yet)."""
+    """healthy, drifted (an apply would change something), broken (it does not work), absent (no node yet), unknown
+    (it could not be asked)."""
     problems: list[str] = field(default_factory=list)
     drift: list[dict[str, Any]] = field(default_factory=list)
     """What an apply would change: operation and the lines of its plan."""
@@ -151,6 +152,13 @@ def refused(host: Host, why: DeployError) -> NodeReport:
     step = "" if isinstance(why, UnreadableError) else "change that, then look again"
     problem = str(why).removeprefix(f"{host.name}: ")
     return NodeReport(host.name, host.name, role_of(host), "", BROKEN, [problem], next_step=step)
+
+
+def silent(host: Host) -> NodeReport:
+    """What there is to say of a host that could not be asked; pyinfra has said why."""
+    problem = "it could not be asked; pyinfra says why on standard error"
+    step = f"see whether it runs, and whether this works: ssh {host.name} true"
+    return NodeReport(host.name, host.name, role_of(host), "", UNKNOWN, [problem], next_step=step)
 
 
 def report(node: Node) -> NodeReport:

@@ -32,7 +32,7 @@ from .operations.look import together
 from .phases import PHASES, addons, pki, preflight
 from .record import PKI, RECORD
 from .remote import called, prepare
-from .report import NodeReport, refused, report
+from .report import NodeReport, refused, report, silent
 from .report_text import table
 from .run_nodes import active_nodes, refused_hosts, reporting, will_bring_up_masters
 from .topology import Node, group, node_of, role_of, settings_of, the_first_master
@@ -234,7 +234,9 @@ def status() -> None:
         nodes = active_nodes()
     if len(reports) < len(nodes) + len(unfit):
         return  # the last host to answer prints for all
-    order = [host.name for host in (*group("master"), *group("worker"))]
+    hosts = (*group("master"), *group("worker"))
+    told, order = {r.host for r in reports}, [host.name for host in hosts]
+    reports += [silent(host) for host in hosts if host in mine.state.failed_hosts and host.name not in told]
     reports.sort(key=lambda r: order.index(r.host))
     others = members.strangers(nodes)
     if settings_of(mine).status_format == "json":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,6 +145,20 @@ def test_the_same_master_has_what_was_there_before_and_not_what_came_after(
     cluster.kubectl("create", "deployment", "new", "--image=" + cluster.node_image(), "--", "sleep", "infinity")
     cluster.kubectl("rollout", "status", "deployment/new", "--timeout=50s")
     cluster.delete("deployment", "new")
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2, 5])
+def test_a_restore_that_is_killed_can_be_run_again(seconds: float, cluster: Cluster, archive: str) -> None:
+    """Before the snapshot is unpacked, and while etcd and the control plane are down, where it comes to that."""
+    cluster.kubectl("create", "configmap", "after", "--from-literal=made=after")
+    data = {"restore_from": archive}
+    with cluster.product.begun("restore", said="Starting operation.*Restore etcd", data=data) as run:
+        time.sleep(seconds)
+        run.kill()
+    _restored(cluster, cluster.product.run("restore", "-y", "-vvv", "--diff", data=data))
+    _as_before(cluster)
+    cluster.wait_works()
+    assert_empty(cluster.product.plan())
 
 
 @pytest.mark.promise("snapshot-restore")

@@ -106,7 +106,8 @@ def test_an_image_that_does_not_exist(setting: str, image: str, alone: Product) 
 def test_a_component_that_refuses_its_flags(alone: Product) -> None:
     # a kubelet that just started needs its time until the first static pod
     data = {"apiserver_extra_args": {"no-such-flag": "1"}, "timeout_for_services": 3 * LIMIT}
-    _fails(alone, "unknown flag: --no-such-flag", f"waited {3 * LIMIT} s for ", data=data)
+    waiting = f" s of at most {3 * LIMIT} s"
+    _fails(alone, "unknown flag: --no-such-flag", f"waited {3 * LIMIT} s for ", "waiting for: ", waiting, data=data)
 
 
 def test_once_the_causes_are_gone_it_finishes_with_a_node_image_built_on_the_host(

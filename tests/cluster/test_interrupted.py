@@ -23,6 +23,7 @@ from .cluster import Cluster
 from .listing import Listing
 from .product import PURGE, Data, Product, assert_empty
 from .report import Figure
+from .test_drift import ETCDCTL
 from .waiting import until
 
 DELAYS = (0.0, 0.3, 1.0)
@@ -45,6 +46,7 @@ class Walk:
     entry: str
     hosts: Sequence[Host]
     data: Data | None = None
+    options: Sequence[str] = ()
     ended_at: list[str] = field(default_factory=list)
     """The operations at which a run was ended, in order."""
     cut: dict[str, int] = field(default_factory=dict)
@@ -60,7 +62,7 @@ class Walk:
 
     def _is_ended(self) -> bool:
         """Run once; False where nothing was left to disturb and the run succeeded."""
-        argv = self.product.argv(self.entry, "-y", data=self.data)
+        argv = self.product.argv(self.entry, "-y", *self.options, data=self.data)
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         with subprocess.Popen(argv, cwd=self.product.cwd, text=True, errors="replace", **pipes) as run:  # type: ignore[call-overload]
             said: list[str] = []
@@ -103,6 +105,26 @@ def _cut(host: Host) -> bool:
 
 
 @pytest.mark.promise("interrupt-at-every-operation")
+def test_a_worker_that_leaves_by_a_turndown_that_is_ended_at_every_operation_is_gone(
+    cluster: Cluster, before: dict[str, Listing], figure: Figure
+) -> None:
+    """It is drained then, and leaves its marks on a cluster that goes on."""
+    worker = cluster.workers[0]
+    neighbours.run_errand(worker)
+    begin = time.monotonic()
+    walk = Walk(cluster.product, "turndown", [worker], PURGE, ("--limit", worker.name))
+    walk.go()
+    _figures(walk, figure, begin, "a worker leaves")
+    assert any("Drain" in name for name in walk.ended_at)
+    assert [node["metadata"]["name"] for node in cluster.get("nodes")] == [cluster.master.name]
+    assert worker.name not in cluster.master.run(f"{ETCDCTL} get --prefix /docker-multinode/subnets/").stdout
+    listing.assert_same(before[worker.name], listing.take(worker))
+    assert_empty(cluster.product.plan("turndown", "--limit", worker.name, data=PURGE))
+    assert_empty(cluster.product.plan("cluster", "--limit", cluster.master.name))
+    cluster.product.apply().check()
+
+
+@pytest.mark.promise("interrupt-at-every-operation")
 def test_a_turndown_that_is_ended_at_every_operation_leaves_the_host_as_it_was(
     cluster: Cluster, before: dict[str, Listing], figure: Figure
 ) -> None:
@@ -111,7 +133,7 @@ def test_a_turndown_that_is_ended_at_every_operation_leaves_the_host_as_it_was(
     begin = time.monotonic()
     walk = Walk(cluster.product, "turndown", cluster.hosts, PURGE)
     walk.go()
-    _figures(walk, figure, begin)
+    _figures(walk, figure, begin, "turndown")
     assert any("Drain" in name for name in walk.ended_at)
     assert any("Remove the record" in name for name in walk.ended_at)
     for host in cluster.hosts:
@@ -127,7 +149,7 @@ def test_an_install_that_is_ended_at_every_operation_becomes_a_cluster_that_work
     begin = time.monotonic()
     walk = Walk(cluster.product, "cluster", cluster.hosts)
     walk.go()
-    _figures(walk, figure, begin)
+    _figures(walk, figure, begin, "cluster")
     assert any("Check DNS" in name for name in walk.ended_at)
     assert_empty(cluster.product.plan())
     cluster.deploy_web()
@@ -157,10 +179,10 @@ def test_a_run_that_was_frozen_loses_its_lock_and_then_changes_nothing_more(clus
     assert_empty(cluster.product.plan())
 
 
-def _figures(walk: Walk, figure: Figure, begin: float) -> None:
+def _figures(walk: Walk, figure: Figure, begin: float, what: str) -> None:
     print("\n".join(f"{name}{' (cut)' if name in walk.cut else ''}" for name in walk.ended_at))
-    figure(f"runs ended at an operation each: {walk.entry}", len(walk.ended_at))
-    figure(f"seconds: {walk.entry}, ended at every operation", time.monotonic() - begin)
+    figure(f"runs ended at an operation each: {what}", len(walk.ended_at))
+    figure(f"seconds: {what}, ended at every operation", time.monotonic() - begin)
     assert 1 in walk.cut.values(), f"no run noticed that its connections were cut: {walk.cut}"
 
 

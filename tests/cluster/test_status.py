@@ -84,6 +84,19 @@ def test_a_users_pod_that_does_not_run_is_told_and_breaks_nothing(cluster: Clust
         cluster.delete("pod", "stuck")
 
 
+def test_a_host_that_is_off_is_unknown_and_has_its_row(cluster: Cluster, whole: Product) -> None:
+    worker = cluster.workers[0]
+    worker.power_off()
+    try:
+        code, found = whole.told()
+        assert (code, [node["state"] for node in found["nodes"]][1:]) == (3, ["unknown"])
+        assert f"next: see whether it runs, and whether this works: ssh {worker.address} true" in found["table"]
+    finally:
+        worker.power_on()
+    cluster.wait_works()
+    until("the cluster to be healthy", 90, lambda: whole.status().returncode == 0)
+
+
 @pytest.mark.core
 @pytest.mark.promise("two-runs-at-once")
 def test_a_second_run_is_refused_and_told_who_is_at_work(cluster: Cluster) -> None:

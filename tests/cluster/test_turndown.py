@@ -14,7 +14,7 @@ from .listing import Listing
 from .neighbours import CONTAINERS
 from .product import PURGE, assert_empty
 from .report import Figure
-from .test_foreign import figures
+from .test_foreign import LIMIT, figures
 from .test_security import pieces, shows
 from .waiting import until
 
@@ -88,6 +88,7 @@ def test_data_outlives_a_turndown_and_a_new_install(
     figures("a turndown", answers, cluster, figure)
     for host in cluster.hosts:
         assert answers[host.name].gaps <= 2, "Docker restarts twice"
+        assert answers[host.name].seconds < LIMIT
         until("the user's containers", 60, lambda host=host: neighbours.run_on(host))  # type: ignore[misc]
         assert neighbours.belongings(host) == theirs[host.name]
     for host in cluster.hosts:

@@ -26,7 +26,7 @@ PROMISES = {
     "reboot-worker-master-gone": "A worker reboots while the master is gone: its own containers start all the same.",
     "power-cut-master": "The master loses power (in the lab the disk's cache survives): what was written is there, "
     "the cluster is back by itself.",
-    "kill9-dockerd": _PROCESS.format("the main dockerd"),
+    "kill9-dockerd": _PROCESS.format("the main dockerd") + " Docker itself leaves down what has `unless-stopped`.",
     "kill9-bootstrap": _PROCESS.format("the bootstrap dockerd"),
     "kill9-containerd": _PROCESS.format("the main Docker's containerd"),
     "kill9-kubelet": _PROCESS.format("the kubelet"),

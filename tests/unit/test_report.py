@@ -27,7 +27,7 @@ from deploys.facts.kubernetes import ClusterNodes, NodeState, Objects, ObjectsSt
 from deploys.operations.files import File
 from deploys.plan import overheard, say
 from deploys.record import BEFORE_PATHS, KUBELET_CLIENT, PKI, SUBNET_ENV
-from deploys.report import ABSENT, BROKEN, DRIFTED, FULL, HEALTHY, NodeReport, report
+from deploys.report import ABSENT, BROKEN, DRIFTED, FULL, HEALTHY, UNKNOWN, NodeReport, report
 from deploys.report_text import table
 from deploys.run_nodes import brings_up_the_first_master
 from deploys.topology import Node
@@ -233,6 +233,9 @@ def test_the_command_prints_a_table_and_its_exit_code_is_the_worst_node(tmp_path
         ([HEALTHY, DRIFTED], [], 1),
         ([DRIFTED, ABSENT], [], 2),
         ([BROKEN, HEALTHY], ["old"], 2),
+        ([UNKNOWN, HEALTHY, DRIFTED], [], 3),
+        ([UNKNOWN, BROKEN], [], 2),
+        ([], [], 3),
     ],
 )
 def test_the_exit_code_is_that_of_the_worst_node(
@@ -248,6 +251,10 @@ def test_a_broken_node_is_broken_also_where_another_can_not_be_asked(tmp_path: P
     gone = ("10.0.0.99", {"ssh_hostname": "127.0.0.1", "ssh_port": 1, "ssh_look_for_keys": False})
     ran = command(tmp_path, f"masters = [{pformat(master().row())}]\nworkers = [{gone!r}]\n")
     assert (ran.returncode, "10.0.0.99" in ran.stderr) == (2, True)
+    assert ran.stdout.splitlines()[1].split()[:4] == ["m1", "master", "10.0.0.11", "absent"]
+    assert ran.stdout.splitlines()[2].split() == ["10.0.0.99", "worker", "unknown"]
+    assert "  problem: it could not be asked; pyinfra says why on standard error" in ran.stdout
+    assert "  next: see whether it runs, and whether this works: ssh 10.0.0.99 true" in ran.stdout
 
 
 def test_a_host_that_is_refused_keeps_the_status_from_telling_of_no_other(tmp_path: Path) -> None:
