@@ -23,14 +23,14 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # a PEM block in base64, as kubeconfigs embed keys
     (re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/=]*"), MARK),
     (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{16,}"), rf"\1{MARK}"),
-    (re.compile(r"(?i)(authorization[\"']?\s?[:=]\W{0,3}(?:(?:basic|bearer|token)\s+)?)[^\s\"']+"), rf"\1{MARK}"),
+    (re.compile(r"(?i)(authorization\\?[\"']?\s?[:=]\W{0,3}(?:(?:basic|bearer|token)\s+)?)[^\s\"']+"), rf"\1{MARK}"),
     # bootstrap tokens: id.secret
     (re.compile(r"(?<![A-Za-z0-9.-])[a-z0-9]{6}\.[a-z0-9]{16}(?![A-Za-z0-9.-])"), MARK),
     # tokens of GitHub, GitLab, Slack and AWS tell themselves apart
     (re.compile(r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}|AKIA[0-9A-Z]{16})"),
      MARK),
     # a password may hold any character: the rest of the line goes
-    (re.compile(r"""(?i)((?:passw(?:or)?d|passphrase|(?<![a-z])pass)["']?\s*[=:]\s*)[^\s].*"""), rf"\1{MARK}"),
+    (re.compile(r"""(?i)((?:passw(?:or)?d|passphrase|(?<![a-z])pass)\\?["']?\s*[=:]\s*)[^\s].*"""), rf"\1{MARK}"),
     (re.compile(rf"""(?i)((?:{_NAMES})\\?["']?\s*[=:]\s*\\?){_VALUE}"""), rf"\1{MARK}"),
     (re.compile(r"(?i)((?<![\w-])--?[a-z-]{0,80}(?:passw(?:or)?d|passphrase|secret|token)\s+)[^\s-]\S*"), rf"\1{MARK}"),
     # user:password@ of a URL, also where the password holds / or @; an image's digest is none

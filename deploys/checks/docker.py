@@ -108,6 +108,8 @@ _HOW_OF_FLAG: dict[str, str] = {
     "down: start them again",
 }
 """The same for flags."""
+_OUT = "take it out and run: systemctl restart docker"
+"""What is to be done with a flag: dockerd has it until then."""
 
 
 def daemon_json(node: Node) -> str | None:
@@ -135,7 +137,9 @@ def docker_unit(node: Node) -> str | None:
     return _flags_of_others(node, command)
 
 
-_BY_VARIABLE = " (by a variable, of a file that EnvironmentFile= names in systemctl cat docker)"
+_NOT_IN_UNIT = " (by a variable, of Environment= or of a file that EnvironmentFile= names, or since it was started)"
+"""After a flag that dockerd runs with and that stands in no ExecStart."""
+_CONFIG = "/etc/docker/daemon.json"
 
 
 def _flags_of_others(node: Node, command: str) -> str | None:
@@ -145,10 +149,13 @@ def _flags_of_others(node: Node, command: str) -> str | None:
     except ValueError:
         return f"docker.service's command can't be read: {command}"
     of_unit = dict(_flags(tuple(words[1:])))
+    every = {**of_unit, **dict(_flags(dockerd.their_flags(node)))}
+    if (config := every.get("config-file", _CONFIG)) != _CONFIG:
+        return f"docker.service runs dockerd with --config-file={config}; move what that says into {_CONFIG}, {_OUT}"
     found = [
-        f"--{name}={value}{'' if name in of_unit else _BY_VARIABLE}, but {REFUSED_KEYS[name][0]}; "
-        + _HOW_OF_FLAG.get(name, "take it out")
-        for name, value in {**of_unit, **dict(_flags(dockerd.their_flags(node)))}.items()
+        f"--{name}={value}{'' if name in of_unit else _NOT_IN_UNIT}, but {REFUSED_KEYS[name][0]}; "
+        + _HOW_OF_FLAG.get(name, _OUT)
+        for name, value in every.items()
         if name in REFUSED_KEYS and value not in REFUSED_KEYS[name][1]
     ]
     return f"docker.service runs dockerd with {'; and with '.join(found)}" if found else None

@@ -97,7 +97,7 @@ def modules(node: Node) -> str | None:
 
 def resolvers(node: Node) -> str | None:
     """CoreDNS can ask the host's name servers: at an address of this host alone a pod would ask itself, and pods have
-    IPv4 only."""
+    IPv4 only. Where the file says nothing at all, cri-dockerd leaves pods the servers that Docker has by itself."""
     if node.found.resolvers is None:
         return "has no /etc/resolv.conf; make one, an empty one will do"
     servers = [server for text in node.found.resolvers if (server := _address(text))]
@@ -108,6 +108,8 @@ def resolvers(node: Node) -> str | None:
         why = f"names {itself[0]}, where a pod would ask itself; write the name servers behind it"
     elif servers and all(server.version == 6 for server in servers):
         why = f"names {servers[0]} and no IPv4 address, and pods have IPv4 only; write name servers with IPv4 addresses"
+    elif node.found.searches and not node.found.resolvers:
+        why = "has search, domain or options, but no nameserver, and pods would ask none; write your name servers"
     else:
         return None
     return (

@@ -77,7 +77,7 @@ def local_backup(path: Path) -> Backup:
         with gzip.open(path) as packed, tarfile.open(fileobj=packed, mode="r:") as archive:
             for member in archive:
                 names.add(member.name)
-                if member.name in texts and (file := archive.extractfile(member)):
+                if member.name in texts and member.isfile() and (file := archive.extractfile(member)):
                     texts[member.name] = file.read(1 << 20).decode(errors="replace")
             while packed.read(1 << 20):  # to the checksum at its end
                 pass

@@ -67,6 +67,10 @@ class Found:
     active: frozenset[str]
     resolvers: tuple[str, ...] | None
     """Addresses of the name servers that pods get from the host; None where it has no /etc/resolv.conf."""
+    resolv_conf: str
+    """Path of the file that has them, without links: in the kubelet's container a link's path is another one."""
+    searches: bool
+    """Whether that file says more than name servers, like search domains."""
     ufw: tuple[str, ...]
     """Of an enabled ufw: ``policy DROP`` and the rules that let something in; empty where it is off."""
     missing_modules: frozenset[str]
@@ -118,11 +122,6 @@ class Found:
     def flannel(self) -> dict[str, str]:
         """What subnet.env says, like FLANNEL_SUBNET; empty where there is none."""
         return variables(self.subnet_env.splitlines())
-
-    @property
-    def resolv_conf(self) -> str:
-        """Path of the file that has these name servers."""
-        return RESOLVED if "systemd-resolved" in self.active else RESOLV_CONF
 
     def interface(self, name: str) -> Interface | None:
         """The interface of that name, if it has an address."""

@@ -8,7 +8,7 @@ HIDE = rf"""LC_ALL=C sed -E 's,(:\\?/\\?/)[^" ]*@,\1{HIDDEN},g; s,([Pp][Rr][Oo][
 # their continued lines are joined first, as systemd does, which passes over comments in between: no variable escapes
 NO_ENVIRONMENT = (
     r"sed -e '/^[ \t]*Environment[ \t]*=/{' "
-    r"-e ':a' -e '/\\$/{N;s/\\\n[ \t]*[#;][^\n]*$/\\/;ta' -e 's/\\\n//;ta' -e '}' "
+    r"-e ':a' -e '/\\$/{$!N;s/\\\n[ \t]*[#;][^\n]*$/\\/;ta' -e 's/\\\n//;ta' -e '}' "
     r"-e 's/^\([ \t]*Environment[ \t]*=\).*/\1[left out]/' -e '}'"
 )
 """Command that leaves variables out of a unit's text."""

@@ -48,8 +48,10 @@ TOOLS = (
 
 
 DATA_ROOT = r"""data_root() { r= c=; while IFS= read -r w || [ -n "$w" ]; do case $w in
-    --data-root=*) r=${w#*=} ;; --data-root) IFS= read -r r ;; --config-file=*) c=${w#*=} ;; esac; done
-  [ -n "$r" ] || r=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' "${c:-/etc/docker/daemon.json}" 2>/dev/null)
+    --data-root=*) r=${w#*=} ;; --data-root) IFS= read -r r ;;
+    --config-file=*) c=${w#*=} ;; --config-file) IFS= read -r c ;; esac; done
+  [ -n "$r" ] || r=$(cat "${c:-/etc/docker/daemon.json}" 2>/dev/null | tr '\n\t\r' '   ' |
+    sed -n -e 's/.*"data-root" *: *"\([^"]*\)".*/\1/;tr' -e 'd;:r' -e 's,\\/,/,g;p')
   r=${r:-/var/lib/docker}; readlink -f "$r" || echo "$r"; }"""
 """Shell function: where a dockerd keeps its data, by its command line, a word a line on standard input; without links,
 where its parent is there. `docker info` tells it too, but daemon and client start other programs for that."""
@@ -107,6 +109,8 @@ echo "== active"; echo "$active"
 active() {{ for u in $active; do [ "$u" != "$1" ] || return 0; done; return 1; }}
 echo "== resolvers"; f={RESOLV_CONF}; ! active systemd-resolved || f={RESOLVED}
 [ ! -f {RESOLV_CONF} ] || {{ echo there; awk '$1=="nameserver"{{print $2}}' $f 2>/dev/null; }}
+echo "== resolv.conf"; readlink -f $f 2>/dev/null
+echo "== search"; ! grep -qE '^[[:space:]]*(search|domain|options)[[:space:]]' $f 2>/dev/null || echo yes
 echo "== ufw"; ! grep -qi '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null || {{
   sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/policy \1/p' /etc/default/ufw
   grep -- '^-A ufw-user-input .*-j ACCEPT\( -m comment .*\)*$' /etc/ufw/user.rules; }} 2>/dev/null
@@ -201,14 +205,18 @@ def _disks(lines: list[str]) -> dict[str, Disk]:
 
 
 def _routes(lines: list[str]) -> tuple[tuple[str, ...], str]:
-    routes, default = [], ""
+    routes, default, of_many = [], "", ""
     for line in lines:
         words = line.split()
         device = words[words.index("dev") + 1] if "dev" in words[:-1] else ""
-        if words and words[0] == "default":
+        if not words:
+            continue
+        to = of_many if words[0] == "nexthop" else words[0]  # a line each, below the one that says where to
+        of_many = to
+        if to == "default":
             default = default or device
-        elif words and device:
-            routes.append(f"{words[0]} {device}")
+        elif to and device:
+            routes.append(f"{to} {device}")
     return tuple(routes), default
 
 
@@ -242,6 +250,8 @@ class Platform(Bundle[Found]):
             default_interface=default,
             active=frozenset(sections["active"]),
             resolvers=tuple(sections["resolvers"][1:]) if sections["resolvers"] else None,
+            resolv_conf=first(sections, "resolv.conf") or RESOLV_CONF,
+            searches=first(sections, "search") == "yes",
             ufw=tuple(sections["ufw"]),
             missing_modules=frozenset(sections["missing-modules"]),
             iptables=first(sections, "iptables"),

@@ -68,6 +68,7 @@ def unreadable(sections: Sections) -> Iterator[str]:
         ("iptables", "iptables --version", lambda text: not text or _IPTABLES.fullmatch(text)),
         ("docker-command", "command -v dockerd", lambda text: not text or _COMMAND.fullmatch(text)),
         ("docker-root", "dockerd's data-root", _DIRECTORY.fullmatch),
+        ("resolv.conf", "readlink -f /etc/resolv.conf", lambda text: not text or _COMMAND.fullmatch(text)),
     )
     yield from (what for name, what, fits in one if not fits(first(sections, name)))
     yield from (what for name, what, fits in lines if not all(map(fits, filter(None, sections.get(name, [])))))

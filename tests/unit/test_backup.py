@@ -265,6 +265,12 @@ def test_an_archive_of_someone_else_or_a_damaged_one_is_refused(tmp_path: Path) 
     ):
         pack(tmp_path / "strange", about, tuple(GOOD.members))
         assert not local_backup(tmp_path / "strange").ours
+    for target in ("nowhere", "backup.json"):
+        with tarfile.open(tmp_path / "links", "w:gz") as tar:
+            link = tarfile.TarInfo("backup.json")
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            tar.addfile(link)
+        assert not local_backup(tmp_path / "links").ours
 
 
 @pytest.mark.parametrize(

@@ -442,7 +442,18 @@ def test_name_servers_are_those_that_systemd_resolved_asks_where_it_runs(
         script = script.replace(path, f"{tmp_path}/{name}")
         if text is not None:
             (tmp_path / name).write_text(text)
-    assert Platform().process(sh(script, path=str(tmp_path / "bin")).stdout.splitlines()).resolvers == expected
+    found = Platform().process(sh(script, path=str(tmp_path / "bin")).stdout.splitlines())
+    assert found.resolvers == expected
+    assert found.searches == (active == "inactive" and "search" in (stub or ""))
+
+
+def test_the_file_of_the_name_servers_is_told_without_links(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("nameserver 10.0.0.1\n")
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    program(tmp_path / "bin", "systemctl", "false")
+    script = asked(Platform()).replace(RESOLV_CONF, f"{tmp_path}/link")
+    found = Platform().process(sh(script, path=str(tmp_path / "bin")).stdout.splitlines())
+    assert (found.resolvers, found.resolv_conf) == (("10.0.0.1",), f"{tmp_path}/kept")
 
 
 def test_pods_that_do_not_run_are_told_but_not_those_that_are_over() -> None:

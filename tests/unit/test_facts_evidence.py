@@ -105,8 +105,9 @@ def test_variables_of_units_are_left_out_also_on_continued_lines() -> None:
     command = FILES["units/text.txt"].command.partition("| ")[2]
     text = '[Service]\\nEnvironment=A=one \\\\\\n  B=two\\nEnvironment="C=three"\\nExecStart=/x \\\\\\n  -y\\n'
     text += "Environment = D=four\\nEnvironment=E=five \\\\\\n# a note\\n  F=six\\n"
+    text += 'Environment="G=seven" \\\\\\n'
     found = on_this_machine(Row("a", f"printf '{text}' | {command}"))["a"]
-    assert not re.search("one|two|three|four|five|six", found)
+    assert not re.search("one|two|three|four|five|six|seven", found)
     assert found.splitlines()[1] == "Environment=[left out]"
     assert "ExecStart=/x" in found
 

@@ -163,13 +163,14 @@ FAILS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("resolvers", {}, {"resolvers": ""}, "has no /etc/resolv.conf"),
     ("resolvers", {"kubelet_extra_args": {"resolv-conf": "/proc/1/root/etc/x"}}, {"resolvers": ""}, "make one"),
     ("resolvers", {}, {"resolvers": "there\n10.0.0.1\n127.0.0.1"}, "/etc/resolv.conf names 127.0.0.1,"),
+    ("resolvers", {}, {"resolvers": "there", "search": "yes"}, "no nameserver, and pods would ask none"),
     ("resolvers", {}, {"resolvers": "there\n::1"}, '{"resolv-conf": "/proc/1/root/etc/'),
     ("resolvers", {}, {"resolvers": "there\nfe80::1%eth0\n2001:db8::53"}, "fe80::1%eth0 and no IPv4 address"),
     ("resolvers", {}, {"resolvers": "there\n2001:db8::53"}, 'set kubelet_extra_args = {"resolv-conf": "/proc/1/root/'),
     (
         "resolvers",
         {},
-        {"resolvers": "there\n127.0.0.1", "active": "docker\nsystemd-resolved"},
+        {"resolvers": "there\n127.0.0.1", "resolv__conf": "/run/systemd/resolve/resolv.conf"},
         "/run/systemd/resolve/resolv.conf names",
     ),
     ("shared_mounts", {}, {"propagation": "/ private"}, "mount --make-rshared /"),
@@ -476,10 +477,31 @@ def test_all_flags_that_can_not_stay_are_named_at_once_and_where_they_come_from(
         problem(docker.docker_unit, docker_unit=unit, docker_flags="--mtu=1400\n--log-driver=journald\n--icc=false")
     )
     assert said.startswith(
-        "docker.service runs dockerd with --mtu=1400, but docker0's MTU follows flannel's; take it out; "
+        "docker.service runs dockerd with --mtu=1400, but docker0's MTU follows flannel's; take it out and run: "
+        "systemctl restart docker; "
     )
     for flag in ("--log-driver=journald", "--icc=False"):
-        assert f"and with {flag} (by a variable, of a file that EnvironmentFile= names" in said
+        assert (
+            f"and with {flag} (by a variable, of Environment= or of a file that EnvironmentFile= names, or since"
+            in said
+        )
+
+
+@pytest.mark.parametrize("flag", ["--config-file=/etc/dockerd.json", "--config-file /etc/dockerd.json"])
+def test_a_configuration_in_another_place_is_refused(flag: str) -> None:
+    said = str(problem(docker.docker_unit, docker_unit=f"# /x\nExecStart=/usr/bin/dockerd {flag}"))
+    assert said.startswith("docker.service runs dockerd with --config-file=/etc/dockerd.json; move what that says into")
+    usual = "# /x\nExecStart=/usr/bin/dockerd --config-file=/etc/docker/daemon.json"
+    assert problem(docker.docker_unit, docker_unit=usual) is None
+
+
+def test_a_route_by_several_ways_is_a_route() -> None:
+    many = "10.1.0.0/16 proto bird metric 32\n\tnexthop via 10.0.0.1 dev eth0 weight 1\n\tnexthop via 10.0.0.2 dev eth1"
+    default = "default proto static\n\tnexthop via 10.0.0.1 dev eth0 weight 1\n10.0.0.0/24 dev eth0"
+    said = str(problem(networks.routes, routes=f"{default}\n{many}"))
+    assert "overlaps the host's route to 10.1.0.0/16 by eth0" in said
+    found = machines.found("m1", "10.0.0.11", routes=default)
+    assert (found.default_interface, found.routes) == ("eth0", ("10.0.0.0/24 eth0",))
 
 
 def test_live_restore_is_switched_off_before_docker_is_restarted() -> None:

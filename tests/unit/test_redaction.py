@@ -47,6 +47,8 @@ SECRETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "a secret": ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG", ("wJalr", "K7MD")),
     "a client secret": ('{"client_secret":"GOCSPX-abc"}', ("GOCSPX",)),
     "a secret in escaped JSON": ('msg="{\\"client_secret\\":\\"GOCSPX-abc\\"}"', ("GOCSPX",)),
+    "a password in escaped JSON": ('msg="{\\"password\\":\\"hunter2\\"}"', ("hunter2",)),
+    "a login in escaped JSON": ('{\\"Authorization\\":[\\"Basic dXNlcjpwYXNz\\"]}', ("dXNlcjpwYXNz",)),
     "a token in a query": ("GET /x?access_token=s3cr3t&y=1", ("s3cr3t",)),
     "an API key": ("X-Api-Key: s3cr3t", ("s3cr3t",)),
     "Docker's login": ('{"auths":{"r":{"auth":"dXNlcjpwYXNz"}}}', ("dXNlcjpwYXNz",)),
