@@ -157,7 +157,7 @@ def refused(host: Host, why: DeployError) -> NodeReport:
 def silent(host: Host) -> NodeReport:
     """What there is to say of a host that could not be asked; pyinfra has said why."""
     problem = "it could not be asked; pyinfra says why on standard error"
-    step = f"see whether it runs, and whether this works: ssh {host.name} true"
+    step = f"see whether it runs, and whether this works: ssh {host.data.get('ssh_hostname') or host.name} true"
     return NodeReport(host.name, host.name, role_of(host), "", UNKNOWN, [problem], next_step=step)
 
 

@@ -93,8 +93,8 @@ def test_a_host_that_is_off_is_unknown_and_has_its_row(cluster: Cluster, whole: 
         assert f"next: see whether it runs, and whether this works: ssh {worker.address} true" in found["table"]
     finally:
         worker.power_on()
-    cluster.wait_works()
-    until("the cluster to be healthy", 90, lambda: whole.status().returncode == 0)
+        cluster.wait_works()
+        until("the cluster to be healthy", 90, lambda: whole.status().returncode == 0)
 
 
 @pytest.mark.core

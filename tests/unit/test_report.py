@@ -254,7 +254,7 @@ def test_a_broken_node_is_broken_also_where_another_can_not_be_asked(tmp_path: P
     assert ran.stdout.splitlines()[1].split()[:4] == ["m1", "master", "10.0.0.11", "absent"]
     assert ran.stdout.splitlines()[2].split() == ["10.0.0.99", "worker", "unknown"]
     assert "  problem: it could not be asked; pyinfra says why on standard error" in ran.stdout
-    assert "  next: see whether it runs, and whether this works: ssh 10.0.0.99 true" in ran.stdout
+    assert "  next: see whether it runs, and whether this works: ssh 127.0.0.1 true" in ran.stdout
 
 
 def test_a_host_that_is_refused_keeps_the_status_from_telling_of_no_other(tmp_path: Path) -> None:
