@@ -131,8 +131,8 @@ def names_another_dockerd(node: Node) -> str | None:
     return name if words and (name := _program(words)) != node.found.dockerd else None
 
 
-def runs_ours(node: Node) -> bool:
-    """Whether the main Docker runs on the pod network now, so that a turndown restarts it."""
+def _runs_ours(node: Node) -> bool:
+    """Whether the main Docker ran on the pod network when it was asked what machine this is."""
     return f"--bip={bip(node)}" in node.found.docker_flags
 
 
@@ -140,7 +140,7 @@ def their_flags(node: Node) -> tuple[str, ...]:
     """What the main Docker runs with now, but for flags of ours: those are the last, from --bip on."""
     words = node.found.docker_flags
     ours = max((i for i, word in enumerate(words) if word.startswith("--bip=")), default=len(words))
-    return words[:ours] if runs_ours(node) or _was_ours(node) else words
+    return words[:ours] if _runs_ours(node) or _was_ours(node) else words
 
 
 def _was_ours(node: Node) -> bool:

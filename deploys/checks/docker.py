@@ -16,7 +16,15 @@ from ..facts.sections import shown
 from ..observe import observe
 from ..operations.docker0 import restores
 from ..phases import docker
-from ..record import BEFORE_PATHS, BOOTSTRAP, BOOTSTRAP_DATA, BOOTSTRAP_UNIT, DOCKER_DROP_IN, KUBELET_CONTAINER
+from ..record import (
+    BEFORE_PATHS,
+    BOOTSTRAP,
+    BOOTSTRAP_DATA,
+    BOOTSTRAP_UNIT,
+    DAEMON_JSON,
+    DOCKER_DROP_IN,
+    KUBELET_CONTAINER,
+)
 from ..topology import Node
 
 
@@ -31,7 +39,7 @@ def docker_runs(node: Node) -> str | None:
         )
     if twice := ", ".join(dockerd.told_twice(node)):
         return (
-            f"Docker does not start, since /etc/docker/daemon.json sets {twice}, as does our drop-in by a flag; take "
+            f"Docker does not start, since {DAEMON_JSON} sets {twice}, as does our drop-in by a flag; take "
             "it out and run: systemctl restart docker. Then put it back and run this again, before the next restart"
         )
     if (gone := dockerd.names_another_dockerd(node)) is not None:
@@ -116,11 +124,11 @@ def daemon_json(node: Node) -> str | None:
     """daemon.json says nothing that the pod network can't live with."""
     config = node.found.daemon_json
     if config is None:
-        return "/etc/docker/daemon.json is not a JSON object; mend it"
+        return f"{DAEMON_JSON} is not a JSON object; mend it"
     for key, (why, allowed) in REFUSED_KEYS.items():
         if key in config and config[key] not in allowed:
             how = _HOW.get(key, "take it out")
-            return f"/etc/docker/daemon.json sets {key} to {shown(config[key])}, but {why}; {how}"
+            return f"{DAEMON_JSON} sets {key} to {shown(config[key])}, but {why}; {how}"
     return None
 
 
@@ -132,14 +140,13 @@ def docker_unit(node: Node) -> str | None:
     if HIDDEN in command:
         return (
             "docker.service's command has a name and password in a URL, and a plan shows a copy of it; write the proxy "
-            "into Environment= of a drop-in, or into proxies in /etc/docker/daemon.json"
+            f"into Environment= of a drop-in, or into proxies in {DAEMON_JSON}"
         )
     return _flags_of_others(node, command)
 
 
 _NOT_IN_UNIT = " (by a variable, of Environment= or of a file that EnvironmentFile= names, or since it was started)"
 """After a flag that dockerd runs with and that stands in no ExecStart."""
-_CONFIG = "/etc/docker/daemon.json"
 
 
 def _flags_of_others(node: Node, command: str) -> str | None:
@@ -150,8 +157,10 @@ def _flags_of_others(node: Node, command: str) -> str | None:
         return f"docker.service's command can't be read: {command}"
     of_unit = dict(_flags(tuple(words[1:])))
     every = {**of_unit, **dict(_flags(dockerd.their_flags(node)))}
-    if (config := every.get("config-file", _CONFIG)) != _CONFIG:
-        return f"docker.service runs dockerd with --config-file={config}; move what that says into {_CONFIG}, {_OUT}"
+    if (config := every.get("config-file", DAEMON_JSON)) != DAEMON_JSON:
+        return (
+            f"docker.service runs dockerd with --config-file={config}; move what that says into {DAEMON_JSON}, {_OUT}"
+        )
     found = [
         f"--{name}={value}{'' if name in of_unit else _NOT_IN_UNIT}, but {REFUSED_KEYS[name][0]}; "
         + _HOW_OF_FLAG.get(name, _OUT)

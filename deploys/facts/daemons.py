@@ -13,7 +13,19 @@ from pyinfra.api import FactProcessError
 from typing_extensions import override
 
 from ..record import BEFORE_DOCKER0, BOOTSTRAP, BOOTSTRAP_RUN, MAIN, SOCKETS
-from .docker import COMMENT, IMAGE_LABEL, LABEL, POD, PROGRAM, ContainerState, Daemons, DaemonState, Other
+from .docker import (
+    COMMENT,
+    IMAGE_LABEL,
+    LABEL,
+    NAMESPACE,
+    POD,
+    PROGRAM,
+    SYSTEM,
+    ContainerState,
+    Daemons,
+    DaemonState,
+    Other,
+)
 from .hiding import HIDE
 from .platform import DATA_ROOT
 from .sections import END, Bundle, Sections, first, json_object, number, shown, unlike, variables, whole
@@ -34,7 +46,7 @@ _IMAGE = "{{.Repository}}:{{.Tag}}|{{.ID}}|{{.Repository}}@{{.Digest}}"
 
 _ROW = (
     f'{{{{.ID}}}}|{{{{.Names}}}}|{{{{if .Label "{LABEL}"}}}}ours{{{{else if .Label "{POD}"}}}}'
-    '{{if and (eq .State "running") (eq (.Label "io.kubernetes.pod.namespace") "kube-system")}}program{{end}}'
+    f'{{{{if and (eq .State "running") (eq (.Label "{NAMESPACE}") "{SYSTEM}")}}}}program{{{{end}}}}'
     '{{else if or (eq .State "running") (eq .State "paused") (eq .State "restarting")}}other{{end}}'
 )
 """A container's id, names, and why more is asked of it."""

@@ -22,6 +22,14 @@ SYSTEM = "kube-system"
 """The namespace of the static pods and of the addons."""
 
 
+def of_system(program: str) -> str:
+    """Options of `docker ps` that choose the containers of a program of kube-system, and no other one's of that name.
+
+    :param program: its name, or a variable of the shell.
+    """
+    return f"--filter label={PROGRAM}={program} --filter label={NAMESPACE}={SYSTEM}"
+
+
 def short(image: str) -> str:
     """How ``docker images`` names an image: docker.io/library/debian:12 is debian:12 there, and beside a digest a tag
     is not kept."""

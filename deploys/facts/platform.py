@@ -205,14 +205,12 @@ def _disks(lines: list[str]) -> dict[str, Disk]:
 
 
 def _routes(lines: list[str]) -> tuple[tuple[str, ...], str]:
-    routes, default, of_many = [], "", ""
+    routes, default, to = [], "", ""
     for line in lines:
         words = line.split()
         device = words[words.index("dev") + 1] if "dev" in words[:-1] else ""
-        if not words:
-            continue
-        to = of_many if words[0] == "nexthop" else words[0]  # a line each, below the one that says where to
-        of_many = to
+        if words and words[0] != "nexthop":  # which stand below the line that says where to
+            to = words[0]
         if to == "default":
             default = default or device
         elif to and device:

@@ -11,7 +11,7 @@ from pyinfra import host, state
 from pyinfra.api import StringCommand
 
 from ..facts.daemons import DaemonsFact
-from ..facts.docker import LABEL, NAMESPACE, PROGRAM, SYSTEM, ContainerState, name_taken
+from ..facts.docker import LABEL, ContainerState, name_taken, of_system
 from ..facts.files import HostFiles
 from ..observe import observe
 from ..operation import Commands, operation, removal
@@ -165,10 +165,7 @@ def programs_restarted(programs: Sequence[Program]) -> Commands:
     for name, paths in news.items():
         say(f"Will restart {name}, which reads {', '.join(paths)} at its start")
     for name in news:
-        yield StringCommand(
-            f"docker ps -q --filter label={PROGRAM}={name} --filter label={NAMESPACE}={SYSTEM} | "
-            "xargs -r docker stop -t 10 >/dev/null"
-        )
+        yield StringCommand(f"docker ps -q {of_system(name)} | xargs -r docker stop -t 10 >/dev/null")
     if not news:
         host.noop("every program runs with the files that it should")
 

@@ -77,11 +77,11 @@ def main_daemon_restored(node: Node, command: str, drop_in: str, bounced: Bounce
     + bounced: running containers of others, named in the plan
     """
     restart, now, files = node.restart, observe(DaemonsFact), observe(HostFiles)
-    wanted, taken_by = _wanted(node)
     if not restores(node):
         reread = files.ours(drop_in) or (now.main.needs_reload and files.ours(NODE))
         yield from _runs_without_us(restart.reload if reread else "", now.docker0_before)
         return
+    wanted, taken_by = _wanted(node)
     address = f"the address {wanted}" if wanted else "an address"
     say(
         f"Will restart the main Docker, twice: once to give docker0 {address}, then as it was before us; which "

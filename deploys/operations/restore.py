@@ -15,7 +15,7 @@ from pyinfra.api.state import State
 from .. import transfer
 from ..facts.backups import SNAPSHOT, Backup, BackupFile
 from ..facts.daemons import DaemonsFact
-from ..facts.docker import NAMESPACE, PROGRAM, SYSTEM
+from ..facts.docker import of_system
 from ..facts.etcd import ETCDCTL
 from ..facts.files import HostFiles
 from ..facts.leftovers import Leftovers
@@ -138,9 +138,8 @@ def etcd_restored(node: Node, path: str, backup: Backup, image: str, pods: Seque
     if kubelet:
         # the kubelet first: it would start the others again
         yield StringCommand(
-            f"docker stop -t 20 {KUBELET_CONTAINER} >/dev/null; for p in {shlex.join(pods)}; do docker ps -q "
-            f"--filter label={PROGRAM}=$p --filter label={NAMESPACE}={SYSTEM}; done | "
-            "xargs -r docker stop -t 20 >/dev/null"
+            f"docker stop -t 20 {KUBELET_CONTAINER} >/dev/null; for p in {shlex.join(pods)}; do "
+            f"docker ps -q {of_system('$p')}; done | xargs -r docker stop -t 20 >/dev/null"
         )
     if etcd:
         yield StringCommand(f"{docker('bootstrap')} stop -t 20 {ETCD_CONTAINER} >/dev/null")

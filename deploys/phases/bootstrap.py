@@ -23,6 +23,7 @@ from ..record import (
     BOOTSTRAP_RUN,
     BOOTSTRAP_SOCKET,
     BOOTSTRAP_UNIT,
+    DAEMON_JSON,
     ETCD_DATA,
     FLANNEL_RUN,
     RECORD,
@@ -69,7 +70,7 @@ def _config(node: Node) -> File:
     theirs = _inherited(node, node.found.daemon_json, present)
     secret = HIDDEN in json.dumps(theirs)
     if secret:
-        theirs = _inherited(node, _read(node, "/etc/docker/daemon.json"), present)
+        theirs = _inherited(node, _read(node, DAEMON_JSON), present)
     config = theirs | {
         "live-restore": True,
         "log-driver": "json-file",

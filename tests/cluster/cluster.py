@@ -17,6 +17,10 @@ from .waiting import until
 BUSYBOX = f"{REGISTRY}/library/busybox:1.37"
 KUBECTL = "docker exec -i kubelet kubectl --kubeconfig /etc/kubernetes/super-admin.conf --request-timeout=20s"
 BOOTSTRAP = "docker -H unix:///run/docker-bootstrap.sock"
+ETCDCTL = (
+    f"{BOOTSTRAP} exec etcd etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt "
+    "--cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key"
+)
 STATIC_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 ABSENT_IMAGES = ("headlamp",)
 """Addons whose image can't be had in the lab: their pods never run."""

@@ -162,17 +162,29 @@ class Product:
         )
         return Run(argv, done.returncode, done.stdout, done.stderr, time.monotonic() - begin)
 
+    def started(self, entry: str, *options: str, data: Data | None = None) -> subprocess.Popen[str]:
+        """An apply that has just been started; what it says is on its standard error."""
+        argv = self.argv(entry, "-y", *options, data=data)
+        return subprocess.Popen(
+            argv,
+            cwd=self.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+
     def begun(self, entry: str, *options: str, said: str, data: Data | None = None) -> subprocess.Popen[str]:
         """An apply that has printed a line in which this pattern is found, and goes on.
 
         :raises AssertionError: it ended before.
         """
-        argv = self.argv(entry, "-y", *options, data=data)
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-        run = subprocess.Popen(argv, cwd=self.cwd, text=True, errors="replace", **pipes)  # type: ignore[call-overload]
+        run = self.started(entry, *options, data=data)
+        assert run.stderr is not None
         for line in run.stderr:
             if re.search(said, line):
-                return run  # type: ignore[no-any-return]
+                return run
         raise AssertionError(f"the run ended with {run.wait()} before it said {said!r}")
 
     def plan(self, entry: str = "cluster", *options: str, data: Data | None = None) -> Run:

@@ -6,14 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from .cluster import BOOTSTRAP, KUBECTL, Cluster, container_of, started_anew
+from .cluster import BOOTSTRAP, ETCDCTL, KUBECTL, Cluster, container_of, started_anew
 from .conftest import WORKER
 from .product import assert_empty
 
-ETCDCTL = (
-    f"{BOOTSTRAP} exec etcd etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt "
-    "--cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key"
-)
 MANIFESTS = "/etc/kubernetes/manifests"
 UNITS = "/etc/systemd/system"
 

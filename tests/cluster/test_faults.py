@@ -12,11 +12,10 @@ from tests.lab.hosts import Host
 from tests.lab.lab import Lab
 
 from .back import back
-from .cluster import KUBECTL, Cluster, pod, web
+from .cluster import ETCDCTL, KUBECTL, Cluster, pod, web
 from .load import Load, requests
 from .product import assert_empty
 from .report import Figure
-from .test_drift import ETCDCTL
 from .test_kills import containers
 from .waiting import until
 

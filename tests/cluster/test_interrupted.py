@@ -19,11 +19,10 @@ import pytest
 from tests.lab.hosts import Host
 
 from . import listing, neighbours
-from .cluster import Cluster
+from .cluster import ETCDCTL, Cluster
 from .listing import Listing
 from .product import PURGE, Data, Product, assert_empty
 from .report import Figure
-from .test_drift import ETCDCTL
 from .waiting import until
 
 DELAYS = (0.0, 0.3, 1.0)
@@ -62,9 +61,7 @@ class Walk:
 
     def _is_ended(self) -> bool:
         """Run once; False where nothing was left to disturb and the run succeeded."""
-        argv = self.product.argv(self.entry, "-y", *self.options, data=self.data)
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-        with subprocess.Popen(argv, cwd=self.product.cwd, text=True, errors="replace", **pipes) as run:  # type: ignore[call-overload]
+        with self.product.started(self.entry, *self.options, data=self.data) as run:
             said: list[str] = []
             for operation in _begun(run, said):
                 if operation not in self.ended_at:
@@ -160,9 +157,7 @@ def test_an_install_that_is_ended_at_every_operation_becomes_a_cluster_that_work
 @pytest.mark.promise("two-runs-at-once")
 def test_a_run_that_was_frozen_loses_its_lock_and_then_changes_nothing_more(cluster: Cluster) -> None:
     """As where a laptop is closed amid a run: another run may begin after a minute, and has the hosts for itself."""
-    argv = cluster.product.argv("cluster", "-y", data={"kubelet_extra_args": {"v": "4"}})
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(argv, cwd=cluster.product.cwd, text=True, errors="replace", **pipes) as frozen:  # type: ignore[call-overload]
+    with cluster.product.started("cluster", data={"kubelet_extra_args": {"v": "4"}}) as frozen:
         next(_begun(frozen, []))
         frozen.send_signal(signal.SIGSTOP)
         try:

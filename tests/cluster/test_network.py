@@ -11,10 +11,9 @@ from deploys.facts.etcd import RESERVATIONS, Subnets, subnet_key
 from deploys.operations.flannel import reservation
 from tests.lab.hosts import Host
 
-from .cluster import BOOTSTRAP, GET, KUBECTL, WEB, Cluster, pod, service, web
+from .cluster import BOOTSTRAP, ETCDCTL, GET, KUBECTL, WEB, Cluster, pod, service, web
 from .product import assert_empty
 from .report import Figure
-from .test_drift import ETCDCTL
 from .waiting import until
 
 PKI = "/etc/kubernetes/pki/etcd"

@@ -83,7 +83,7 @@ def test_data_outlives_a_turndown_and_a_new_install(
     cluster: Cluster, theirs: dict[str, list[str]], figure: Figure
 ) -> None:
     cluster.kubectl("create", "configmap", "memory", "--from-literal=of=before")
-    cluster.apply(saver(cluster.workers[0]))
+    cluster.apply(_saver(cluster.workers[0]))
     cluster.kubectl("wait", "--for=condition=Ready", "--timeout=50s", "pod/saver")
     authority = _authorities(cluster)
     subnets = [host.read("/var/lib/docker-multinode/subnet.env") for host in cluster.hosts]
@@ -117,7 +117,7 @@ def test_data_outlives_a_turndown_and_a_new_install(
     assert_empty(cluster.product.plan())
 
 
-def saver(host: Host) -> dict[str, Any]:
+def _saver(host: Host) -> dict[str, Any]:
     """A pod that writes to its volume when it is told to end."""
     command = "trap 'sleep 3; echo saved > /kept/last; exit 0' TERM; sleep infinity & wait"
     found = pod("saver", host.name, command, volumeMounts=[{"name": "kept", "mountPath": "/kept"}])
